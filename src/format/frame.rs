@@ -1,0 +1,232 @@
+//! The pieces of a body, and the footer.
+//!
+//! Specification: data-format/message-body and data-format/message-footer.
+
+use crate::{
+    crypto::{IV_LENGTH, Iv, TAG_LENGTH, Tag},
+    error::FormatError,
+    suite::SignatureAlgorithm,
+};
+
+/// What stands where the number of a regular frame would, before the final frame.
+const FINAL_MARK: u32 = u32::MAX;
+
+/// The bytes of a regular frame beside its content: sequence number, IV, tag.
+pub(crate) const FRAME_OVERHEAD: usize = 4 + IV_LENGTH + TAG_LENGTH;
+/// The bytes of the final frame beside its content: mark, sequence number, IV, length, tag.
+pub(crate) const FINAL_FRAME_OVERHEAD: usize = 4 + 4 + IV_LENGTH + 4 + TAG_LENGTH;
+/// The most frames that a message can have. Only the final frame can bear this number: it is also its mark.
+pub(crate) const MAX_FRAMES: u32 = u32::MAX;
+/// The longest text that AES-GCM carries, and so the longest unframed body, in bytes.
+const MAX_UNFRAMED_LENGTH: u64 = (1 << 36) - 32;
+
+/// Whether a frame is the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameKind {
+    Regular,
+    Final,
+}
+
+/// One sealed piece of a body as it was received: a frame, or the whole of an unframed body.
+pub(crate) struct Frame<'a> {
+    pub(crate) kind: FrameKind,
+    /// The number it bears; 1 for an unframed body.
+    pub(crate) sequence_number: u32,
+    pub(crate) iv: &'a Iv,
+    pub(crate) content: &'a [u8],
+    pub(crate) tag: &'a Tag,
+    /// All its bytes, as they are signed.
+    pub(crate) bytes: &'a [u8],
+}
+
+/// The outcome of reading from bytes that may end too early.
+pub(crate) enum Parsed<T> {
+    /// It is whole.
+    Whole(T),
+    /// It takes at least this many bytes in all, more than there are.
+    Needs(usize),
+}
+
+/// Cuts fields off the front of what there is.
+struct Cursor<'a> {
+    all: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(all: &'a [u8]) -> Self {
+        Self { all, at: 0 }
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], usize> {
+        let end = self.at.checked_add(length).ok_or(usize::MAX)?;
+        let field = self.all.get(self.at..end).ok_or(end)?;
+        self.at = end;
+        Ok(field)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], usize> {
+        let end = self.at.checked_add(N).ok_or(usize::MAX)?;
+        let field = self.all.get(self.at..end).and_then(|field| field.try_into().ok()).ok_or(end)?;
+        self.at = end;
+        Ok(field)
+    }
+
+    fn u32(&mut self) -> Result<u32, usize> {
+        self.array().map(|bytes| u32::from_be_bytes(*bytes))
+    }
+}
+
+/// Takes a value, or ends with how many bytes it needs.
+macro_rules! or_needs {
+    ($field:expr) => {
+        match $field {
+            Ok(field) => field,
+            Err(needs) => return Ok(Parsed::Needs(needs)),
+        }
+    };
+}
+
+/// Reads the frame at the front of `input`.
+///
+/// # Errors
+/// [`FormatError::FinalFrameLength`] for a final frame longer than frames are, as soon as its length can be seen.
+pub(crate) fn parse_frame(input: &[u8], frame_length: u32) -> Result<Parsed<Frame<'_>>, FormatError> {
+    let mut cursor = Cursor::new(input);
+    let first = or_needs!(cursor.u32());
+    let kind = if first == FINAL_MARK { FrameKind::Final } else { FrameKind::Regular };
+    let sequence_number = match kind {
+        FrameKind::Regular => first,
+        FrameKind::Final => or_needs!(cursor.u32()),
+    };
+    let iv = or_needs!(cursor.array());
+    let length = match kind {
+        FrameKind::Regular => frame_length,
+        FrameKind::Final => {
+            let found = or_needs!(cursor.u32());
+            if found > frame_length {
+                return Err(FormatError::FinalFrameLength { frame_length, found });
+            }
+            found
+        }
+    };
+    let content = or_needs!(cursor.take(length as usize + TAG_LENGTH));
+    let (content, tag) = split_tag(content);
+    Ok(Parsed::Whole(Frame { kind, sequence_number, iv, content, tag, bytes: &input[..cursor.at] }))
+}
+
+/// Reads the unframed body at the front of `input`; `accept` sees its length before anything waits for so many bytes.
+///
+/// # Errors
+/// [`FormatError::UnframedLength`] for more than AES-GCM carries, and whatever `accept` refuses.
+pub(crate) fn parse_unframed<E: From<FormatError>>(
+    input: &[u8],
+    accept: impl Fn(u64) -> Result<(), E>,
+) -> Result<Parsed<Frame<'_>>, E> {
+    let mut cursor = Cursor::new(input);
+    let iv = or_needs!(cursor.array());
+    let length = u64::from_be_bytes(*or_needs!(cursor.array()));
+    if length > MAX_UNFRAMED_LENGTH {
+        return Err(FormatError::UnframedLength(length).into());
+    }
+    accept(length)?;
+    let length = usize::try_from(length).map_err(|_| FormatError::UnframedLength(length))?;
+    let content = or_needs!(cursor.take(length + TAG_LENGTH));
+    let (content, tag) = split_tag(content);
+    let bytes = &input[..cursor.at];
+    Ok(Parsed::Whole(Frame { kind: FrameKind::Final, sequence_number: 1, iv, content, tag, bytes }))
+}
+
+/// Splits the tag off the end; there are always that many bytes.
+fn split_tag(sealed: &[u8]) -> (&[u8], &Tag) {
+    const NO_TAG: &Tag = &[0; TAG_LENGTH];
+    sealed.split_last_chunk().unwrap_or((sealed, NO_TAG))
+}
+
+/// Reads the footer at the front of `input`: the signature, and the length of the footer.
+///
+/// # Errors
+/// [`FormatError::SignatureLength`] for more bytes than the suite's longest signature has.
+pub(crate) fn parse_footer(input: &[u8], algorithm: SignatureAlgorithm) -> Result<Parsed<(&[u8], usize)>, FormatError> {
+    let mut cursor = Cursor::new(input);
+    let length = u16::from_be_bytes(*or_needs!(cursor.array()));
+    if usize::from(length) > algorithm.max_signature_length() {
+        return Err(FormatError::SignatureLength(length));
+    }
+    let signature = or_needs!(cursor.take(length.into()));
+    Ok(Parsed::Whole((signature, cursor.at)))
+}
+
+/// Writes what stands before the content of a frame, and says how long it is.
+pub(crate) fn write_frame_prefix(
+    out: &mut [u8],
+    kind: FrameKind,
+    sequence_number: u32,
+    iv: &Iv,
+    content_length: u32,
+) -> usize {
+    let mut at = 0;
+    let mut put = |bytes: &[u8]| {
+        out[at..at + bytes.len()].copy_from_slice(bytes);
+        at += bytes.len();
+    };
+    if kind == FrameKind::Final {
+        put(&FINAL_MARK.to_be_bytes());
+    }
+    put(&sequence_number.to_be_bytes());
+    put(iv);
+    if kind == FrameKind::Final {
+        put(&content_length.to_be_bytes());
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needs(input: &[u8], frame_length: u32) -> usize {
+        match parse_frame(input, frame_length) {
+            Ok(Parsed::Needs(needs)) => needs,
+            Ok(Parsed::Whole(_)) => panic!("whole"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn a_frame_says_how_many_bytes_it_needs() {
+        let mut out = [0; 64];
+        let prefix = write_frame_prefix(&mut out, FrameKind::Regular, 3, &[9; 12], 5);
+        assert_eq!(prefix, 16);
+        assert_eq!(needs(&[], 5), 4);
+        assert_eq!(needs(&out[..4], 5), 16);
+        assert_eq!(needs(&out[..16], 5), 16 + 5 + 16);
+        let Ok(Parsed::Whole(frame)) = parse_frame(&out, 5) else { panic!() };
+        assert_eq!((frame.kind, frame.sequence_number, frame.iv), (FrameKind::Regular, 3, &[9; 12]));
+        assert_eq!((frame.content.len(), frame.bytes.len()), (5, 16 + 5 + 16));
+    }
+
+    #[test]
+    fn a_final_frame_longer_than_frames_is_refused_at_its_length() {
+        let mut out = [0; 64];
+        let prefix = write_frame_prefix(&mut out, FrameKind::Final, 1, &[0; 12], 6);
+        assert_eq!(prefix, 24);
+        assert_eq!(needs(&out[..4], 5), 8);
+        assert_eq!(needs(&out[..8], 5), 20);
+        assert_eq!(needs(&out[..20], 5), 24);
+        assert!(matches!(parse_frame(&out[..24], 5), Err(FormatError::FinalFrameLength { frame_length: 5, found: 6 })));
+        assert_eq!(needs(&out[..24], 6), 24 + 6 + 16);
+    }
+
+    #[test]
+    fn an_unframed_body_is_judged_by_its_length_alone() {
+        let mut body = vec![0; 12];
+        body.extend_from_slice(&(MAX_UNFRAMED_LENGTH + 1).to_be_bytes());
+        let any = |_| Ok::<_, FormatError>(());
+        assert!(matches!(parse_unframed(&body, any), Err(FormatError::UnframedLength(_))));
+        body.truncate(12);
+        body.extend_from_slice(&MAX_UNFRAMED_LENGTH.to_be_bytes());
+        assert!(matches!(parse_unframed(&body, any), Ok(Parsed::Needs(_))));
+        assert!(matches!(parse_unframed(&body[..13], any), Ok(Parsed::Needs(20))));
+    }
+}

@@ -1,0 +1,95 @@
+//! From a source to a sink in one go.
+
+use std::io::{Read, Write};
+
+use super::read_some;
+use crate::{
+    error::Result,
+    message::{Decryptor, Encryptor, Finished, Machine},
+};
+#[cfg(feature = "fs")]
+use {
+    crate::error::Error,
+    std::io::{Seek, SeekFrom},
+};
+
+/// Encrypts a source into a sink.
+pub(crate) fn copy_encrypting(source: impl Read, mut sink: impl Write, machine: Encryptor) -> Result<()> {
+    let rest = pump(source, &mut sink, machine)?;
+    sink.write_all(&rest)?;
+    Ok(sink.flush()?)
+}
+
+/// Decrypts a source into a sink, frame by frame: what the sink has got counts only once this has succeeded.
+///
+/// `ahead` is what was read of the body already.
+pub(crate) fn copy_decrypting(
+    ahead: &[u8],
+    source: impl Read,
+    mut sink: impl Write,
+    machine: Decryptor,
+) -> Result<Finished> {
+    let finished = pump(ahead.chain(source), &mut sink, machine)?;
+    sink.write_all(&finished.plaintext)?;
+    sink.flush()?;
+    Ok(finished)
+}
+
+/// How much of a signed message is spooled in memory before a temporary file takes over.
+#[cfg(feature = "fs")]
+const SPOOLED_IN_MEMORY: usize = 1 << 20;
+
+/// Decrypts a signed source into a sink, which gets nothing before the signature is verified.
+///
+/// The message is verified in a first pass, in which its ciphertext is kept in a temporary file without a name, where
+/// nobody can change it; a second pass over that file releases the plaintext, which itself is never stored.
+#[cfg(feature = "fs")]
+pub(crate) fn copy_verified(
+    ahead: &[u8],
+    source: impl Read,
+    mut sink: impl Write,
+    machine: Decryptor,
+) -> Result<Finished> {
+    let second_pass = machine.second_pass().ok_or(Error::Ended)?;
+    let mut spool = tempfile::SpooledTempFile::new(SPOOLED_IN_MEMORY);
+    let source = Tee { source: ahead.chain(source), copy: &mut spool };
+    let first = pump(source, &mut std::io::sink(), machine)?;
+    spool.seek(SeekFrom::Start(0))?;
+    let finished = pump(spool.take(first.body_length), &mut sink, second_pass.after(&first))?;
+    sink.write_all(&finished.plaintext)?;
+    sink.flush()?;
+    Ok(finished)
+}
+
+/// Moves everything from a source through a machine into a sink, but for what the end of the stream gives.
+fn pump<M: Machine>(mut source: impl Read, sink: &mut impl Write, mut machine: M) -> Result<M::End> {
+    loop {
+        let count = read_some(&mut source, machine.spare())?;
+        if count == 0 {
+            return machine.finish();
+        }
+        machine.advance(count)?;
+        while !machine.output().is_empty() {
+            let ready = machine.output().len();
+            sink.write_all(machine.output())?;
+            machine.consume(ready);
+            machine.resume()?;
+        }
+    }
+}
+
+/// Keeps a copy of all that is read.
+#[cfg(feature = "fs")]
+struct Tee<'a, R, W> {
+    source: R,
+    copy: &'a mut W,
+}
+
+#[cfg(feature = "fs")]
+impl<R: Read, W: Write> Read for Tee<'_, R, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.copy.write_all(&buffer[..count])?;
+        Ok(count)
+    }
+}

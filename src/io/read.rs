@@ -1,0 +1,188 @@
+//! Readers: the message, or the plaintext, is read out of them.
+
+use std::io::{self, Read};
+
+use zeroize::Zeroizing;
+
+use super::read_some;
+use crate::{
+    error::{Error, FormatError, Result},
+    format::{Header, HeaderDecoder, ReceivedHeader},
+    materials::OpenedBy,
+    message::{Decryptor, Encryptor, Machine},
+};
+
+/// Reads the header of a message from a source; also, what was read of the body with it.
+pub(crate) fn read_header(source: &mut impl Read, mut decoder: HeaderDecoder) -> Result<(ReceivedHeader, Vec<u8>)> {
+    let mut buffer = [0; 4096];
+    loop {
+        let count = read_some(source, &mut buffer)?;
+        if count == 0 {
+            return Err(FormatError::Truncated.into());
+        }
+        if let (taken, Some(header)) = decoder.push(&buffer[..count])? {
+            return Ok((header, buffer[taken..count].to_vec()));
+        }
+    }
+}
+
+/// What a reader is at.
+enum State<M> {
+    /// Turning input into output.
+    Running(M),
+    /// Giving out the last of the output, from a position on.
+    Ending(Zeroizing<Vec<u8>>, usize),
+    /// An error has ended it.
+    Failed,
+}
+
+/// Encrypts what it reads: the plaintext goes in at the source, the message is read out.
+///
+/// ```
+/// use std::io::Read;
+/// use sealwax::{Client, keyring::RawAesKeyring};
+///
+/// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+/// let plaintext = std::io::repeat(b'x').take(100_000);
+/// let mut reader = Client::new().encrypt(&keyring).reader(plaintext).wait()?;
+/// let mut message = Vec::new();
+/// reader.read_to_end(&mut message)?;
+/// # assert!(message.len() > 100_000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct EncryptingReader<R> {
+    source: R,
+    header: Header,
+    state: State<Encryptor>,
+}
+
+impl<R: Read> EncryptingReader<R> {
+    pub(crate) fn new(source: R, machine: Encryptor) -> Self {
+        Self { source, header: machine.header().clone(), state: State::Running(machine) }
+    }
+
+    /// The header of the message.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Gives the source back; the message is not whole unless it was read to its end.
+    pub fn into_inner(self) -> R {
+        self.source
+    }
+}
+
+/// Decrypts what it reads: the message goes in at the source, the plaintext is read out.
+///
+/// Plaintext is released frame by frame, each once it is authenticated. The end (`Ok(0)`) comes only once the whole
+/// message is verified and the source has ended; a message that is cut off ends in an error. Signed messages are
+/// refused, unless the reader was made by [`reader_unverified`](crate::Decrypt::reader_unverified).
+///
+/// ```
+/// use std::io::Read;
+/// use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
+///
+/// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+/// let client = Client::new();
+/// let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
+/// let message = client.encrypt(&keyring).suite(unsigned).bytes(b"text").wait()?.message;
+///
+/// let mut text = String::new();
+/// client.decrypt(&keyring).reader(&message[..]).wait()?.read_to_string(&mut text)?;
+/// assert_eq!(text, "text");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct DecryptingReader<R> {
+    source: R,
+    header: Header,
+    opened_by: OpenedBy,
+    state: State<Decryptor>,
+}
+
+impl<R: Read> DecryptingReader<R> {
+    /// `ahead` is what was read of the body already.
+    pub(crate) fn new(source: R, mut machine: Decryptor, ahead: &[u8]) -> Result<Self> {
+        machine.spare()[..ahead.len()].copy_from_slice(ahead);
+        machine.advance(ahead.len())?;
+        let (header, opened_by) = (machine.header().clone(), machine.opened_by().clone());
+        Ok(Self { source, header, opened_by, state: State::Running(machine) })
+    }
+
+    /// The header, which is authentic; if the message is signed, its signature is not verified before the end.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Which keyring opened the message.
+    pub fn opened_by(&self) -> &OpenedBy {
+        &self.opened_by
+    }
+
+    /// Gives the source back; the message is not verified unless it was read to its end.
+    pub fn into_inner(self) -> R {
+        self.source
+    }
+}
+
+impl<M: Machine> State<M> {
+    /// Reads output into `buffer`. A failure of the source leaves everything as it was, to be tried again; any other
+    /// error is final.
+    fn read(&mut self, source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self {
+                Self::Running(machine) => {
+                    if buffer.is_empty() {
+                        return Ok(0);
+                    }
+                    if machine.output().is_empty() {
+                        machine.resume().map_err(|error| Self::fail(self, error))?;
+                    }
+                    let Self::Running(machine) = self else { continue };
+                    if !machine.output().is_empty() {
+                        let count = machine.output().len().min(buffer.len());
+                        buffer[..count].copy_from_slice(&machine.output()[..count]);
+                        machine.consume(count);
+                        return Ok(count);
+                    }
+                    let count = read_some(source, machine.spare())?;
+                    if count > 0 {
+                        machine.advance(count).map_err(|error| Self::fail(self, error))?;
+                    } else {
+                        self.end()?;
+                    }
+                }
+                Self::Ending(rest, at) => {
+                    let count = (rest.len() - *at).min(buffer.len());
+                    buffer[..count].copy_from_slice(&rest[*at..*at + count]);
+                    *at += count;
+                    return Ok(count);
+                }
+                Self::Failed => return Err(Error::Ended.into()),
+            }
+        }
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        if let Self::Running(machine) = std::mem::replace(self, Self::Failed) {
+            *self = Self::Ending(machine.finish()?.into(), 0);
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, error: Error) -> io::Error {
+        *self = Self::Failed;
+        error.into()
+    }
+}
+
+impl<R: Read> Read for EncryptingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.state.read(&mut self.source, buffer)
+    }
+}
+
+impl<R: Read> Read for DecryptingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.state.read(&mut self.source, buffer)
+    }
+}

@@ -1,0 +1,188 @@
+//! Writers: plaintext, or a message, is written into them.
+
+use std::io::{self, Write};
+
+use crate::{
+    error::{Error, FormatError, Result},
+    format::{Header, HeaderDecoder, ReceivedHeader},
+    materials::OpenedBy,
+    message::{Decryptor, Encryptor, Machine},
+};
+
+/// Encrypts what is written to it, and writes the message to its sink.
+///
+/// [`finish`](Self::finish) ends the message. A writer that is dropped without it leaves a message that is cut off, and that no
+/// reader accepts.
+///
+/// ```
+/// use std::io::Write;
+/// use sealwax::{Client, keyring::RawAesKeyring};
+///
+/// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+/// let client = Client::new();
+/// let mut writer = client.encrypt(&keyring).writer(Vec::new()).wait()?;
+/// write!(writer, "some {}", "text")?;
+/// let message = writer.finish()?;
+/// assert_eq!(client.decrypt(&keyring).bytes(&message).wait()?.plaintext, b"some text");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a message is whole only after `finish`"]
+pub struct EncryptingWriter<W> {
+    machine: Encryptor,
+    sink: W,
+}
+
+impl<W: Write> EncryptingWriter<W> {
+    pub(crate) fn new(sink: W, machine: Encryptor) -> Self {
+        Self { machine, sink }
+    }
+
+    /// The header of the message.
+    pub fn header(&self) -> &Header {
+        self.machine.header()
+    }
+
+    /// Seals what is left, writes and flushes it, and gives the sink back.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the sink fails, [`Error::Provider`] if signing does.
+    #[must_use = "a message is whole only if `finish` succeeded"]
+    pub fn finish(mut self) -> Result<W> {
+        let rest = self.machine.finish()?;
+        self.sink.write_all(&rest)?;
+        self.sink.flush()?;
+        Ok(self.sink)
+    }
+}
+
+impl<W: Write> Write for EncryptingWriter<W> {
+    fn write(&mut self, plaintext: &[u8]) -> io::Result<usize> {
+        drain(&mut self.sink, &mut self.machine)?;
+        Ok(self.machine.push(plaintext)?)
+    }
+
+    /// Writes the frames that are ready. Plaintext that does not fill a frame stays: only the final frame may be short.
+    fn flush(&mut self) -> io::Result<()> {
+        drain(&mut self.sink, &mut self.machine)?;
+        self.sink.flush()
+    }
+}
+
+/// Writes a machine's output to the sink, as far as the sink takes it.
+fn drain<M: Machine>(sink: &mut impl Write, machine: &mut M) -> io::Result<()> {
+    while !machine.output().is_empty() {
+        match sink.write(machine.output()) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => machine.consume(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// How a header becomes a machine: it asks for the materials.
+pub(crate) type Opener<'a> = Box<dyn FnOnce(ReceivedHeader) -> Result<Decryptor> + Send + 'a>;
+
+/// Decrypts what is written to it, and writes the plaintext to its sink.
+///
+/// Plaintext is written frame by frame, each once it is authenticated. Only [`finish`](Self::finish) says that the message was
+/// whole. Signed messages are refused, unless the writer was made by
+/// [`writer_unverified`](crate::Decrypt::writer_unverified).
+///
+/// ```
+/// use std::io::Write;
+/// use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
+///
+/// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+/// let client = Client::new();
+/// let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
+/// let message = client.encrypt(&keyring).suite(unsigned).bytes(b"text").wait()?.message;
+///
+/// let mut writer = client.decrypt(&keyring).writer(Vec::new());
+/// writer.write_all(&message)?;
+/// assert_eq!(writer.finish()?.sink, b"text");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a message is verified only after `finish`"]
+pub struct DecryptingWriter<'a, W> {
+    stage: Stage<'a>,
+    sink: W,
+}
+
+enum Stage<'a> {
+    Header(Box<HeaderDecoder>, Opener<'a>),
+    Body(Box<Decryptor>),
+    Failed,
+}
+
+/// A message that was written through and verified. [`DecryptingWriter`] has an example.
+#[non_exhaustive]
+pub struct Written<W> {
+    /// Where the plaintext went.
+    pub sink: W,
+    /// The header of the message.
+    pub header: Header,
+    /// Which keyring opened it.
+    pub opened_by: OpenedBy,
+}
+
+impl<'a, W: Write> DecryptingWriter<'a, W> {
+    pub(crate) fn new(sink: W, decoder: HeaderDecoder, opener: Opener<'a>) -> Self {
+        Self { stage: Stage::Header(Box::new(decoder), opener), sink }
+    }
+
+    /// Checks that the message was whole, writes what was held back until then, flushes, and gives the sink back.
+    ///
+    /// # Errors
+    /// [`FormatError::Truncated`] if the end of the message has not been seen, [`Error::Io`] if the sink fails.
+    #[must_use = "a message is verified only if `finish` succeeded"]
+    pub fn finish(mut self) -> Result<Written<W>> {
+        let machine = match self.stage {
+            Stage::Body(machine) => machine,
+            Stage::Header(..) => return Err(FormatError::Truncated.into()),
+            Stage::Failed => return Err(Error::Ended),
+        };
+        let finished = machine.finish()?;
+        self.sink.write_all(&finished.plaintext)?;
+        self.sink.flush()?;
+        Ok(Written { sink: self.sink, header: finished.header, opened_by: finished.opened_by })
+    }
+
+    fn write_header(&mut self, message: &[u8]) -> Result<usize> {
+        let Stage::Header(mut decoder, opener) = std::mem::replace(&mut self.stage, Stage::Failed) else {
+            return Err(Error::Ended);
+        };
+        let (taken, header) = decoder.push(message)?;
+        self.stage = match header {
+            Some(header) => Stage::Body(Box::new(opener(header)?)),
+            None => Stage::Header(decoder, opener),
+        };
+        Ok(taken)
+    }
+}
+
+impl<W: Write> Write for DecryptingWriter<'_, W> {
+    fn write(&mut self, message: &[u8]) -> io::Result<usize> {
+        if message.is_empty() {
+            return Ok(0);
+        }
+        match &mut self.stage {
+            Stage::Header(..) => Ok(self.write_header(message)?),
+            Stage::Body(machine) => {
+                drain(&mut self.sink, &mut **machine)?;
+                let taken = machine.push(message)?;
+                drain(&mut self.sink, &mut **machine)?;
+                Ok(taken)
+            }
+            Stage::Failed => Err(Error::Ended.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if let Stage::Body(machine) = &mut self.stage {
+            drain(&mut self.sink, &mut **machine)?;
+        }
+        self.sink.flush()
+    }
+}

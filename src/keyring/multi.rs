@@ -1,0 +1,134 @@
+//! The multi-keyring.
+
+use std::sync::Arc;
+
+use super::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped};
+use crate::{
+    error::{Error, Result, UnwrapFailure},
+    format::EncryptedDataKey,
+    secret::SecretBytes,
+};
+
+/// Several keyrings as one: a message that any of them can open.
+///
+/// The generator makes the data key and wraps it; the children wrap the same key. On decrypt the generator is asked
+/// first, then the children in their order, until one succeeds.
+///
+/// Specification: framework/multi-keyring.
+///
+/// ```
+/// use sealwax::{Client, keyring::{MultiKeyring, RawAesKeyring}};
+///
+/// let main = RawAesKeyring::new("example", "main", vec![1; 32])?;
+/// let recovery = RawAesKeyring::new("example", "recovery", vec![2; 32])?;
+/// let both = MultiKeyring::new(main).child(recovery);
+///
+/// let client = Client::new();
+/// let sealed = client.encrypt(&both).bytes(b"text").wait()?;
+/// let recovery = RawAesKeyring::new("example", "recovery", vec![2; 32])?;
+/// assert_eq!(client.decrypt(&recovery).bytes(&sealed.message).wait()?.plaintext, b"text");
+/// # Ok::<(), sealwax::Error>(())
+/// ```
+pub struct MultiKeyring {
+    generator: Option<Arc<dyn Keyring>>,
+    children: Vec<Arc<dyn Keyring>>,
+}
+
+impl MultiKeyring {
+    /// A multi-keyring in which `generator` makes the data keys.
+    ///
+    /// ```
+    /// # use sealwax::keyring::{MultiKeyring, RawAesKeyring};
+    /// let keyring = MultiKeyring::new(RawAesKeyring::new("example", "key-1", vec![7; 32])?);
+    /// # let _ = keyring;
+    /// # Ok::<(), sealwax::Error>(())
+    /// ```
+    pub fn new(generator: impl Keyring + 'static) -> Self {
+        Self { generator: Some(Arc::new(generator)), children: Vec::new() }
+    }
+
+    /// A multi-keyring without generator, to read with, or to wrap a data key that exists already.
+    ///
+    /// ```
+    /// # use sealwax::keyring::{MultiKeyring, RawAesKeyring};
+    /// let keyring = MultiKeyring::without_generator(RawAesKeyring::new("example", "key-1", vec![7; 32])?);
+    /// # let _ = keyring;
+    /// # Ok::<(), sealwax::Error>(())
+    /// ```
+    pub fn without_generator(first_child: impl Keyring + 'static) -> Self {
+        Self { generator: None, children: vec![Arc::new(first_child)] }
+    }
+
+    /// Adds a keyring that wraps the same data key.
+    ///
+    /// ```
+    /// # use sealwax::keyring::{MultiKeyring, RawAesKeyring};
+    /// let keyring = MultiKeyring::new(RawAesKeyring::new("example", "key-1", vec![7; 32])?)
+    ///     .child(RawAesKeyring::new("example", "key-2", vec![8; 32])?);
+    /// # let _ = keyring;
+    /// # Ok::<(), sealwax::Error>(())
+    /// ```
+    #[must_use]
+    pub fn child(mut self, keyring: impl Keyring + 'static) -> Self {
+        self.children.push(Arc::new(keyring));
+        self
+    }
+
+    async fn wrap(&self, request: WrapRequest<'_>) -> Result<Wrapped> {
+        let mut generated = None;
+        let mut encrypted = Vec::new();
+        if let Some(generator) = &self.generator {
+            if request.data_key.is_some() {
+                return Err(Error::Materials("a multi-keyring with a generator was given a data key"));
+            }
+            let wrapped = generator.on_encrypt(request).await?;
+            let missing = Error::Materials("the generator keyring returned no data key");
+            generated = Some(wrapped.data_key.ok_or(missing)?);
+            encrypted.extend(wrapped.encrypted_data_keys);
+        }
+        let key = generated.as_ref().or(request.data_key);
+        let key = key.ok_or(Error::Materials("a multi-keyring without generator was given no data key"))?;
+        for child in &self.children {
+            encrypted.extend(wrap_with_child(child, request, key).await?);
+        }
+        Ok(Wrapped { data_key: generated, encrypted_data_keys: encrypted })
+    }
+
+    async fn unwrap(&self, request: UnwrapRequest<'_>) -> Result<Unwrapped> {
+        let mut failure = UnwrapFailure::default();
+        for keyring in self.generator.iter().chain(&self.children) {
+            match keyring.on_decrypt(request).await {
+                Ok(unwrapped) => return Ok(unwrapped),
+                Err(error) => failure.merge(keyring.label(), error),
+            }
+        }
+        Err(failure.into())
+    }
+}
+
+async fn wrap_with_child(
+    child: &Arc<dyn Keyring>,
+    request: WrapRequest<'_>,
+    key: &SecretBytes,
+) -> Result<Vec<EncryptedDataKey>> {
+    let wrapped = child.on_encrypt(request.for_key(key)).await?;
+    if wrapped.data_key.is_some() {
+        return Err(Error::Materials("a child keyring returned a data key of its own"));
+    }
+    Ok(wrapped.encrypted_data_keys)
+}
+
+impl Keyring for MultiKeyring {
+    fn label(&self) -> Arc<str> {
+        let labels: Vec<_> = self.generator.iter().chain(&self.children).map(|keyring| keyring.label()).collect();
+        format!("multi({})", labels.join(", ")).into()
+    }
+
+    fn on_encrypt<'a>(&'a self, request: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
+        Box::pin(self.wrap(request))
+    }
+
+    fn on_decrypt<'a>(&'a self, request: UnwrapRequest<'a>) -> BoxFuture<'a, Result<Unwrapped>> {
+        Box::pin(self.unwrap(request))
+    }
+}

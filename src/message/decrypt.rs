@@ -1,0 +1,244 @@
+//! Reading a message, step by step.
+//!
+//! Specification: client-apis/decrypt.
+
+use std::sync::Arc;
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::key::MessageKey;
+use crate::{
+    context::PUBLIC_KEY_ENTRY,
+    crypto::{CryptoProvider, Digest, SignatureAlgorithm, VerifyingKey},
+    error::{ContextError, Direction, Error, FormatError, LimitError, Result},
+    format::{
+        BodyPart, ContentType, FRAME_OVERHEAD, Frame, FrameKind, Header, MAX_FRAMES, Parsed, ReceivedHeader,
+        parse_footer, parse_frame, parse_unframed,
+    },
+    materials::{DecryptionMaterials, OpenedBy},
+    suite::CommitmentPolicy,
+};
+
+/// A message whose header is verified.
+pub(crate) struct VerifiedHeader {
+    pub(crate) header: Header,
+    pub(crate) opened_by: OpenedBy,
+    pub(crate) body: BodyOpener,
+}
+
+/// Verifies a header with the materials that a manager gave for it, and gets ready to open the body.
+///
+/// # Errors
+/// [`Error::Commitment`] or [`Error::Materials`] for materials that are not this message's; [`Error::Integrity`] if the
+/// commitment or the header tag does not hold.
+pub(crate) fn verify_header(
+    provider: &dyn CryptoProvider,
+    policy: CommitmentPolicy,
+    max_frame_length: u32,
+    received: ReceivedHeader,
+    materials: DecryptionMaterials,
+) -> Result<VerifiedHeader> {
+    let ReceivedHeader { header, bytes, body_length, iv, tag } = received;
+    let DecryptionMaterials { suite, context, required_context_keys, data_key, verifying_key, opened_by } = materials;
+    if !policy.allows_decrypt(suite) {
+        return Err(Error::Commitment { suite, policy, operation: Direction::Decrypt });
+    }
+    if suite != header.suite() {
+        return Err(Error::Materials("the suite is not that of the message"));
+    }
+    if data_key.len() != suite.data_key_length() {
+        return Err(Error::Materials("the data key has not the length that the suite needs"));
+    }
+    match (suite.is_signed(), header.context().contains_key(PUBLIC_KEY_ENTRY)) {
+        (true, false) => return Err(ContextError::PublicKeyMissing.into()),
+        (false, true) => return Err(ContextError::PublicKeyUnexpected.into()),
+        _ => {}
+    }
+    if suite.is_signed() != verifying_key.is_some() {
+        return Err(Error::Materials("verifying key and suite do not go together"));
+    }
+    if !required_context_keys.iter().all(|key| context.contains_key(key)) {
+        return Err(Error::Materials("a required encryption context key is not in the context"));
+    }
+
+    let message_id = header.fields.message_id.clone();
+    let (key, commit_key) = MessageKey::derive(provider, suite, &data_key, message_id)?;
+    if let Some(commit_key) = commit_key
+        && !bool::from(commit_key.ct_eq(&header.fields.commit_key))
+    {
+        return Err(Error::Integrity);
+    }
+    let required = context.serialize_where(|key| required_context_keys.contains(key))?;
+    let header_body = &bytes[..body_length];
+    if required.is_empty() {
+        key.open_header(&iv, header_body, &tag)?;
+    } else {
+        key.open_header(&iv, &[header_body, &required].concat(), &tag)?;
+    }
+
+    let verifier = match (suite.signature(), verifying_key) {
+        (None, _) => None,
+        (Some(algorithm), Some(key)) => Some(FooterVerifier::new(provider, algorithm, key, &bytes)),
+        (Some(_), None) => return Err(ContextError::PublicKeyMissing.into()),
+    };
+    let key = Arc::new(key);
+    let body = BodyOpener { key, content_type: header.content_type(), max_frame_length, next: 1, verifier };
+    Ok(VerifiedHeader { header, opened_by, body })
+}
+
+/// Opens the pieces of a body, in their order.
+pub(crate) struct BodyOpener {
+    key: Arc<MessageKey>,
+    content_type: ContentType,
+    max_frame_length: u32,
+    /// The sequence number of the next frame.
+    next: u32,
+    verifier: Option<FooterVerifier>,
+}
+
+impl BodyOpener {
+    /// Whether a signature follows the body, so that nothing of it counts yet.
+    pub(super) fn is_signed(&self) -> bool {
+        self.verifier.is_some()
+    }
+
+    /// The same body from its beginning, for bytes whose signature will have been verified by then.
+    #[cfg(feature = "fs")]
+    pub(super) fn again(&self) -> Self {
+        let Self { ref key, content_type, max_frame_length, .. } = *self;
+        Self { key: key.clone(), content_type, max_frame_length, next: 1, verifier: None }
+    }
+
+    /// Reads the next piece at the front of `input`, which must bear the number that follows.
+    pub(super) fn parse<'a>(&self, input: &'a [u8]) -> Result<Parsed<Frame<'a>>> {
+        let parsed = match self.content_type {
+            ContentType::Framed { frame_length } => parse_frame(input, frame_length)?,
+            ContentType::Unframed => parse_unframed(input, |found| {
+                let limit = self.max_frame_length;
+                if found > limit.into() { Err(Error::from(LimitError::FrameLength { limit, found })) } else { Ok(()) }
+            })?,
+        };
+        if let Parsed::Whole(frame) = &parsed
+            && frame.sequence_number != self.next
+        {
+            return Err(FormatError::SequenceNumber { expected: self.next, found: frame.sequence_number }.into());
+        }
+        Ok(parsed)
+    }
+
+    /// Opens a regular frame into `out`, which is as long as its content.
+    pub(super) fn open_regular(&mut self, frame: &Frame<'_>, out: &mut [u8]) -> Result<()> {
+        // The last number is the mark of the final frame, so that no regular frame ever bears it.
+        if self.next == MAX_FRAMES {
+            return Err(Error::Integrity);
+        }
+        self.key.open(BodyPart::RegularFrame, frame, out)?;
+        self.next += 1;
+        if let Some(verifier) = &mut self.verifier {
+            verifier.digest.update(frame.bytes);
+        }
+        Ok(())
+    }
+
+    /// Opens the final frame, or an unframed body, into `out`, which is as long as its content.
+    pub(super) fn open_final(self, frame: &Frame<'_>, out: &mut [u8]) -> Result<AfterBody> {
+        let part = match self.content_type {
+            ContentType::Framed { .. } => BodyPart::FinalFrame,
+            ContentType::Unframed => BodyPart::Unframed,
+        };
+        self.key.open(part, frame, out)?;
+        Ok(match self.verifier {
+            None => AfterBody::Verified(Verified(())),
+            Some(mut verifier) => {
+                verifier.digest.update(frame.bytes);
+                AfterBody::Footer(verifier)
+            }
+        })
+    }
+}
+
+/// What follows the body.
+pub(super) enum AfterBody {
+    /// A signature to verify.
+    Footer(FooterVerifier),
+    /// Nothing: the suite does not sign.
+    Verified(Verified),
+}
+
+/// Proof that everything in a message was verified.
+pub(super) struct Verified(());
+
+/// Verifies the footer over what was read so far.
+pub(super) struct FooterVerifier {
+    algorithm: SignatureAlgorithm,
+    digest: Box<dyn Digest>,
+    key: Box<dyn VerifyingKey>,
+}
+
+impl FooterVerifier {
+    fn new(
+        provider: &dyn CryptoProvider,
+        algorithm: SignatureAlgorithm,
+        key: Box<dyn VerifyingKey>,
+        header: &[u8],
+    ) -> Self {
+        let mut digest = provider.digest(algorithm.hash());
+        digest.update(header);
+        Self { algorithm, digest, key }
+    }
+
+    /// Reads the signature at the front of `input`, and how long the footer is.
+    pub(super) fn parse<'a>(&self, input: &'a [u8]) -> Result<Parsed<(&'a [u8], usize)>> {
+        Ok(parse_footer(input, self.algorithm)?)
+    }
+
+    /// Verifies the signature over header and body.
+    pub(super) fn verify(self, signature: &[u8]) -> Result<Verified> {
+        self.key.verify_digest(&self.digest.finish(), signature)?;
+        Ok(Verified(()))
+    }
+}
+
+/// Opens a body that is there as a whole, with what follows it. If it fails, what was opened is cleared.
+pub(crate) fn open_all(mut body: BodyOpener, input: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+    let mut plaintext = Zeroizing::new(vec![0; max_plaintext_length(body.content_type, input.len())]);
+    let (mut rest, mut at) = (input, 0);
+    let after = loop {
+        let Parsed::Whole(frame) = body.parse(rest)? else { return Err(FormatError::Truncated.into()) };
+        let out = plaintext.get_mut(at..at + frame.content.len()).ok_or(FormatError::Truncated)?;
+        at += frame.content.len();
+        rest = &rest[frame.bytes.len()..];
+        match frame.kind {
+            FrameKind::Regular => body.open_regular(&frame, out)?,
+            FrameKind::Final => break body.open_final(&frame, out)?,
+        }
+    };
+    let Verified(()) = match after {
+        AfterBody::Verified(verified) => verified,
+        AfterBody::Footer(footer) => {
+            let Parsed::Whole((signature, length)) = footer.parse(rest)? else {
+                return Err(FormatError::Truncated.into());
+            };
+            rest = &rest[length..];
+            footer.verify(signature)?
+        }
+    };
+    if !rest.is_empty() {
+        return Err(FormatError::TrailingBytes.into());
+    }
+    plaintext.truncate(at);
+    Ok(plaintext)
+}
+
+/// The most plaintext that so many bytes of body can hold: what to allocate, by what is there and not by what it says.
+fn max_plaintext_length(content_type: ContentType, input: usize) -> usize {
+    match content_type {
+        ContentType::Unframed => input,
+        ContentType::Framed { frame_length } => {
+            let frame_length = frame_length as usize;
+            let sealed = frame_length + FRAME_OVERHEAD;
+            (input / sealed) * frame_length + (input % sealed).min(frame_length)
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Writing a message, step by step.
+//!
+//! Specification: client-apis/encrypt.
+
+use std::sync::Arc;
+
+use super::key::MessageKey;
+use crate::{
+    context::{EncryptionContext, MAX_WRITTEN_LENGTH, PUBLIC_KEY_ENTRY},
+    crypto::{CryptoProvider, Digest, SigningKey, TAG_LENGTH},
+    error::{ContextError, Direction, Error, LimitError, Result},
+    format::{
+        ContentType, FINAL_FRAME_OVERHEAD, FRAME_OVERHEAD, FrameKind, Header, HeaderFields, MAX_FRAMES, MessageId,
+    },
+    materials::EncryptionMaterials,
+    suite::{AlgorithmSuite, COMMIT_KEY_LENGTH, CommitmentPolicy, MessageVersion},
+};
+
+/// What a message is started with, beside its materials.
+pub(crate) struct StartParameters<'a> {
+    pub(crate) provider: &'a dyn CryptoProvider,
+    pub(crate) policy: CommitmentPolicy,
+    pub(crate) max_encrypted_data_keys: usize,
+    pub(crate) frame_length: u32,
+}
+
+/// A message whose header is written.
+pub(crate) struct Started {
+    pub(crate) header: Header,
+    /// The serialized header.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) sealer: FrameSealer,
+}
+
+/// Writes the header of a message, and gets ready to seal its body.
+///
+/// # Errors
+/// [`Error::Materials`], [`Error::Commitment`], [`Error::Limit`] or [`Error::Context`] for materials that cannot make a message.
+pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMaterials) -> Result<Started> {
+    let EncryptionMaterials { suite, context, required_context_keys, data_key, encrypted_data_keys, signing_key } =
+        materials;
+    let StartParameters { provider, policy, max_encrypted_data_keys: limit, frame_length } = *parameters;
+    if !policy.allows_encrypt(suite) {
+        return Err(Error::Commitment { suite, policy, operation: Direction::Encrypt });
+    }
+    if encrypted_data_keys.is_empty() {
+        return Err(Error::Materials("there is no encrypted data key"));
+    }
+    if encrypted_data_keys.len() > limit {
+        return Err(LimitError::EncryptedDataKeys { limit, found: encrypted_data_keys.len() }.into());
+    }
+    if data_key.len() != suite.data_key_length() {
+        return Err(Error::Materials("the data key has not the length that the suite needs"));
+    }
+    if !required_context_keys.iter().all(|key| context.contains_key(key)) {
+        return Err(Error::Materials("a required encryption context key is not in the context"));
+    }
+    check_signing_key(suite, &context, signing_key.as_ref())?;
+    let found = context.serialize()?.len();
+    if found > MAX_WRITTEN_LENGTH {
+        return Err(ContextError::TooLong { limit: MAX_WRITTEN_LENGTH, found }.into());
+    }
+
+    let mut id = [0; 32];
+    let id = &mut id[..suite.version().message_id_length()];
+    provider.random(id)?;
+    let message_id = MessageId::from_slice(id).ok_or(Error::Materials("the message id is too long"))?;
+    let (key, commit_key) = MessageKey::derive(provider, suite, &data_key, message_id.clone())?;
+
+    let mut stored_context = context;
+    let required = stored_context.serialize_where(|key| required_context_keys.contains(key))?;
+    for key in &required_context_keys {
+        stored_context.remove(key);
+    }
+    let stored = stored_context.serialize()?;
+    let fields = HeaderFields {
+        suite,
+        message_id,
+        context: stored_context,
+        encrypted_data_keys,
+        content_type: ContentType::Framed { frame_length },
+        commit_key: commit_key.unwrap_or([0; COMMIT_KEY_LENGTH]),
+    };
+    let mut bytes = fields.serialize_body(&stored).map_err(Error::Materials)?;
+    let body_length = bytes.len();
+    bytes.extend_from_slice(&required);
+    let tag = key.seal_header(&bytes)?;
+    bytes.truncate(body_length);
+    if suite.version() == MessageVersion::V1 {
+        bytes.extend_from_slice(&[0; crate::crypto::IV_LENGTH]);
+    }
+    bytes.extend_from_slice(&tag);
+
+    let signer = signing_key.map(|key| Signer::new(provider, key, &bytes));
+    let sealer = FrameSealer { key, frame_length: frame_length as usize, next: 1, signer };
+    Ok(Started { header: fields.into_header(bytes.len()), bytes, sealer })
+}
+
+/// The signing key must be the suite's, and its public half in the context, or neither may be there.
+fn check_signing_key(
+    suite: AlgorithmSuite,
+    context: &EncryptionContext,
+    key: Option<&Arc<dyn SigningKey>>,
+) -> Result<()> {
+    let entry = context.get(PUBLIC_KEY_ENTRY);
+    let fits = match (suite.signature(), key) {
+        (None, None) => entry.is_none(),
+        (Some(algorithm), Some(key)) => {
+            key.algorithm() == algorithm && entry.is_some_and(|entry| *entry == key.public_key_entry())
+        }
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err(Error::Materials("signing key, suite and encryption context do not go together")) }
+}
+
+/// What is signed, as far as it is written.
+struct Signer {
+    digest: Box<dyn Digest>,
+    key: Arc<dyn SigningKey>,
+}
+
+impl Signer {
+    fn new(provider: &dyn CryptoProvider, key: Arc<dyn SigningKey>, header: &[u8]) -> Self {
+        let mut digest = provider.digest(key.algorithm().hash());
+        digest.update(header);
+        Self { digest, key }
+    }
+}
+
+/// Seals the frames of a body, in their order.
+pub(crate) struct FrameSealer {
+    key: MessageKey,
+    frame_length: usize,
+    /// The sequence number of the next frame.
+    next: u32,
+    signer: Option<Signer>,
+}
+
+impl FrameSealer {
+    /// The number of plaintext bytes in a regular frame.
+    pub(super) fn frame_length(&self) -> usize {
+        self.frame_length
+    }
+
+    /// The length of a sealed regular frame.
+    pub(super) fn sealed_frame_length(&self) -> usize {
+        self.frame_length + FRAME_OVERHEAD
+    }
+
+    /// The most bytes that the final frame of so many bytes and the footer take.
+    fn max_tail_length(&self, plaintext: usize) -> usize {
+        FINAL_FRAME_OVERHEAD
+            + plaintext
+            + self.signer.as_ref().map_or(0, |signer| 2 + signer.key.algorithm().signature_length())
+    }
+
+    /// Seals the next regular frame, whose plaintext is exactly a frame long, into the front of `out`.
+    ///
+    /// # Errors
+    /// [`Error::PlaintextTooLong`] where only a final frame can follow.
+    pub(super) fn seal_regular(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<usize> {
+        debug_assert_eq!(plaintext.len(), self.frame_length);
+        if self.next == MAX_FRAMES {
+            let limit = u64::from(MAX_FRAMES).saturating_mul(self.frame_length as u64);
+            return Err(Error::PlaintextTooLong { limit, declared: false });
+        }
+        let length = self.key.seal_frame(FrameKind::Regular, self.next, plaintext, out)?;
+        self.next += 1;
+        if let Some(signer) = &mut self.signer {
+            signer.digest.update(&out[..length]);
+        }
+        Ok(length)
+    }
+
+    /// Seals the final frame and signs, if the suite signs, into the front of `out`; says how much that is.
+    fn seal_final(self, plaintext: &[u8], out: &mut [u8]) -> Result<usize> {
+        debug_assert!(plaintext.len() <= self.frame_length);
+        let mut length = self.key.seal_frame(FrameKind::Final, self.next, plaintext, out)?;
+        if let Some(Signer { mut digest, key }) = self.signer {
+            digest.update(&out[..length]);
+            let signature = key.sign_digest(&digest.finish())?;
+            let footer_length = u16::try_from(signature.len()).map_err(|_| OVERLONG_SIGNATURE)?;
+            let footer = out[length..].get_mut(..2 + signature.len()).ok_or(OVERLONG_SIGNATURE)?;
+            footer[..2].copy_from_slice(&footer_length.to_be_bytes());
+            footer[2..].copy_from_slice(&signature);
+            length += footer.len();
+        }
+        Ok(length)
+    }
+
+    /// Seals the final frame and signs, if the suite signs, onto the end of `out`.
+    pub(super) fn seal_final_onto(self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        let start = out.len();
+        out.resize(start + self.max_tail_length(plaintext.len()), 0);
+        let length = self.seal_final(plaintext, &mut out[start..])?;
+        out.truncate(start + length);
+        Ok(())
+    }
+}
+
+const OVERLONG_SIGNATURE: Error = Error::Provider("a signature is longer than the suite's are");
+
+/// Seals a plaintext that is there as a whole. The final frame is full where the plaintext ends with a frame.
+pub(crate) fn seal_all(started: Started, plaintext: &[u8]) -> Result<(Header, Vec<u8>)> {
+    let Started { header, bytes, mut sealer } = started;
+    let frame_length = sealer.frame_length();
+    let regular = plaintext.len().saturating_sub(1) / frame_length;
+    let (regular_frames, last) = plaintext.split_at(regular * frame_length);
+    let body_length = regular * sealer.sealed_frame_length() + sealer.max_tail_length(last.len());
+    let mut message = vec![0; bytes.len() + body_length];
+    message[..bytes.len()].copy_from_slice(&bytes);
+    let mut at = bytes.len();
+    for frame in regular_frames.chunks_exact(frame_length) {
+        at += sealer.seal_regular(frame, &mut message[at..])?;
+    }
+    at += sealer.seal_final(last, &mut message[at..])?;
+    message.truncate(at);
+    Ok((header, message))
+}
+
+const _: () = assert!(FRAME_OVERHEAD > TAG_LENGTH && FINAL_FRAME_OVERHEAD > TAG_LENGTH);
+
+#[cfg(all(test, feature = "rustcrypto"))]
+mod tests {
+    use super::*;
+    use crate::{crypto::RustCrypto, format::EncryptedDataKey, secret::SecretBytes};
+
+    fn started(frame_length: u32) -> Started {
+        let parameters = StartParameters {
+            provider: &RustCrypto,
+            policy: CommitmentPolicy::default(),
+            max_encrypted_data_keys: 1,
+            frame_length,
+        };
+        let materials = EncryptionMaterials {
+            suite: AlgorithmSuite::Aes256GcmHkdfSha512CommitKey,
+            context: EncryptionContext::new(),
+            required_context_keys: Default::default(),
+            data_key: SecretBytes::zeroed(32),
+            encrypted_data_keys: vec![EncryptedDataKey::new("test", "key", [])],
+            signing_key: None,
+        };
+        start(&parameters, materials).unwrap()
+    }
+
+    /// ATTACKS, Messages 16: the frame counter stops at 2^32-1.
+    #[test]
+    fn attack_16_the_frame_counter_does_not_wrap() {
+        let mut sealer = started(2).sealer;
+        sealer.next = MAX_FRAMES - 1;
+        let mut out = [0; 64];
+        sealer.seal_regular(b"ab", &mut out).unwrap();
+        assert_eq!(out[..4], (MAX_FRAMES - 1).to_be_bytes());
+        let refused = sealer.seal_regular(b"cd", &mut out);
+        assert!(
+            matches!(refused, Err(Error::PlaintextTooLong { limit, declared: false }) if limit == 2 * (u32::MAX as u64))
+        );
+        // The final frame may still bear the last number.
+        let mut tail = Vec::new();
+        sealer.seal_final_onto(b"ef", &mut tail).unwrap();
+        assert_eq!(tail[..8], [0xff; 8]);
+    }
+}

@@ -1,0 +1,95 @@
+//! The key that a message is sealed with.
+
+use crate::{
+    crypto::{AeadKey, CryptoProvider, Expand, IV_LENGTH, Iv, TAG_LENGTH, Tag},
+    error::Result,
+    format::{BodyAad, BodyPart, Frame, FrameKind, MessageId, write_frame_prefix},
+    secret::SecretBytes,
+    suite::{AlgorithmSuite, COMMIT_KEY_LENGTH, KeyDerivation},
+};
+
+/// What the commit key of a message is.
+pub(super) type CommitKey = [u8; COMMIT_KEY_LENGTH];
+
+/// The derived data key, expanded once, with the message id that goes into everything it seals.
+///
+/// It keeps no count: the caller says which sequence number, and may seal and open frames in any order.
+pub(super) struct MessageKey {
+    aead: Box<dyn AeadKey>,
+    message_id: MessageId,
+}
+
+impl MessageKey {
+    /// Derives the key of a message from its data key, and the commit key if the suite commits.
+    ///
+    /// Specification: framework/transitive-requirements, "HKDF Encryption Key" and "HKDF Commit Key".
+    pub(super) fn derive(
+        provider: &dyn CryptoProvider,
+        suite: AlgorithmSuite,
+        data_key: &SecretBytes,
+        message_id: MessageId,
+    ) -> Result<(Self, Option<CommitKey>)> {
+        let (suite_id, id) = (suite.id().to_be_bytes(), message_id.as_bytes());
+        let mut derived = SecretBytes::zeroed(suite.data_key_length());
+        let mut commit_key = None;
+        let key = match suite.derivation() {
+            KeyDerivation::Identity => data_key,
+            KeyDerivation::Hkdf(hash) => {
+                let mut outputs = [Expand { info: [&suite_id, id], out: derived.as_mut() }];
+                provider.hkdf(hash, &[], data_key.as_bytes(), &mut outputs)?;
+                &derived
+            }
+            KeyDerivation::HkdfCommitting(hash) => {
+                let commit_key = commit_key.insert([0; COMMIT_KEY_LENGTH]);
+                let mut outputs = [
+                    Expand { info: [&suite_id, b"DERIVEKEY"], out: derived.as_mut() },
+                    Expand { info: [b"COMMITKEY", b""], out: commit_key },
+                ];
+                provider.hkdf(hash, id, data_key.as_bytes(), &mut outputs)?;
+                &derived
+            }
+        };
+        let aead = provider.aes_gcm(key.as_bytes())?;
+        Ok((Self { aead, message_id }, commit_key))
+    }
+
+    /// The tag of a header, whose IV is zero.
+    pub(super) fn seal_header(&self, aad: &[u8]) -> Result<Tag> {
+        self.aead.seal_in_place(&[0; IV_LENGTH], aad, &mut [])
+    }
+
+    /// Checks the tag of a header.
+    pub(super) fn open_header(&self, iv: &Iv, aad: &[u8], tag: &Tag) -> Result<()> {
+        self.aead.open_in_place(iv, aad, &mut [], tag)
+    }
+
+    /// Seals one frame, all its fields, into the front of `out`; says how long it is.
+    pub(super) fn seal_frame(
+        &self,
+        kind: FrameKind,
+        sequence_number: u32,
+        plaintext: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize> {
+        let part = match kind {
+            FrameKind::Regular => BodyPart::RegularFrame,
+            FrameKind::Final => BodyPart::FinalFrame,
+        };
+        let mut iv = Iv::default();
+        iv[IV_LENGTH - 4..].copy_from_slice(&sequence_number.to_be_bytes());
+        let aad = BodyAad::new(&self.message_id, part, sequence_number, plaintext.len() as u64);
+        let prefix = write_frame_prefix(out, kind, sequence_number, &iv, plaintext.len() as u32);
+        let (content, rest) = out[prefix..].split_at_mut(plaintext.len());
+        let tag = self.aead.seal(&iv, aad.as_bytes(), plaintext, content)?;
+        rest[..TAG_LENGTH].copy_from_slice(&tag);
+        Ok(prefix + plaintext.len() + TAG_LENGTH)
+    }
+
+    /// Opens one piece of a body into `out`, which is as long as its content. If it fails, `out` is cleared.
+    pub(super) fn open(&self, part: BodyPart, frame: &Frame<'_>, out: &mut [u8]) -> Result<()> {
+        let aad = BodyAad::new(&self.message_id, part, frame.sequence_number, frame.content.len() as u64);
+        self.aead
+            .open(frame.iv, aad.as_bytes(), frame.content, frame.tag, out)
+            .inspect_err(|_| zeroize::Zeroize::zeroize(out))
+    }
+}

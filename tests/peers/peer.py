@@ -1,0 +1,298 @@
+"""Serves the official Python SDK over JSON lines, for the interoperability tests.
+
+Reads one JSON object per line from stdin and answers each with one JSON
+object on stdout, until stdin ends. Binary values are base64.
+
+    {"op":"hello"}
+        -> {"ok":true,"name":"python","version":..,"suites":["0x0014",..],
+            "frame_multiple":128}
+    {"op":"encrypt","keys":[{"namespace":..,"name":..,"key":..},..],
+     "suite":"0x0478","frame_length":4096,"context":{..},"plaintext":..,
+     "keyring":"raw"|"mpl","required":[..]}
+        -> {"ok":true,"message":..}
+    {"op":"decrypt","keys":[..],"message":..,"keyring":..,"context":{..}}
+        -> {"ok":true,"plaintext":..,"context":{..},"suite":"0x0478"}
+    anything that fails
+        -> {"ok":false,"error":"ClassName: text"}
+
+"suite" defaults to 0x0578, "frame_length" to 4096, "context" to none and
+"keyring" to "raw". The first key generates the data key, the others wrap it.
+
+"raw" means the SDK's own raw master keys, "mpl" the keyrings of the material
+providers library. "context" on decrypt means the expected pairs: with "mpl"
+the SDK reproduces and checks them, with "raw" (where the SDK refuses the
+argument) this server compares them with the message's header. "required"
+works with "mpl" only: the context keys which are authenticated but not stored
+in the message. The "context" of an answer is what the message's header
+stores, aws-crypto-public-key included.
+
+What this SDK does, as measured:
+
+* Frame lengths must be multiples of 128 up to 2^31-128. The SDK asks for a
+  multiple of the cipher's block size, and takes it in bits. Frame length 0
+  means non-framed content, which it writes and reads with every suite.
+* A plaintext that is an exact multiple of the frame length is written as full
+  regular frames and then an additional, empty final frame. An empty plaintext
+  is a single empty final frame.
+* The context is sorted by the UTF-8 bytes of its keys.
+* Its signatures always have 71 bytes (0x0214) or 103 (the others).
+* Whatever follows the end of a message is ignored.
+* The encrypted data keys of several wrapping keys come in no fixed order.
+* "raw" gives up with InvalidTag at an encrypted data key which has the name of
+  one of its keys but does not open with it; "mpl" goes on to the next one.
+"""
+
+import base64
+import io
+import json
+import logging
+import os
+import sys
+
+import aws_encryption_sdk
+from aws_encryption_sdk import CommitmentPolicy, EncryptionSDKClient
+from aws_encryption_sdk.identifiers import AlgorithmSuite, EncryptionKeyType, WrappingAlgorithm
+from aws_encryption_sdk.internal.crypto.wrapping_keys import WrappingKey
+from aws_encryption_sdk.key_providers.raw import RawMasterKey, RawMasterKeyProvider
+
+# Data above this size goes through the SDK's streams in pieces: its one-shot
+# calls take 8 KiB at a time, several times slower with large frames.
+STREAM_ABOVE = 256 * 1024
+PIECE = 256 * 1024
+
+RAW_WRAPPING = {
+    16: WrappingAlgorithm.AES_128_GCM_IV12_TAG16_NO_PADDING,
+    24: WrappingAlgorithm.AES_192_GCM_IV12_TAG16_NO_PADDING,
+    32: WrappingAlgorithm.AES_256_GCM_IV12_TAG16_NO_PADDING,
+}
+
+NON_COMMITTING = EncryptionSDKClient(commitment_policy=CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT)
+COMMITTING = EncryptionSDKClient(commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT)
+
+
+class BadRequest(Exception):
+    pass
+
+
+class ContextMismatch(Exception):
+    pass
+
+
+class KeySet(RawMasterKeyProvider):
+    """A list of raw master keys, the first of which generates."""
+
+    provider_id = "sealwax-test-key-set"
+
+    def _get_raw_key(self, key_id):
+        raise BadRequest("no such key")
+
+
+def unpack_keys(request):
+    keys = [(key["namespace"], key["name"], unbase64(key["key"])) for key in request["keys"]]
+    if not keys:
+        raise BadRequest("no keys")
+    for _, _, key in keys:
+        if len(key) not in RAW_WRAPPING:
+            raise BadRequest("a key of %d bytes" % len(key))
+    return keys
+
+
+def raw_materials(request):
+    keys = KeySet()
+    for namespace, name, key in unpack_keys(request):
+        wrapping_key = WrappingKey(
+            wrapping_algorithm=RAW_WRAPPING[len(key)],
+            wrapping_key=key,
+            wrapping_key_type=EncryptionKeyType.SYMMETRIC,
+        )
+        keys.add_master_key_provider(
+            RawMasterKey(key_id=name.encode("utf-8"), provider_id=namespace, wrapping_key=wrapping_key)
+        )
+    return {"key_provider": keys}
+
+
+_mpl = None
+
+
+def mpl_materials(request, required=()):
+    global _mpl
+    from aws_cryptographic_material_providers.mpl import models
+
+    if _mpl is None:
+        from aws_cryptographic_material_providers.mpl import AwsCryptographicMaterialProviders
+        from aws_cryptographic_material_providers.mpl.config import MaterialProvidersConfig
+
+        _mpl = AwsCryptographicMaterialProviders(config=MaterialProvidersConfig())
+
+    keyrings = []
+    for namespace, name, key in unpack_keys(request):
+        algorithm = getattr(models.AesWrappingAlg, "ALG_AES%d_GCM_IV12_TAG16" % (len(key) * 8))
+        keyrings.append(
+            _mpl.create_raw_aes_keyring(
+                input=models.CreateRawAesKeyringInput(
+                    key_namespace=namespace, key_name=name, wrapping_key=key, wrapping_alg=algorithm
+                )
+            )
+        )
+    keyring = keyrings[0]
+    if len(keyrings) > 1:
+        keyring = _mpl.create_multi_keyring(
+            input=models.CreateMultiKeyringInput(generator=keyrings[0], child_keyrings=keyrings[1:])
+        )
+    if not required:
+        return {"keyring": keyring}
+    default = _mpl.create_default_cryptographic_materials_manager(
+        input=models.CreateDefaultCryptographicMaterialsManagerInput(keyring=keyring)
+    )
+    return {
+        "materials_manager": _mpl.create_required_encryption_context_cmm(
+            input=models.CreateRequiredEncryptionContextCMMInput(
+                underlying_cmm=default, required_encryption_context_keys=list(required)
+            )
+        )
+    }
+
+
+def is_mpl(request):
+    kind = request.get("keyring") or "raw"
+    if kind not in ("raw", "mpl"):
+        raise BadRequest("keyring %r" % kind)
+    return kind == "mpl"
+
+
+def run(client, mode, data, **arguments):
+    """One encryption or decryption: (output, message header)."""
+    if len(data) <= STREAM_ABOVE:
+        return (client.encrypt if mode == "e" else client.decrypt)(source=data, **arguments)
+    pieces = []
+    with client.stream(mode=mode, source=io.BytesIO(data), source_length=len(data), **arguments) as stream:
+        while True:
+            piece = stream.read(PIECE)
+            if not piece:
+                break
+            pieces.append(piece)
+        return b"".join(pieces), stream.header
+
+
+def find_suite(name):
+    try:
+        return AlgorithmSuite.get_by_id(int(name, 16))
+    except (KeyError, ValueError):
+        raise BadRequest("suite %r" % name) from None
+
+
+def encrypt(request):
+    suite = find_suite(request.get("suite") or "0x0578")
+    required = request.get("required") or []
+    if is_mpl(request):
+        materials = mpl_materials(request, required)
+    elif required:
+        raise BadRequest("required context keys need the mpl keyring")
+    else:
+        materials = raw_materials(request)
+    frame_length = request.get("frame_length")
+    message, _ = run(
+        COMMITTING if suite.is_committing() else NON_COMMITTING,
+        "e",
+        unbase64(request["plaintext"]),
+        encryption_context=request.get("context") or {},
+        algorithm=suite,
+        frame_length=4096 if frame_length is None else frame_length,
+        **materials,
+    )
+    return {"ok": True, "message": to_base64(message)}
+
+
+def decrypt(request):
+    expected = request.get("context") or {}
+    arguments = {}
+    if is_mpl(request):
+        materials = mpl_materials(request)
+        if expected:
+            arguments["encryption_context"] = expected
+    else:
+        materials = raw_materials(request)
+    plaintext, header = run(COMMITTING, "d", unbase64(request["message"]), **arguments, **materials)
+    context = dict(header.encryption_context)
+    if not is_mpl(request):
+        for name, value in expected.items():
+            if context.get(name) != value:
+                raise ContextMismatch("the message's context has not the expected %r" % name)
+    return {
+        "ok": True,
+        "plaintext": to_base64(plaintext),
+        "context": context,
+        "suite": "0x%04x" % header.algorithm.algorithm_id,
+    }
+
+
+def works(suite):
+    """Whether a small message of this suite makes the round trip."""
+    keys = [{"namespace": "probe", "name": "probe", "key": to_base64(bytes(32))}]
+    try:
+        sealed = encrypt({"keys": keys, "suite": suite, "plaintext": to_base64(b"probe")})
+        opened = decrypt({"keys": keys, "message": sealed["message"]})
+        return unbase64(opened["plaintext"]) == b"probe" and opened["suite"] == suite
+    except Exception as error:  # whatever it is, the suite does not work
+        print("suite %s: %s" % (suite, describe(error)), file=sys.stderr)
+        return False
+
+
+_hello = None
+
+
+def hello(_request):
+    global _hello
+    if _hello is None:
+        suites = ["0x%04x" % suite.algorithm_id for suite in AlgorithmSuite]
+        _hello = {
+            "ok": True,
+            "name": "python",
+            "version": aws_encryption_sdk.__version__,
+            "suites": [suite for suite in sorted(suites) if works(suite)],
+            "frame_multiple": 128,
+        }
+    return _hello
+
+
+OPERATIONS = {"hello": hello, "encrypt": encrypt, "decrypt": decrypt}
+
+
+def unbase64(text):
+    return base64.b64decode(text, validate=True)
+
+
+def to_base64(data):
+    return base64.b64encode(data).decode("ascii")
+
+
+def describe(error):
+    return "%s: %s" % (type(error).__name__, error)
+
+
+def answer(line):
+    try:
+        request = json.loads(line)
+        operation = OPERATIONS.get(request.get("op"))
+        if operation is None:
+            raise BadRequest("op %r" % request.get("op"))
+        return operation(request)
+    except Exception as error:
+        return {"ok": False, "error": describe(error)}
+
+
+def main():
+    # Keep the real stdout for the answers: whatever else is printed, by
+    # anything loaded here, goes to stderr.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    # The SDK logs a traceback for each message it refuses; the answer says it.
+    logging.getLogger("aws_encryption_sdk").setLevel(logging.CRITICAL)
+    for line in sys.stdin.buffer:
+        if line.strip():
+            answers.write(json.dumps(answer(line)).encode("ascii") + b"\n")
+            answers.flush()
+
+
+if __name__ == "__main__":
+    main()
