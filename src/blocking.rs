@@ -3,7 +3,10 @@
 use std::{
     future::IntoFuture,
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
 };
@@ -42,7 +45,8 @@ impl<T, F: Future<Output = Result<T>>> Operation<F> {
     ///
     /// # Errors
     /// What the operation itself ends with; [`Error::WouldBlockRuntime`] if it is not ready at once and this thread
-    /// drives a Tokio runtime (recognised with the feature `tokio`), which it would block, perhaps for ever.
+    /// belongs to a Tokio runtime (recognised with the feature `tokio`), which it might block for ever. On a thread that
+    /// may block, such as those of `spawn_blocking`, `Handle::current().block_on(operation.into_future())` waits for it.
     pub fn wait(self) -> Result<T> {
         wait(self.future)
     }
@@ -57,16 +61,20 @@ impl<F: Future> IntoFuture for Operation<F> {
     }
 }
 
-/// Wakes a sleeping thread.
-struct Unpark(Thread);
+/// Wakes a sleeping thread. That it was woken is noted apart, since whatever else parks the thread takes the wake-up away.
+struct Unpark {
+    thread: Thread,
+    woken: AtomicBool,
+}
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 }
 
@@ -80,13 +88,16 @@ fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     if inside_a_runtime() {
         return Err(Error::WouldBlockRuntime);
     }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(unpark.clone());
     let mut context = Context::from_waker(&waker);
     loop {
         if let Poll::Ready(outcome) = future.as_mut().poll(&mut context) {
             return outcome;
         }
-        thread::park();
+        while !unpark.woken.swap(false, Ordering::Acquire) {
+            thread::park();
+        }
     }
 }
 
@@ -116,6 +127,23 @@ mod tests {
             Poll::Pending
         });
         assert_eq!(wait(future).unwrap(), 3);
+    }
+
+    #[test]
+    fn a_wake_up_that_something_else_consumes_is_not_lost() {
+        let mut polls = 0;
+        let future = std::future::poll_fn(|context| {
+            polls += 1;
+            if polls == 3 {
+                return Poll::Ready(Ok(()));
+            }
+            context.waker().wake_by_ref();
+            if polls == 2 {
+                thread::park();
+            }
+            Poll::Pending
+        });
+        wait(future).unwrap();
     }
 
     #[cfg(feature = "tokio")]

@@ -1,8 +1,8 @@
 //! The client: what is configured once, and what can be done with it.
 
+use std::{fmt, io, sync::Arc};
 #[cfg(feature = "fs")]
 use std::{fs::File, path::Path};
-use std::{io, sync::Arc};
 
 use zeroize::Zeroizing;
 
@@ -22,7 +22,8 @@ use crate::{
     limits::Limits,
     materials::{DecryptionRequest, DefaultMaterialsManager, EncryptionRequest, MaterialsManager, OpenedBy},
     message::{
-        Decryptor, Encryptor, StartParameters, Started, VerifiedHeader, open_all, seal_all, start, verify_header,
+        Decryptor, Encryptor, Finished, OpenParameters, StartParameters, Started, VerifiedHeader, open_all, seal_all,
+        start, verify_header,
     },
     suite::{AlgorithmSuite, CommitmentPolicy},
 };
@@ -47,7 +48,7 @@ const MAX_FRAME_LENGTH: u32 = i32::MAX as u32;
 /// assert_eq!(opened.plaintext, b"text");
 /// # Ok::<(), sealwax::Error>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Client {
     provider: Arc<dyn CryptoProvider>,
     policy: CommitmentPolicy,
@@ -155,8 +156,8 @@ impl Client {
 
 /// Configures a [`Client`].
 ///
-/// The limits keep a hostile message from making a client work or hold more than it should. They are generous; an error
-/// names the one that was met.
+/// The limits keep a hostile message from making a client work or hold more than it should; what the client writes keeps
+/// within them too, so that it can read it. They are generous, and an error names the one that was met.
 ///
 /// | limit | default |
 /// |---|---|
@@ -173,7 +174,7 @@ impl Client {
 ///     .build();
 /// # let _ = client;
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ClientBuilder {
     client: Client,
 }
@@ -204,7 +205,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How many bytes the header of a message that is read may have.
+    /// How many bytes the header of a message may have.
     ///
     /// ```
     /// let client = sealwax::Client::builder().max_header_length(16 * 1024).build();
@@ -216,7 +217,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How many bytes a frame, or an unframed body, of a message that is read may have. A whole frame is held in memory
+    /// How many bytes a frame, or an unframed body, may have. A whole frame is held in memory
     /// before its tag can be checked.
     ///
     /// ```
@@ -316,7 +317,8 @@ impl<'a> Encrypt<'a> {
         }
     }
 
-    /// The encryption context: authenticated with the message, and stored in it **in the clear**.
+    /// The encryption context: authenticated with the message, and stored in it **in the clear**. A second call replaces the
+    /// first.
     pub fn context(mut self, context: impl Into<EncryptionContext>) -> Self {
         self.context = context.into();
         self
@@ -367,9 +369,7 @@ impl<'a> Encrypt<'a> {
         request.suite = self.suite;
         request.max_plaintext_length = length.or(self.plaintext_length_bound);
         let materials = self.source.manager().encryption_materials(request).await?;
-        let max_encrypted_data_keys = limits.encrypted_data_keys;
-        let provider = &**provider;
-        start(&StartParameters { provider, policy, max_encrypted_data_keys, frame_length }, materials)
+        start(&StartParameters { provider: &**provider, policy, limits: *limits, frame_length }, materials)
     }
 
     async fn start_machine(&self) -> Result<Encryptor> {
@@ -411,7 +411,7 @@ impl<'a> Encrypt<'a> {
         Operation::new(async move { Ok(EncryptingWriter::new(sink, self.start_machine().await?)) })
     }
 
-    /// Encrypts a source into a sink, on this thread, and gives the header of the message.
+    /// Encrypts a source into a sink, and gives the header of the message.
     ///
     /// # Errors
     /// As [`bytes`](Self::bytes), and [`Error::Io`]. What the sink has got by then is not a whole message.
@@ -530,6 +530,18 @@ pub struct Decrypted {
     pub opened_by: OpenedBy,
 }
 
+impl fmt::Debug for Decrypted {
+    /// All but the plaintext.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plaintext, header, opened_by } = self;
+        f.debug_struct("Decrypted")
+            .field("plaintext_length", &plaintext.len())
+            .field("header", header)
+            .field("opened_by", opened_by)
+            .finish()
+    }
+}
+
 /// A message that was opened and whose plaintext went elsewhere: see [`Decrypt::copy`].
 ///
 /// ```
@@ -552,6 +564,12 @@ pub struct Opened {
     pub opened_by: OpenedBy,
 }
 
+impl From<Finished> for Opened {
+    fn from(finished: Finished) -> Self {
+        Self { header: finished.header, opened_by: finished.opened_by }
+    }
+}
+
 /// Whether the plaintext of a signed message may be seen before its signature is verified.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Release {
@@ -571,7 +589,7 @@ impl<'a> Decrypt<'a> {
     }
 
     /// The encryption context that is expected: a pair that the message stores must have this value, and a pair that it does
-    /// not store must be one that was authenticated with it.
+    /// not store must be one that was authenticated with it. A second call replaces the first.
     pub fn context(mut self, expected: impl Into<EncryptionContext>) -> Self {
         self.context = expected.into();
         self
@@ -587,8 +605,12 @@ impl<'a> Decrypt<'a> {
     /// Gets the materials for a header and verifies it with them.
     async fn verify(&self, received: ReceivedHeader, release: Release) -> Result<VerifiedHeader> {
         let Client { provider, policy, limits } = self.client;
-        let (provider, policy, header) = (&**provider, *policy, received.header());
+        let (provider, policy, limits, header) = (&**provider, *policy, *limits, received.header());
         let suite = header.suite();
+        // The header may come from another decoder than this client's own.
+        limits.check_encrypted_data_keys(header.encrypted_data_keys().len())?;
+        limits.check_header_length(header.length())?;
+        limits.check_frame_length(header.content_type().frame_length().unwrap_or(0).into())?;
         if !policy.allows_decrypt(suite) {
             return Err(Error::Commitment { suite, policy, operation: Direction::Decrypt });
         }
@@ -598,7 +620,8 @@ impl<'a> Decrypt<'a> {
         let (context, keys) = (header.context(), header.encrypted_data_keys());
         let request = DecryptionRequest::new(provider, policy, suite, context, keys, &self.context);
         let materials = self.source.manager().decryption_materials(request).await?;
-        verify_header(provider, policy, limits.frame_length, received, materials)
+        let parameters = OpenParameters { provider, policy, limits, expected_context: &self.context };
+        verify_header(&parameters, received, materials)
     }
 
     async fn start_machine(&self, received: ReceivedHeader, release: Release) -> Result<Decryptor> {
@@ -691,9 +714,10 @@ impl<'a> Decrypt<'a> {
         DecryptingWriter::new(sink, decoder, Box::new(opener))
     }
 
-    /// Decrypts a source into a sink, on this thread. An unsigned message is released frame by frame; the plaintext of a
-    /// signed one only once its signature is verified: until then its ciphertext is kept in a temporary file, and it is
-    /// opened a second time.
+    /// Decrypts a source into a sink. An unsigned message is released frame by frame; the plaintext of a
+    /// signed one only once its signature is verified: until then its ciphertext is kept in memory, above 1 MiB in a
+    /// temporary file in the system's folder for them, and it is opened a second time. That takes the feature `fs`; without it
+    /// a signed message is refused.
     ///
     /// # Errors
     /// As [`bytes`](Self::bytes), and [`Error::Io`]. What the sink has got of an unsigned message by then is authentic, but
@@ -704,12 +728,13 @@ impl<'a> Decrypt<'a> {
     /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
     /// # let client = Client::new();
     /// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
+    /// # #[cfg(feature = "fs")] {
     /// let mut plaintext = Vec::new();
     /// client.decrypt(&keyring).copy(&message[..], &mut plaintext).wait()?;
     /// assert_eq!(plaintext, b"text");
+    /// # }
     /// # Ok::<(), sealwax::Error>(())
     /// ```
-    #[cfg(feature = "fs")]
     pub fn copy<R: io::Read + 'a, W: io::Write + 'a>(
         self,
         mut source: R,
@@ -717,13 +742,14 @@ impl<'a> Decrypt<'a> {
     ) -> Operation<impl Future<Output = Result<Opened>> + 'a> {
         Operation::new(async move {
             let (received, ahead) = read_header(&mut source, self.client.header_decoder())?;
-            let machine = self.start_machine(received, Release::Unverified).await?;
-            let finished = if machine.header().suite().is_signed() {
-                copy_verified(&ahead, source, sink, machine)?
-            } else {
-                copy_decrypting(&ahead, source, sink, machine)?
-            };
-            Ok(Opened { header: finished.header, opened_by: finished.opened_by })
+            // Without temporary files there is nowhere to keep a signed message until it is verified.
+            let release = if cfg!(feature = "fs") { Release::Unverified } else { Release::Verified };
+            let machine = self.start_machine(received, release).await?;
+            #[cfg(feature = "fs")]
+            if machine.header().suite().is_signed() {
+                return Ok(copy_verified(&ahead, source, sink, machine)?.into());
+            }
+            Ok(copy_decrypting(&ahead, source, sink, machine)?.into())
         })
     }
 
@@ -751,8 +777,7 @@ impl<'a> Decrypt<'a> {
         Operation::new(async move {
             let (received, ahead) = read_header(&mut source, self.client.header_decoder())?;
             let machine = self.start_machine(received, Release::Unverified).await?;
-            let finished = copy_decrypting(&ahead, source, sink, machine)?;
-            Ok(Opened { header: finished.header, opened_by: finished.opened_by })
+            Ok(copy_decrypting(&ahead, source, sink, machine)?.into())
         })
     }
 

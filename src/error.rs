@@ -103,7 +103,9 @@ pub enum Error {
     Provider(&'static str),
 
     /// `wait` was called inside an asynchronous runtime for an operation that is not ready at once.
-    #[error("`wait` would block an asynchronous runtime: await the operation instead")]
+    #[error(
+        "`wait` would block an asynchronous runtime: await the operation, or hand its future to the runtime's `block_on`"
+    )]
     WouldBlockRuntime,
 
     /// An earlier error has ended this stream.
@@ -147,7 +149,7 @@ fn bound_reason(declared: bool) -> &'static str {
 
 fn io_context(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::NotFound => "the file was not found",
+        io::ErrorKind::NotFound => "there is no such file or folder",
         io::ErrorKind::PermissionDenied => "access was denied",
         io::ErrorKind::AlreadyExists => "the target exists already",
         io::ErrorKind::StorageFull => "the disk is full",
@@ -180,16 +182,12 @@ impl From<io::Error> for Error {
 
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
-        let kind = match &error {
-            Error::Io(_) => {
-                let Error::Io(inner) = error else { unreachable!("matched just above") };
-                return inner;
-            }
-            Error::Format(FormatError::Truncated) => io::ErrorKind::UnexpectedEof,
-            Error::Format(_) | Error::Integrity => io::ErrorKind::InvalidData,
-            _ => io::ErrorKind::Other,
-        };
-        Self::new(kind, error)
+        match error {
+            Error::Io(inner) => inner,
+            // A message that is cut off is no end of file, which callers would take for the end of the plaintext.
+            Error::Format(_) | Error::Integrity => Self::new(io::ErrorKind::InvalidData, error),
+            error => Self::other(error),
+        }
     }
 }
 
@@ -360,10 +358,9 @@ pub struct UnwrapAttempt {
 pub enum UnwrapReason {
     /// No encrypted data key of the message names this key.
     NoMatch,
-    /// The encrypted data key names this key, but does not authenticate under it.
+    /// The encrypted data key names this key, but does not open under it. How far it got is not said, lest an attacker who
+    /// sends altered ones learns from it.
     NotAuthentic,
-    /// The unwrapped data key has not the length that the suite needs.
-    WrongLength,
     /// Something outside failed.
     Failed(BoxError),
 }
@@ -373,9 +370,8 @@ impl fmt::Display for UnwrapReason {
         f.write_str(match self {
             Self::NoMatch => "no encrypted data key is for this key",
             Self::NotAuthentic => {
-                "the encrypted data key does not authenticate (another key of that name, or another encryption context)"
+                "the encrypted data key does not open (another key of that name, or another encryption context)"
             }
-            Self::WrongLength => "the unwrapped data key has the wrong length",
             Self::Failed(_) => "unwrapping failed",
         })
     }

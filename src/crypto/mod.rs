@@ -1,8 +1,8 @@
 //! The seam to the cryptographic primitives.
 //!
-//! A [`CryptoProvider`] is a value given to the [client](crate::ClientBuilder::provider); everything a message needs comes from
-//! it: random bytes, AES-GCM, HKDF, digests and signatures. The feature `rustcrypto` (on by default) brings
-//! `RustCrypto`, in pure Rust; a provider of one's own takes the same five methods.
+//! A [`CryptoProvider`] is a value given to the [client](crate::Client::builder_with_provider); everything a message needs
+//! comes from it: random bytes, AES-GCM, HKDF, digests and signatures. The feature `rustcrypto` (on by default) brings
+//! `RustCrypto`, in pure Rust; a provider of one's own takes the same six methods.
 
 use std::{fmt, sync::Arc};
 
@@ -50,6 +50,25 @@ pub trait CryptoProvider: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Provider`](crate::Error::Provider) if the source fails.
     fn random(&self, out: &mut [u8]) -> Result<()>;
+
+    /// A new random key of a length in bytes.
+    ///
+    /// # Errors
+    /// As [`random`](Self::random).
+    ///
+    /// ```
+    /// # #[cfg(feature = "rustcrypto")] {
+    /// use sealwax::crypto::{CryptoProvider, RustCrypto};
+    ///
+    /// assert_eq!(RustCrypto.random_key(32)?.len(), 32);
+    /// # }
+    /// # Ok::<(), sealwax::Error>(())
+    /// ```
+    fn random_key(&self, length: usize) -> Result<SecretBytes> {
+        let mut key = SecretBytes::zeroed(length);
+        self.random(key.as_mut())?;
+        Ok(key)
+    }
 
     /// Expands an AES key of 16, 24 or 32 bytes for AES-GCM.
     ///
@@ -189,6 +208,9 @@ pub trait SigningKey: Send + Sync {
 
 /// The public half of a signature key pair. [`SigningKey`] has an example.
 pub trait VerifyingKey: Send + Sync {
+    /// The algorithm the key is for.
+    fn algorithm(&self) -> SignatureAlgorithm;
+
     /// Verifies a DER signature over a digest made with the algorithm's own hash.
     ///
     /// # Errors
@@ -204,24 +226,28 @@ impl dyn SigningKey + '_ {
     }
 }
 
-impl dyn CryptoProvider + '_ {
-    /// A new random key of a length in bytes.
-    ///
-    /// # Errors
-    /// [`Error::Provider`](crate::Error::Provider) if the source of randomness fails.
-    ///
-    /// ```
-    /// # #[cfg(feature = "rustcrypto")] {
-    /// use sealwax::crypto::{CryptoProvider, RustCrypto};
-    ///
-    /// let provider: &dyn CryptoProvider = &RustCrypto;
-    /// assert_eq!(provider.random_key(32)?.len(), 32);
-    /// # }
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
-    pub fn random_key(&self, length: usize) -> Result<SecretBytes> {
-        let mut key = SecretBytes::zeroed(length);
-        self.random(key.as_mut())?;
-        Ok(key)
+impl<P: CryptoProvider + ?Sized> CryptoProvider for Arc<P> {
+    fn random(&self, out: &mut [u8]) -> Result<()> {
+        (**self).random(out)
+    }
+
+    fn aes_gcm(&self, key: &[u8]) -> Result<Box<dyn AeadKey>> {
+        (**self).aes_gcm(key)
+    }
+
+    fn hkdf(&self, hash: HashAlgorithm, salt: &[u8], key: &[u8], outputs: &mut [Expand<'_>]) -> Result<()> {
+        (**self).hkdf(hash, salt, key, outputs)
+    }
+
+    fn digest(&self, hash: HashAlgorithm) -> Box<dyn Digest> {
+        (**self).digest(hash)
+    }
+
+    fn generate_signing_key(&self, algorithm: SignatureAlgorithm) -> Result<Arc<dyn SigningKey>> {
+        (**self).generate_signing_key(algorithm)
+    }
+
+    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Box<dyn VerifyingKey>> {
+        (**self).verifying_key(algorithm, compressed)
     }
 }

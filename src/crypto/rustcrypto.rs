@@ -76,8 +76,8 @@ impl CryptoProvider for RustCrypto {
     }
 
     fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Box<dyn VerifyingKey>> {
-        // The length alone rules out the uncompressed form and the point at infinity.
-        if compressed.len() != algorithm.public_key_length() {
+        // The curve libraries read other forms too: those of two coordinates, of x alone, and infinity.
+        if compressed.len() != algorithm.public_key_length() || !matches!(compressed[0], 2 | 3) {
             return Err(Error::Integrity);
         }
         Ok(match algorithm {
@@ -196,6 +196,10 @@ macro_rules! ecdsa {
             }
 
             impl VerifyingKey for Verifying {
+                fn algorithm(&self) -> SignatureAlgorithm {
+                    ALGORITHM
+                }
+
                 fn verify_digest(&self, digest: &[u8], signature: &[u8]) -> Result<()> {
                     let signature = Signature::from_der(signature).map_err(|_| Error::Integrity)?;
                     self.0.verify_prehash(digest, &signature).map_err(|_| Error::Integrity)

@@ -77,7 +77,7 @@ impl EncryptedDataKey {
     pub fn key_name(&self) -> Option<&str> {
         let info = self.provider_info.as_slice();
         let name = match info.len().checked_sub(20).map(|at| info.split_at(at)) {
-            Some((name, parameters)) if parameters.starts_with(&[0, 0, 0, 128, 0, 0, 0, 12]) => name,
+            Some((name, [0, 0, 0, 128, 0, 0, 0, 12, ..])) => name,
             _ => info,
         };
         std::str::from_utf8(name).ok()

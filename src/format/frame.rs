@@ -87,11 +87,22 @@ macro_rules! or_needs {
     };
 }
 
-/// Reads the frame at the front of `input`.
+/// What stands before the content of a piece, and how long the piece is.
+pub(crate) struct Prefix<'a> {
+    pub(crate) kind: FrameKind,
+    /// The number it bears; 1 for an unframed body.
+    pub(crate) sequence_number: u32,
+    iv: &'a Iv,
+    /// The length of the prefix itself.
+    pub(crate) length: usize,
+    pub(crate) content_length: u64,
+}
+
+/// Reads the prefix of the frame at the front of `input`.
 ///
 /// # Errors
 /// [`FormatError::FinalFrameLength`] for a final frame longer than frames are, as soon as its length can be seen.
-pub(crate) fn parse_frame(input: &[u8], frame_length: u32) -> Result<Parsed<Frame<'_>>, FormatError> {
+pub(crate) fn parse_frame_prefix(input: &[u8], frame_length: u32) -> Result<Parsed<Prefix<'_>>, FormatError> {
     let mut cursor = Cursor::new(input);
     let first = or_needs!(cursor.u32());
     let kind = if first == FINAL_MARK { FrameKind::Final } else { FrameKind::Regular };
@@ -100,7 +111,7 @@ pub(crate) fn parse_frame(input: &[u8], frame_length: u32) -> Result<Parsed<Fram
         FrameKind::Final => or_needs!(cursor.u32()),
     };
     let iv = or_needs!(cursor.array());
-    let length = match kind {
+    let content_length = match kind {
         FrameKind::Regular => frame_length,
         FrameKind::Final => {
             let found = or_needs!(cursor.u32());
@@ -109,38 +120,39 @@ pub(crate) fn parse_frame(input: &[u8], frame_length: u32) -> Result<Parsed<Fram
             }
             found
         }
-    };
-    let content = or_needs!(cursor.take(length as usize + TAG_LENGTH));
-    let (content, tag) = split_tag(content);
-    Ok(Parsed::Whole(Frame { kind, sequence_number, iv, content, tag, bytes: &input[..cursor.at] }))
+    }
+    .into();
+    Ok(Parsed::Whole(Prefix { kind, sequence_number, iv, length: cursor.at, content_length }))
 }
 
-/// Reads the unframed body at the front of `input`; `accept` sees its length before anything waits for so many bytes.
+/// Reads the prefix of the unframed body at the front of `input`.
 ///
 /// # Errors
-/// [`FormatError::UnframedLength`] for more than AES-GCM carries, and whatever `accept` refuses.
-pub(crate) fn parse_unframed<E: From<FormatError>>(
-    input: &[u8],
-    accept: impl Fn(u64) -> Result<(), E>,
-) -> Result<Parsed<Frame<'_>>, E> {
+/// [`FormatError::UnframedLength`] for more than AES-GCM carries, as soon as its length can be seen.
+pub(crate) fn parse_unframed_prefix(input: &[u8]) -> Result<Parsed<Prefix<'_>>, FormatError> {
     let mut cursor = Cursor::new(input);
     let iv = or_needs!(cursor.array());
-    let length = u64::from_be_bytes(*or_needs!(cursor.array()));
-    if length > MAX_UNFRAMED_LENGTH {
-        return Err(FormatError::UnframedLength(length).into());
+    let content_length = u64::from_be_bytes(*or_needs!(cursor.array()));
+    if content_length > MAX_UNFRAMED_LENGTH {
+        return Err(FormatError::UnframedLength(content_length));
     }
-    accept(length)?;
-    let length = usize::try_from(length).map_err(|_| FormatError::UnframedLength(length))?;
-    let content = or_needs!(cursor.take(length + TAG_LENGTH));
-    let (content, tag) = split_tag(content);
-    let bytes = &input[..cursor.at];
-    Ok(Parsed::Whole(Frame { kind: FrameKind::Final, sequence_number: 1, iv, content, tag, bytes }))
+    let (kind, sequence_number) = (FrameKind::Final, 1);
+    Ok(Parsed::Whole(Prefix { kind, sequence_number, iv, length: cursor.at, content_length }))
 }
 
-/// Splits the tag off the end; there are always that many bytes.
-fn split_tag(sealed: &[u8]) -> (&[u8], &Tag) {
-    const NO_TAG: &Tag = &[0; TAG_LENGTH];
-    sealed.split_last_chunk().unwrap_or((sealed, NO_TAG))
+/// The whole piece at the front of `input`, whose prefix has been read.
+pub(crate) fn parse_piece<'a>(input: &'a [u8], prefix: &Prefix<'a>) -> Parsed<Frame<'a>> {
+    let mut cursor = Cursor { all: input, at: prefix.length };
+    let length = usize::try_from(prefix.content_length).unwrap_or(usize::MAX);
+    let content = cursor.take(length);
+    let (content, tag) = match content.and_then(|content| Ok((content, cursor.array()?))) {
+        Ok(fields) => fields,
+        // Without the content not even its end is known to be within reach, so that the tag is counted here.
+        Err(needs) if content.is_err() => return Parsed::Needs(needs.saturating_add(TAG_LENGTH)),
+        Err(needs) => return Parsed::Needs(needs),
+    };
+    let Prefix { kind, sequence_number, iv, .. } = *prefix;
+    Parsed::Whole(Frame { kind, sequence_number, iv, content, tag, bytes: &input[..cursor.at] })
 }
 
 /// Reads the footer at the front of `input`: the signature, and the length of the footer.
@@ -186,10 +198,12 @@ mod tests {
     use super::*;
 
     fn needs(input: &[u8], frame_length: u32) -> usize {
-        match parse_frame(input, frame_length) {
-            Ok(Parsed::Needs(needs)) => needs,
-            Ok(Parsed::Whole(_)) => panic!("whole"),
-            Err(error) => panic!("{error}"),
+        match parse_frame_prefix(input, frame_length).unwrap() {
+            Parsed::Needs(needs) => needs,
+            Parsed::Whole(prefix) => match parse_piece(input, &prefix) {
+                Parsed::Needs(needs) => needs,
+                Parsed::Whole(_) => panic!("it is whole"),
+            },
         }
     }
 
@@ -201,7 +215,8 @@ mod tests {
         assert_eq!(needs(&[], 5), 4);
         assert_eq!(needs(&out[..4], 5), 16);
         assert_eq!(needs(&out[..16], 5), 16 + 5 + 16);
-        let Ok(Parsed::Whole(frame)) = parse_frame(&out, 5) else { panic!() };
+        let Ok(Parsed::Whole(prefix)) = parse_frame_prefix(&out, 5) else { panic!() };
+        let Parsed::Whole(frame) = parse_piece(&out, &prefix) else { panic!() };
         assert_eq!((frame.kind, frame.sequence_number, frame.iv), (FrameKind::Regular, 3, &[9; 12]));
         assert_eq!((frame.content.len(), frame.bytes.len()), (5, 16 + 5 + 16));
     }
@@ -214,7 +229,10 @@ mod tests {
         assert_eq!(needs(&out[..4], 5), 8);
         assert_eq!(needs(&out[..8], 5), 20);
         assert_eq!(needs(&out[..20], 5), 24);
-        assert!(matches!(parse_frame(&out[..24], 5), Err(FormatError::FinalFrameLength { frame_length: 5, found: 6 })));
+        assert!(matches!(
+            parse_frame_prefix(&out[..24], 5),
+            Err(FormatError::FinalFrameLength { frame_length: 5, found: 6 })
+        ));
         assert_eq!(needs(&out[..24], 6), 24 + 6 + 16);
     }
 
@@ -222,11 +240,12 @@ mod tests {
     fn an_unframed_body_is_judged_by_its_length_alone() {
         let mut body = vec![0; 12];
         body.extend_from_slice(&(MAX_UNFRAMED_LENGTH + 1).to_be_bytes());
-        let any = |_| Ok::<_, FormatError>(());
-        assert!(matches!(parse_unframed(&body, any), Err(FormatError::UnframedLength(_))));
+        assert!(matches!(parse_unframed_prefix(&body), Err(FormatError::UnframedLength(_))));
         body.truncate(12);
         body.extend_from_slice(&MAX_UNFRAMED_LENGTH.to_be_bytes());
-        assert!(matches!(parse_unframed(&body, any), Ok(Parsed::Needs(_))));
-        assert!(matches!(parse_unframed(&body[..13], any), Ok(Parsed::Needs(20))));
+        assert!(matches!(parse_unframed_prefix(&body[..13]), Ok(Parsed::Needs(20))));
+        let Ok(Parsed::Whole(prefix)) = parse_unframed_prefix(&body) else { panic!() };
+        assert_eq!((prefix.length, prefix.content_length), (20, MAX_UNFRAMED_LENGTH));
+        assert!(matches!(parse_piece(&body, &prefix), Parsed::Needs(_)));
     }
 }

@@ -8,7 +8,7 @@ use super::encrypted_data_key::EncryptedDataKey;
 use crate::{
     context::EncryptionContext,
     crypto::{IV_LENGTH, Iv, TAG_LENGTH, Tag},
-    error::{FormatError, LimitError, Result},
+    error::{Error, FormatError, Result},
     limits::Limits,
     suite::{AlgorithmSuite, COMMIT_KEY_LENGTH, MessageVersion},
 };
@@ -387,10 +387,10 @@ impl HeaderDecoder {
     }
 
     /// Takes bytes up to the end of the header: how many were taken, and the header once it is whole. After that, and
-    /// after an error, a decoder takes nothing more.
+    /// after an error, a decoder only answers [`Error::Ended`].
     ///
     /// # Errors
-    /// [`Error::Format`](crate::Error::Format) at the first field that is malformed, [`Error::Limit`](crate::Error::Limit)
+    /// [`Error::Format`] at the first field that is malformed, [`Error::Limit`]
     /// as soon as a limit is seen to be exceeded.
     ///
     /// ```
@@ -399,8 +399,11 @@ impl HeaderDecoder {
     /// assert!(matches!(refused, Err(Error::Format(FormatError::Suite(0xffff)))));
     /// ```
     pub fn push(&mut self, input: &[u8]) -> Result<(usize, Option<ReceivedHeader>)> {
+        if self.stage == Stage::Complete {
+            return Err(Error::Ended);
+        }
         let mut taken = 0;
-        while self.stage != Stage::Complete {
+        loop {
             let have = self.bytes.len() - self.at;
             let more = (self.needs - have).min(input.len() - taken);
             self.bytes.extend_from_slice(&input[taken..taken + more]);
@@ -410,16 +413,14 @@ impl HeaderDecoder {
             }
             let next = self.read_field().inspect_err(|_| self.stage = Stage::Complete)?;
             self.at = self.bytes.len();
-            if self.at.saturating_add(self.needs) > self.limits.header_length {
-                self.stage = Stage::Complete;
-                return Err(LimitError::HeaderLength { limit: self.limits.header_length }.into());
-            }
+            self.limits
+                .check_header_length(self.at.saturating_add(self.needs))
+                .inspect_err(|_| self.stage = Stage::Complete)?;
             self.stage = next;
             if next == Stage::Complete {
                 return Ok((taken, Some(self.finish())));
             }
         }
-        Ok((taken, None))
     }
 
     /// Reads a header that is there as a whole, and gives what follows it.
@@ -504,10 +505,7 @@ impl HeaderDecoder {
                 if self.keys_left == 0 {
                     return Err(FormatError::NoEncryptedDataKeys.into());
                 }
-                let (limit, found) = (self.limits.encrypted_data_keys, usize::from(self.keys_left));
-                if found > limit {
-                    return Err(LimitError::EncryptedDataKeys { limit, found }.into());
-                }
+                self.limits.check_encrypted_data_keys(self.keys_left.into())?;
                 (Stage::ProviderIdLength, 2)
             }
             Stage::ProviderIdLength => (Stage::ProviderId, u16_of(field).into()),
@@ -558,10 +556,7 @@ impl HeaderDecoder {
                     (ContentType::Framed { frame_length }, 1..) => *frame_length = found,
                     _ => return Err(FormatError::FrameLength(found).into()),
                 }
-                if self.fields.content_type.frame_length().is_some() && found > self.limits.frame_length {
-                    let limit = self.limits.frame_length;
-                    return Err(LimitError::FrameLength { limit, found: found.into() }.into());
-                }
+                self.limits.check_frame_length(found.into())?;
                 match self.version {
                     MessageVersion::V1 => {
                         self.body_length = self.bytes.len();

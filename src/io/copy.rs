@@ -69,12 +69,9 @@ fn pump<M: Machine>(mut source: impl Read, sink: &mut impl Write, mut machine: M
             return machine.finish();
         }
         machine.advance(count)?;
-        while !machine.output().is_empty() {
-            let ready = machine.output().len();
-            sink.write_all(machine.output())?;
-            machine.consume(ready);
-            machine.resume()?;
-        }
+        let ready = machine.output().len();
+        sink.write_all(machine.output())?;
+        machine.consume(ready);
     }
 }
 

@@ -4,6 +4,7 @@
 //! asynchronous program, drive the machines directly or move the work to a thread that may block.
 
 mod copy;
+mod outline;
 #[cfg(feature = "fs")]
 mod pending_file;
 mod read;
@@ -12,6 +13,7 @@ mod write;
 #[cfg(feature = "fs")]
 pub(crate) use copy::copy_verified;
 pub(crate) use copy::{copy_decrypting, copy_encrypting};
+pub use outline::{BodyOutline, Outline};
 #[cfg(feature = "fs")]
 pub use pending_file::{Overwrite, PendingFile};
 pub(crate) use read::read_header;

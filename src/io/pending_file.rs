@@ -47,60 +47,97 @@ pub struct PendingFile {
     file: NamedTempFile,
     target: PathBuf,
     overwrite: Overwrite,
+    /// The permission bits it gets in the end.
+    mode: Option<u32>,
 }
 
 impl PendingFile {
-    /// Starts a file. Its permissions are those of the file it replaces, or those of any new file.
+    /// Starts a file, which until it is committed only its owner can read.
     ///
     /// # Errors
-    /// [`Error::Io`]: of kind `AlreadyExists` if the target exists and may not be replaced, of kind `InvalidInput` if the
-    /// target is not a regular file, of others if the file cannot be created.
+    /// [`Error::Configuration`] if the target exists and is not a regular file; [`Error::Io`], of kind `AlreadyExists` if it
+    /// exists and may not be replaced, of others if the file cannot be created.
     pub fn create(target: impl AsRef<Path>, overwrite: Overwrite) -> Result<Self> {
         let mut target = target.as_ref().to_owned();
-        let mut permissions = None;
+        let mut mode = None;
         match fs::metadata(&target) {
-            Ok(found) if !found.is_file() => {
-                let why = "the target is not a regular file";
-                return Err(Error::Io(io::Error::new(io::ErrorKind::InvalidInput, why)));
-            }
-            Ok(_) if overwrite == Overwrite::Never => return Err(already_exists()),
+            Ok(found) if !found.is_file() => return Err(not_a_file()),
+            Ok(_) if overwrite == Overwrite::Never => return Err(Error::Io(io::ErrorKind::AlreadyExists.into())),
             Ok(found) => {
                 // What a link points to is replaced, not the link.
                 target = fs::canonicalize(&target)?;
-                permissions = Some(found.permissions());
+                mode = mode_of(&found);
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if overwrite == Overwrite::Never && target.is_symlink() {
-                    return Err(already_exists());
-                }
-            }
+            // A link that points to nothing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && target.is_symlink() => return Err(not_a_file()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
         let mut builder = tempfile::Builder::new();
         builder.prefix(".sealwax-").suffix(".partial");
-        let file =
-            builder.permissions(permissions.unwrap_or_else(usual_permissions)).tempfile_in(folder_of(&target))?;
-        Ok(Self { file, target, overwrite })
+        // The mode that any new file gets is known only from one that was made without a mode of its own.
+        #[cfg(unix)]
+        builder.permissions(permissions(0o666));
+        let file = builder.tempfile_in(folder_of(&target)).map_err(plain_error)?;
+        let mode = mode.or(mode_of(&file.as_file().metadata()?));
+        #[cfg(unix)]
+        file.as_file().set_permissions(permissions(0o600))?;
+        Ok(Self { file, target, overwrite, mode })
     }
 
-    /// Brings the file to the disk and gives it its name.
+    /// Brings the file to the disk and gives it its name. Its permissions are then those of the file it replaces, or those
+    /// of any new file.
     ///
     /// # Errors
-    /// [`Error::Io`]; the file is then removed and the target as it was.
+    /// [`Error::Io`]; the file is then removed and the target as it was, unless all that failed is to bring the new name to
+    /// the disk, which is the last step.
     pub fn commit(self) -> Result<()> {
-        let Self { file, target, overwrite } = self;
+        let Self { file, target, overwrite, mode } = self;
+        #[cfg(unix)]
+        if let Some(mode) = mode {
+            file.as_file().set_permissions(permissions(mode))?;
+        }
+        #[cfg(not(unix))]
+        let _: Option<u32> = mode;
         file.as_file().sync_all()?;
+        // A folder that may be written but not read cannot be opened to be synced: then the system does so in its time.
+        let folder = if cfg!(unix) { File::open(folder_of(&target)).ok() } else { None };
         match overwrite {
             Overwrite::Never => file.persist_noclobber(&target),
             Overwrite::Replace => file.persist(&target),
         }
         .map_err(|error| error.error)?;
-        sync_folder(folder_of(&target))
+        Ok(folder.map_or(Ok(()), |folder| folder.sync_all())?)
     }
 }
 
-fn already_exists() -> Error {
-    Error::Io(io::ErrorKind::AlreadyExists.into())
+fn not_a_file() -> Error {
+    Error::Configuration("the target is not a regular file".into())
+}
+
+/// The permission bits of a file, without those that change who runs it.
+#[cfg(unix)]
+fn mode_of(found: &fs::Metadata) -> Option<u32> {
+    Some(std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777)
+}
+
+#[cfg(not(unix))]
+fn mode_of(_: &fs::Metadata) -> Option<u32> {
+    None
+}
+
+#[cfg(unix)]
+fn permissions(mode: u32) -> fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(mode)
+}
+
+/// What the system said, without the temporary name, which means nothing to anyone.
+fn plain_error(error: io::Error) -> Error {
+    let inner = error.get_ref().and_then(std::error::Error::source).and_then(<dyn std::error::Error>::downcast_ref);
+    match inner.and_then(io::Error::raw_os_error) {
+        Some(code) => Error::Io(io::Error::from_raw_os_error(code)),
+        None => Error::Io(error),
+    }
 }
 
 fn folder_of(target: &Path) -> &Path {
@@ -108,28 +145,6 @@ fn folder_of(target: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
-}
-
-/// The permissions of a new file, from which the system takes what the user's mask withholds.
-#[cfg(unix)]
-fn usual_permissions() -> fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o666)
-}
-
-#[cfg(not(unix))]
-fn usual_permissions() -> fs::Permissions {
-    fs::metadata(".").map(|found| found.permissions()).unwrap_or_else(|_| unreachable!("the working folder exists"))
-}
-
-/// Brings the new name to the disk, where folders can be synced.
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> Result<()> {
-    Ok(File::open(folder)?.sync_all()?)
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_: &Path) -> Result<()> {
-    Ok(())
 }
 
 impl Write for PendingFile {

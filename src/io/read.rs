@@ -2,8 +2,6 @@
 
 use std::io::{self, Read};
 
-use zeroize::Zeroizing;
-
 use super::read_some;
 use crate::{
     error::{Error, FormatError, Result},
@@ -27,11 +25,11 @@ pub(crate) fn read_header(source: &mut impl Read, mut decoder: HeaderDecoder) ->
 }
 
 /// What a reader is at.
-enum State<M> {
+enum State<M: Machine> {
     /// Turning input into output.
     Running(M),
     /// Giving out the last of the output, from a position on.
-    Ending(Zeroizing<Vec<u8>>, usize),
+    Ending(M::End, usize),
     /// An error has ended it.
     Failed,
 }
@@ -50,6 +48,7 @@ enum State<M> {
 /// # assert!(message.len() > 100_000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "a message is read out of it"]
 pub struct EncryptingReader<R> {
     source: R,
     header: Header,
@@ -92,6 +91,7 @@ impl<R: Read> EncryptingReader<R> {
 /// assert_eq!(text, "text");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "a plaintext is read out of it, and verified at its end"]
 pub struct DecryptingReader<R> {
     source: R,
     header: Header,
@@ -102,8 +102,7 @@ pub struct DecryptingReader<R> {
 impl<R: Read> DecryptingReader<R> {
     /// `ahead` is what was read of the body already.
     pub(crate) fn new(source: R, mut machine: Decryptor, ahead: &[u8]) -> Result<Self> {
-        machine.spare()[..ahead.len()].copy_from_slice(ahead);
-        machine.advance(ahead.len())?;
+        machine.push(ahead)?;
         let (header, opened_by) = (machine.header().clone(), machine.opened_by().clone());
         Ok(Self { source, header, opened_by, state: State::Running(machine) })
     }
@@ -134,10 +133,6 @@ impl<M: Machine> State<M> {
                     if buffer.is_empty() {
                         return Ok(0);
                     }
-                    if machine.output().is_empty() {
-                        machine.resume().map_err(|error| Self::fail(self, error))?;
-                    }
-                    let Self::Running(machine) = self else { continue };
                     if !machine.output().is_empty() {
                         let count = machine.output().len().min(buffer.len());
                         buffer[..count].copy_from_slice(&machine.output()[..count]);
@@ -152,6 +147,7 @@ impl<M: Machine> State<M> {
                     }
                 }
                 Self::Ending(rest, at) => {
+                    let rest = rest.as_ref();
                     let count = (rest.len() - *at).min(buffer.len());
                     buffer[..count].copy_from_slice(&rest[*at..*at + count]);
                     *at += count;
@@ -164,7 +160,7 @@ impl<M: Machine> State<M> {
 
     fn end(&mut self) -> io::Result<()> {
         if let Self::Running(machine) = std::mem::replace(self, Self::Failed) {
-            *self = Self::Ending(machine.finish()?.into(), 0);
+            *self = Self::Ending(machine.finish()?, 0);
         }
         Ok(())
     }

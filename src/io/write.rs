@@ -6,7 +6,7 @@ use crate::{
     error::{Error, FormatError, Result},
     format::{Header, HeaderDecoder, ReceivedHeader},
     materials::OpenedBy,
-    message::{Decryptor, Encryptor, Machine},
+    message::{CHUNK, Decryptor, Encryptor, Machine},
 };
 
 /// Encrypts what is written to it, and writes the message to its sink.
@@ -58,7 +58,9 @@ impl<W: Write> EncryptingWriter<W> {
 impl<W: Write> Write for EncryptingWriter<W> {
     fn write(&mut self, plaintext: &[u8]) -> io::Result<usize> {
         drain(&mut self.sink, &mut self.machine)?;
-        Ok(self.machine.push(plaintext)?)
+        let taken = &plaintext[..plaintext.len().min(CHUNK)];
+        self.machine.push(taken)?;
+        Ok(taken.len())
     }
 
     /// Writes the frames that are ready. Plaintext that does not fill a frame stays: only the final frame may be short.
@@ -171,9 +173,9 @@ impl<W: Write> Write for DecryptingWriter<'_, W> {
             Stage::Header(..) => Ok(self.write_header(message)?),
             Stage::Body(machine) => {
                 drain(&mut self.sink, &mut **machine)?;
-                let taken = machine.push(message)?;
-                drain(&mut self.sink, &mut **machine)?;
-                Ok(taken)
+                let taken = &message[..message.len().min(CHUNK)];
+                machine.push(taken)?;
+                Ok(taken.len())
             }
             Stage::Failed => Err(Error::Ended.into()),
         }

@@ -303,7 +303,7 @@ impl UnwrapAttempts {
             Ok(data_key) if data_key.len() == self.data_key_length => {
                 return Some(Unwrapped { data_key, encrypted_data_key: index, keyring: self.keyring.clone() });
             }
-            Ok(_) => UnwrapReason::WrongLength,
+            Ok(_) => UnwrapReason::NotAuthentic,
             Err(reason) => reason,
         };
         self.failure.add(self.keyring.clone(), Some(index), reason);

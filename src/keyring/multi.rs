@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped};
 use crate::{
-    error::{Error, Result, UnwrapFailure},
+    error::{Error, Result, UnwrapFailure, UnwrapReason},
     format::EncryptedDataKey,
     secret::SecretBytes,
 };
@@ -98,7 +98,10 @@ impl MultiKeyring {
         let mut failure = UnwrapFailure::default();
         for keyring in self.generator.iter().chain(&self.children) {
             match keyring.on_decrypt(request).await {
-                Ok(unwrapped) => return Ok(unwrapped),
+                Ok(unwrapped) if unwrapped.data_key.len() == request.suite.data_key_length() => return Ok(unwrapped),
+                Ok(unwrapped) => {
+                    failure.add(unwrapped.keyring, Some(unwrapped.encrypted_data_key), UnwrapReason::NotAuthentic);
+                }
                 Err(error) => failure.merge(keyring.label(), error),
             }
         }

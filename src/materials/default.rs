@@ -122,8 +122,10 @@ fn verifying_key(
         (Some(_), None) => Err(ContextError::PublicKeyMissing.into()),
         (Some(algorithm), Some(text)) => {
             let compressed = BASE64_STANDARD.decode(text).map_err(|_| ContextError::PublicKeyMissing)?;
-            let key = provider.verifying_key(algorithm, &compressed).map_err(|_| ContextError::PublicKeyMissing)?;
-            Ok(Some(key))
+            match provider.verifying_key(algorithm, &compressed) {
+                Err(Error::Integrity) => Err(ContextError::PublicKeyMissing.into()),
+                outcome => outcome.map(Some),
+            }
         }
     }
 }

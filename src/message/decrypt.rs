@@ -9,13 +9,14 @@ use zeroize::Zeroizing;
 
 use super::key::MessageKey;
 use crate::{
-    context::PUBLIC_KEY_ENTRY,
-    crypto::{CryptoProvider, Digest, SignatureAlgorithm, VerifyingKey},
-    error::{ContextError, Direction, Error, FormatError, LimitError, Result},
+    context::{EncryptionContext, PUBLIC_KEY_ENTRY},
+    crypto::{CryptoProvider, Digest, VerifyingKey},
+    error::{ContextError, Direction, Error, FormatError, Result},
     format::{
         BodyPart, ContentType, FRAME_OVERHEAD, Frame, FrameKind, Header, MAX_FRAMES, Parsed, ReceivedHeader,
-        parse_footer, parse_frame, parse_unframed,
+        parse_footer, parse_frame_prefix, parse_piece, parse_unframed_prefix,
     },
+    limits::Limits,
     materials::{DecryptionMaterials, OpenedBy},
     suite::CommitmentPolicy,
 };
@@ -27,40 +28,29 @@ pub(crate) struct VerifiedHeader {
     pub(crate) body: BodyOpener,
 }
 
+/// What a message is opened with, beside its materials.
+pub(crate) struct OpenParameters<'a> {
+    pub(crate) provider: &'a dyn CryptoProvider,
+    pub(crate) policy: CommitmentPolicy,
+    pub(crate) limits: Limits,
+    /// The context that the caller expects.
+    pub(crate) expected_context: &'a EncryptionContext,
+}
+
 /// Verifies a header with the materials that a manager gave for it, and gets ready to open the body.
 ///
 /// # Errors
-/// [`Error::Commitment`] or [`Error::Materials`] for materials that are not this message's; [`Error::Integrity`] if the
-/// commitment or the header tag does not hold.
+/// [`Error::Commitment`], [`Error::Context`] or [`Error::Materials`] for materials that are not this message's or not what
+/// the caller expects; [`Error::Integrity`] if the commitment or the header tag does not hold.
 pub(crate) fn verify_header(
-    provider: &dyn CryptoProvider,
-    policy: CommitmentPolicy,
-    max_frame_length: u32,
+    parameters: &OpenParameters<'_>,
     received: ReceivedHeader,
     materials: DecryptionMaterials,
 ) -> Result<VerifiedHeader> {
     let ReceivedHeader { header, bytes, body_length, iv, tag } = received;
+    check_materials(parameters, &header, &materials)?;
+    let OpenParameters { provider, limits, .. } = *parameters;
     let DecryptionMaterials { suite, context, required_context_keys, data_key, verifying_key, opened_by } = materials;
-    if !policy.allows_decrypt(suite) {
-        return Err(Error::Commitment { suite, policy, operation: Direction::Decrypt });
-    }
-    if suite != header.suite() {
-        return Err(Error::Materials("the suite is not that of the message"));
-    }
-    if data_key.len() != suite.data_key_length() {
-        return Err(Error::Materials("the data key has not the length that the suite needs"));
-    }
-    match (suite.is_signed(), header.context().contains_key(PUBLIC_KEY_ENTRY)) {
-        (true, false) => return Err(ContextError::PublicKeyMissing.into()),
-        (false, true) => return Err(ContextError::PublicKeyUnexpected.into()),
-        _ => {}
-    }
-    if suite.is_signed() != verifying_key.is_some() {
-        return Err(Error::Materials("verifying key and suite do not go together"));
-    }
-    if !required_context_keys.iter().all(|key| context.contains_key(key)) {
-        return Err(Error::Materials("a required encryption context key is not in the context"));
-    }
 
     let message_id = header.fields.message_id.clone();
     let (key, commit_key) = MessageKey::derive(provider, suite, &data_key, message_id)?;
@@ -77,21 +67,54 @@ pub(crate) fn verify_header(
         key.open_header(&iv, &[header_body, &required].concat(), &tag)?;
     }
 
-    let verifier = match (suite.signature(), verifying_key) {
-        (None, _) => None,
-        (Some(algorithm), Some(key)) => Some(FooterVerifier::new(provider, algorithm, key, &bytes)),
-        (Some(_), None) => return Err(ContextError::PublicKeyMissing.into()),
-    };
+    let verifier = verifying_key.map(|key| FooterVerifier::new(provider, key, &bytes));
     let key = Arc::new(key);
-    let body = BodyOpener { key, content_type: header.content_type(), max_frame_length, next: 1, verifier };
+    let body = BodyOpener { key, content_type: header.content_type(), limits, next: 1, verifier };
     Ok(VerifiedHeader { header, opened_by, body })
+}
+
+/// Checks that materials are those of the message, and that they are in the context that the caller expects, whichever
+/// manager they come from.
+fn check_materials(parameters: &OpenParameters<'_>, header: &Header, materials: &DecryptionMaterials) -> Result<()> {
+    let OpenParameters { policy, expected_context, .. } = *parameters;
+    let DecryptionMaterials { suite, ref context, ref required_context_keys, .. } = *materials;
+    if !policy.allows_decrypt(suite) {
+        return Err(Error::Commitment { suite, policy, operation: Direction::Decrypt });
+    }
+    if suite != header.suite() {
+        return Err(Error::Materials("the suite is not that of the message"));
+    }
+    if materials.data_key.len() != suite.data_key_length() {
+        return Err(Error::Materials("the data key has not the length that the suite needs"));
+    }
+    match (suite.is_signed(), header.context().contains_key(PUBLIC_KEY_ENTRY)) {
+        (true, false) => return Err(ContextError::PublicKeyMissing.into()),
+        (false, true) => return Err(ContextError::PublicKeyUnexpected.into()),
+        _ => {}
+    }
+    if suite.signature() != materials.verifying_key.as_ref().map(|key| key.algorithm()) {
+        return Err(Error::Materials("verifying key and suite do not go together"));
+    }
+    if !required_context_keys.iter().all(|key| context.contains_key(key)) {
+        return Err(Error::Materials("a required encryption context key is not in the context"));
+    }
+    for (key, expected) in expected_context {
+        let found = match header.context().get(key) {
+            None if required_context_keys.contains(key) => context.get(key),
+            stored => stored,
+        };
+        if found != Some(expected) {
+            return Err(ContextError::Mismatch.into());
+        }
+    }
+    Ok(())
 }
 
 /// Opens the pieces of a body, in their order.
 pub(crate) struct BodyOpener {
     key: Arc<MessageKey>,
     content_type: ContentType,
-    max_frame_length: u32,
+    limits: Limits,
     /// The sequence number of the next frame.
     next: u32,
     verifier: Option<FooterVerifier>,
@@ -106,25 +129,26 @@ impl BodyOpener {
     /// The same body from its beginning, for bytes whose signature will have been verified by then.
     #[cfg(feature = "fs")]
     pub(super) fn again(&self) -> Self {
-        let Self { ref key, content_type, max_frame_length, .. } = *self;
-        Self { key: key.clone(), content_type, max_frame_length, next: 1, verifier: None }
+        let Self { ref key, content_type, limits, .. } = *self;
+        Self { key: key.clone(), content_type, limits, next: 1, verifier: None }
     }
 
     /// Reads the next piece at the front of `input`, which must bear the number that follows.
     pub(super) fn parse<'a>(&self, input: &'a [u8]) -> Result<Parsed<Frame<'a>>> {
-        let parsed = match self.content_type {
-            ContentType::Framed { frame_length } => parse_frame(input, frame_length)?,
-            ContentType::Unframed => parse_unframed(input, |found| {
-                let limit = self.max_frame_length;
-                if found > limit.into() { Err(Error::from(LimitError::FrameLength { limit, found })) } else { Ok(()) }
-            })?,
+        let prefix = match self.content_type {
+            ContentType::Framed { frame_length } => parse_frame_prefix(input, frame_length)?,
+            ContentType::Unframed => parse_unframed_prefix(input)?,
         };
-        if let Parsed::Whole(frame) = &parsed
-            && frame.sequence_number != self.next
-        {
-            return Err(FormatError::SequenceNumber { expected: self.next, found: frame.sequence_number }.into());
+        let prefix = match prefix {
+            Parsed::Whole(prefix) => prefix,
+            Parsed::Needs(count) => return Ok(Parsed::Needs(count)),
+        };
+        let (expected, found) = (self.next, prefix.sequence_number);
+        if found != expected {
+            return Err(FormatError::SequenceNumber { expected, found }.into());
         }
-        Ok(parsed)
+        self.limits.check_frame_length(prefix.content_length)?;
+        Ok(parse_piece(input, &prefix))
     }
 
     /// Opens a regular frame into `out`, which is as long as its content.
@@ -171,26 +195,20 @@ pub(super) struct Verified(());
 
 /// Verifies the footer over what was read so far.
 pub(super) struct FooterVerifier {
-    algorithm: SignatureAlgorithm,
     digest: Box<dyn Digest>,
     key: Box<dyn VerifyingKey>,
 }
 
 impl FooterVerifier {
-    fn new(
-        provider: &dyn CryptoProvider,
-        algorithm: SignatureAlgorithm,
-        key: Box<dyn VerifyingKey>,
-        header: &[u8],
-    ) -> Self {
-        let mut digest = provider.digest(algorithm.hash());
+    fn new(provider: &dyn CryptoProvider, key: Box<dyn VerifyingKey>, header: &[u8]) -> Self {
+        let mut digest = provider.digest(key.algorithm().hash());
         digest.update(header);
-        Self { algorithm, digest, key }
+        Self { digest, key }
     }
 
     /// Reads the signature at the front of `input`, and how long the footer is.
     pub(super) fn parse<'a>(&self, input: &'a [u8]) -> Result<Parsed<(&'a [u8], usize)>> {
-        Ok(parse_footer(input, self.algorithm)?)
+        Ok(parse_footer(input, self.key.algorithm())?)
     }
 
     /// Verifies the signature over header and body.
@@ -237,7 +255,7 @@ fn max_plaintext_length(content_type: ContentType, input: usize) -> usize {
         ContentType::Unframed => input,
         ContentType::Framed { frame_length } => {
             let frame_length = frame_length as usize;
-            let sealed = frame_length + FRAME_OVERHEAD;
+            let sealed = frame_length.saturating_add(FRAME_OVERHEAD);
             (input / sealed) * frame_length + (input % sealed).min(frame_length)
         }
     }

@@ -21,20 +21,18 @@ use crate::{
 /// comes from `finish` alone.
 ///
 /// ```
-/// use sealwax::{AlgorithmSuite, Client, HeaderDecoder, keyring::RawAesKeyring};
+/// use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
 ///
 /// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
 /// let client = Client::new();
 /// let suite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 /// let message = client.encrypt(&keyring).suite(suite).bytes(b"text").wait()?.message;
 ///
-/// let (received, body) = HeaderDecoder::new().decode(&message)?;
+/// let (received, body) = client.header_decoder().decode(&message)?;
 /// let mut decryptor = client.decrypt(&keyring).machine(received).wait()?;
-/// let mut rest = body;
 /// let mut plaintext = Vec::new();
-/// while !rest.is_empty() {
-///     let taken = decryptor.push(rest)?;
-///     rest = &rest[taken..];
+/// for piece in body.chunks(10) {
+///     decryptor.push(piece)?;
 ///     plaintext.extend_from_slice(decryptor.output());
 ///     decryptor.consume(decryptor.output().len());
 /// }
@@ -42,6 +40,7 @@ use crate::{
 /// assert_eq!(plaintext, b"text");
 /// # Ok::<(), sealwax::Error>(())
 /// ```
+#[must_use = "a message is verified only after `finish`"]
 pub struct Decryptor {
     header: Header,
     opened_by: OpenedBy,
@@ -80,9 +79,9 @@ enum Stage {
     Failed,
 }
 
-impl From<Finished> for Zeroizing<Vec<u8>> {
-    fn from(finished: Finished) -> Self {
-        finished.plaintext
+impl AsRef<[u8]> for Finished {
+    fn as_ref(&self) -> &[u8] {
+        &self.plaintext
     }
 }
 
@@ -136,11 +135,11 @@ impl Decryptor {
     /// The header, which is authentic; if the message is signed, its signature is not verified before the end.
     ///
     /// ```
-    /// # use sealwax::{Client, HeaderDecoder, keyring::RawAesKeyring};
+    /// # use sealwax::{Client, keyring::RawAesKeyring};
     /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
     /// # let client = Client::new();
     /// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
-    /// let (received, _) = HeaderDecoder::new().decode(&message)?;
+    /// let (received, _) = client.header_decoder().decode(&message)?;
     /// let decryptor = client.decrypt(&keyring).machine_unverified(received).wait()?;
     /// assert_eq!(decryptor.header().encrypted_data_keys().len(), 1);
     /// # Ok::<(), sealwax::Error>(())
@@ -156,56 +155,46 @@ impl Decryptor {
         &self.opened_by
     }
 
-    /// Takes bytes of the message: says how many. It takes nothing while the output is full, so take that away first.
+    /// Takes bytes of the message, all of them. Push them in pieces of some 64 KiB, and take the output away between them, to
+    /// hold no more.
     ///
     /// # Errors
     /// [`Error::Integrity`] or [`Error::Format`] if the message is altered or malformed, [`Error::Format`] for bytes after
     /// its end. What was not yet taken away is then cleared, and every further call answers [`Error::Ended`].
-    pub fn push(&mut self, message: &[u8]) -> Result<usize> {
+    pub fn push(&mut self, message: &[u8]) -> Result<()> {
         self.guarded(|machine| machine.try_push(message))
     }
 
-    fn try_push(&mut self, message: &[u8]) -> Result<usize> {
-        let mut taken = 0;
-        loop {
-            let rest = &message[taken..];
+    fn try_push(&mut self, mut message: &[u8]) -> Result<()> {
+        while !message.is_empty() {
             if self.input.is_empty() {
-                if rest.is_empty() || self.is_full() {
-                    return Ok(taken);
-                }
-                match self.step(rest)? {
-                    Step::Took(count) => taken += count,
+                match self.step(message)? {
+                    Step::Took(count) => message = &message[count..],
                     Step::Needs(_) => {
-                        self.input.extend(rest);
-                        return Ok(message.len());
+                        self.input.extend(message);
+                        return Ok(());
                     }
                 }
             } else {
-                let Some(needs) = self.drain_input()? else { return Ok(taken) };
-                let count = needs.saturating_sub(self.input.len()).min(rest.len());
-                self.input.extend(&rest[..count]);
-                taken += count;
-                if rest.is_empty() {
-                    return Ok(taken);
-                }
+                let missing = self.drain_input()?;
+                let (piece, rest) = message.split_at(missing.min(message.len()));
+                self.input.extend(piece);
+                message = rest;
             }
         }
+        self.drain_input().map(|_| ())
     }
 
-    /// Steps through the input: to a piece that is not whole, and then says how many bytes that needs, or to a full
-    /// output.
-    fn drain_input(&mut self) -> Result<Option<usize>> {
+    /// Steps through the input to a piece that is not whole, and says how many bytes that lacks.
+    fn drain_input(&mut self) -> Result<usize> {
         let mut input = std::mem::take(&mut self.input);
         let outcome = loop {
             if input.is_empty() {
-                break Ok(Some(0));
-            }
-            if self.is_full() {
-                break Ok(None);
+                break Ok(0);
             }
             match self.step(input.filled()) {
                 Ok(Step::Took(count)) => input.consume(count),
-                Ok(Step::Needs(count)) => break Ok(Some(count)),
+                Ok(Step::Needs(count)) => break Ok(count.saturating_sub(input.len())),
                 Err(error) => break Err(error),
             }
         };
@@ -262,10 +251,6 @@ impl Decryptor {
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.output.len() >= CHUNK
-    }
-
     fn guarded<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if matches!(self.stage, Stage::Failed) {
             return Err(Error::Ended);
@@ -294,27 +279,22 @@ impl Decryptor {
     ///
     /// # Errors
     /// [`FormatError::Truncated`] if the end of the message has not been seen; as [`push`](Self::push) otherwise.
-    pub fn finish(mut self) -> Result<Finished> {
-        let mut plaintext = Zeroizing::new(Vec::new());
-        loop {
-            self.resume()?;
-            let Some(length) = Some(self.output.len()).filter(|length| *length > 0) else { break };
-            let mut longer = Zeroizing::new(Vec::with_capacity(plaintext.len() + length + self.held.len()));
-            longer.extend_from_slice(&plaintext);
-            longer.extend_from_slice(self.output());
-            plaintext = longer;
-            self.output.consume(length);
-        }
+    pub fn finish(self) -> Result<Finished> {
         match self.stage {
             Stage::Done(_) if self.input.is_empty() => {}
+            Stage::Failed => return Err(Error::Ended),
             _ => return Err(FormatError::Truncated.into()),
         }
-        if plaintext.is_empty() {
-            plaintext = std::mem::take(&mut self.held);
+        let Self { header, opened_by, output, held, body_length, .. } = self;
+        let plaintext = if output.is_empty() {
+            held
         } else {
-            plaintext.extend_from_slice(&self.held);
-        }
-        let Self { header, opened_by, body_length, .. } = self;
+            // In one allocation: one that grows would leave plaintext behind.
+            let mut plaintext = Zeroizing::new(Vec::with_capacity(output.len() + held.len()));
+            plaintext.extend_from_slice(output.filled());
+            plaintext.extend_from_slice(&held);
+            plaintext
+        };
         Ok(Finished { plaintext, header, opened_by, body_length })
     }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use super::key::MessageKey;
 use crate::{
-    context::{EncryptionContext, MAX_WRITTEN_LENGTH, PUBLIC_KEY_ENTRY},
-    crypto::{CryptoProvider, Digest, SigningKey, TAG_LENGTH},
-    error::{ContextError, Direction, Error, LimitError, Result},
+    context::{EncryptionContext, MAX_WRITTEN_LENGTH, PUBLIC_KEY_ENTRY, RESERVED_PREFIX},
+    crypto::{CryptoProvider, Digest, IV_LENGTH, SigningKey},
+    error::{ContextError, Direction, Error, Result},
     format::{
         ContentType, FINAL_FRAME_OVERHEAD, FRAME_OVERHEAD, FrameKind, Header, HeaderFields, MAX_FRAMES, MessageId,
     },
+    limits::Limits,
     materials::EncryptionMaterials,
     suite::{AlgorithmSuite, COMMIT_KEY_LENGTH, CommitmentPolicy, MessageVersion},
 };
@@ -20,7 +21,7 @@ use crate::{
 pub(crate) struct StartParameters<'a> {
     pub(crate) provider: &'a dyn CryptoProvider,
     pub(crate) policy: CommitmentPolicy,
-    pub(crate) max_encrypted_data_keys: usize,
+    pub(crate) limits: Limits,
     pub(crate) frame_length: u32,
 }
 
@@ -39,21 +40,21 @@ pub(crate) struct Started {
 pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMaterials) -> Result<Started> {
     let EncryptionMaterials { suite, context, required_context_keys, data_key, encrypted_data_keys, signing_key } =
         materials;
-    let StartParameters { provider, policy, max_encrypted_data_keys: limit, frame_length } = *parameters;
+    let StartParameters { provider, policy, limits, frame_length } = *parameters;
     if !policy.allows_encrypt(suite) {
         return Err(Error::Commitment { suite, policy, operation: Direction::Encrypt });
     }
     if encrypted_data_keys.is_empty() {
         return Err(Error::Materials("there is no encrypted data key"));
     }
-    if encrypted_data_keys.len() > limit {
-        return Err(LimitError::EncryptedDataKeys { limit, found: encrypted_data_keys.len() }.into());
-    }
+    // What this client writes, it must be able to read.
+    limits.check_encrypted_data_keys(encrypted_data_keys.len())?;
+    limits.check_frame_length(frame_length.into())?;
     if data_key.len() != suite.data_key_length() {
         return Err(Error::Materials("the data key has not the length that the suite needs"));
     }
-    if !required_context_keys.iter().all(|key| context.contains_key(key)) {
-        return Err(Error::Materials("a required encryption context key is not in the context"));
+    if !required_context_keys.iter().all(|key| context.contains_key(key) && !key.starts_with(RESERVED_PREFIX)) {
+        return Err(Error::Materials("a required encryption context key is reserved or not in the context"));
     }
     check_signing_key(suite, &context, signing_key.as_ref())?;
     let found = context.serialize()?.len();
@@ -87,9 +88,10 @@ pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMater
     let tag = key.seal_header(&bytes)?;
     bytes.truncate(body_length);
     if suite.version() == MessageVersion::V1 {
-        bytes.extend_from_slice(&[0; crate::crypto::IV_LENGTH]);
+        bytes.extend_from_slice(&[0; IV_LENGTH]);
     }
     bytes.extend_from_slice(&tag);
+    limits.check_header_length(bytes.len())?;
 
     let signer = signing_key.map(|key| Signer::new(provider, key, &bytes));
     let sealer = FrameSealer { key, frame_length: frame_length as usize, next: 1, signer };
@@ -161,8 +163,7 @@ impl FrameSealer {
     pub(super) fn seal_regular(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<usize> {
         debug_assert_eq!(plaintext.len(), self.frame_length);
         if self.next == MAX_FRAMES {
-            let limit = u64::from(MAX_FRAMES).saturating_mul(self.frame_length as u64);
-            return Err(Error::PlaintextTooLong { limit, declared: false });
+            return Err(self.too_long());
         }
         let length = self.key.seal_frame(FrameKind::Regular, self.next, plaintext, out)?;
         self.next += 1;
@@ -170,6 +171,11 @@ impl FrameSealer {
             signer.digest.update(&out[..length]);
         }
         Ok(length)
+    }
+
+    fn too_long(&self) -> Error {
+        let limit = u64::from(MAX_FRAMES).saturating_mul(self.frame_length as u64);
+        Error::PlaintextTooLong { limit, declared: false }
     }
 
     /// Seals the final frame and signs, if the suite signs, into the front of `out`; says how much that is.
@@ -205,6 +211,9 @@ pub(crate) fn seal_all(started: Started, plaintext: &[u8]) -> Result<(Header, Ve
     let Started { header, bytes, mut sealer } = started;
     let frame_length = sealer.frame_length();
     let regular = plaintext.len().saturating_sub(1) / frame_length;
+    if regular as u64 >= MAX_FRAMES.into() {
+        return Err(sealer.too_long());
+    }
     let (regular_frames, last) = plaintext.split_at(regular * frame_length);
     let body_length = regular * sealer.sealed_frame_length() + sealer.max_tail_length(last.len());
     let mut message = vec![0; bytes.len() + body_length];
@@ -218,8 +227,6 @@ pub(crate) fn seal_all(started: Started, plaintext: &[u8]) -> Result<(Header, Ve
     Ok((header, message))
 }
 
-const _: () = assert!(FRAME_OVERHEAD > TAG_LENGTH && FINAL_FRAME_OVERHEAD > TAG_LENGTH);
-
 #[cfg(all(test, feature = "rustcrypto"))]
 mod tests {
     use super::*;
@@ -229,7 +236,7 @@ mod tests {
         let parameters = StartParameters {
             provider: &RustCrypto,
             policy: CommitmentPolicy::default(),
-            max_encrypted_data_keys: 1,
+            limits: Limits::default(),
             frame_length,
         };
         let materials = EncryptionMaterials {

@@ -1,7 +1,5 @@
 //! The machine that writes a message from plaintext in pieces.
 
-use zeroize::Zeroizing;
-
 use super::{
     CHUNK, Machine,
     buffer::Buffer,
@@ -14,8 +12,8 @@ use crate::{
 
 /// Writes a message from plaintext that comes in pieces of any size.
 ///
-/// Push plaintext, take the output away, and [`finish`](Self::finish). It holds a frame of plaintext and about 64 KiB or a
-/// frame of output, whatever the length of the message, and copies only what is left over between two pushes.
+/// Push plaintext, take the output away, and [`finish`](Self::finish). It holds what does not fill a frame, and the output of
+/// what was pushed until that is taken away; it copies only the former.
 ///
 /// ```
 /// use sealwax::{Client, keyring::RawAesKeyring};
@@ -25,18 +23,15 @@ use crate::{
 /// let mut encryptor = client.encrypt(&keyring).machine().wait()?;
 /// let mut message = Vec::new();
 /// for piece in [&b"some "[..], b"text"] {
-///     let mut rest = piece;
-///     while !rest.is_empty() {
-///         let taken = encryptor.push(rest)?;
-///         rest = &rest[taken..];
-///         message.extend_from_slice(encryptor.output());
-///         encryptor.consume(encryptor.output().len());
-///     }
+///     encryptor.push(piece)?;
+///     message.extend_from_slice(encryptor.output());
+///     encryptor.consume(encryptor.output().len());
 /// }
 /// message.extend(encryptor.finish()?);
 /// assert_eq!(client.decrypt(&keyring).bytes(&message).wait()?.plaintext, b"some text");
 /// # Ok::<(), sealwax::Error>(())
 /// ```
+#[must_use = "a message is whole only after `finish`"]
 pub struct Encryptor {
     header: Header,
     sealer: FrameSealer,
@@ -78,52 +73,40 @@ impl Encryptor {
         &self.header
     }
 
-    /// Takes plaintext: says how much. It takes nothing while the output is full, so take that away first.
+    /// Takes plaintext, all of it. Push it in pieces of some 64 KiB, and take the output away between them, to hold no more.
     ///
     /// # Errors
     /// [`Error::PlaintextTooLong`] past the declared bound or the last frame number. After an error the message is of no use.
-    pub fn push(&mut self, plaintext: &[u8]) -> Result<usize> {
+    pub fn push(&mut self, plaintext: &[u8]) -> Result<()> {
         self.guarded(|machine| machine.try_push(plaintext))
     }
 
-    fn try_push(&mut self, plaintext: &[u8]) -> Result<usize> {
+    fn try_push(&mut self, mut plaintext: &[u8]) -> Result<()> {
+        self.count(plaintext.len())?;
         let frame_length = self.sealer.frame_length();
-        let mut taken = 0;
-        while taken < plaintext.len() {
-            let rest = &plaintext[taken..];
+        while !plaintext.is_empty() {
             self.seal_input(true)?;
-            if self.is_full() {
-                break;
-            }
-            if self.input.is_empty() && rest.len() > frame_length {
-                let out = self.output.spare(self.sealer.sealed_frame_length());
-                let length = self.sealer.seal_regular(&rest[..frame_length], out)?;
-                self.output.advance(length);
-                taken += frame_length;
+            if self.input.is_empty() && plaintext.len() > frame_length {
+                let (frame, rest) = plaintext.split_at(frame_length);
+                seal_regular(&mut self.sealer, frame, &mut self.output)?;
+                plaintext = rest;
             } else {
-                let count = rest.len().min(frame_length - self.input.len());
-                self.input.extend(&rest[..count]);
-                taken += count;
+                let (piece, rest) = plaintext.split_at(plaintext.len().min(frame_length - self.input.len()));
+                self.input.extend(piece);
+                plaintext = rest;
             }
         }
-        self.count(taken)?;
-        Ok(taken)
+        Ok(())
     }
 
     /// Seals what the input has of whole frames: those that a byte follows, in it or elsewhere.
     fn seal_input(&mut self, more_follows: bool) -> Result<()> {
         let frame_length = self.sealer.frame_length();
-        while self.input.len() + usize::from(more_follows) > frame_length && !self.is_full() {
-            let out = self.output.spare(self.sealer.sealed_frame_length());
-            let length = self.sealer.seal_regular(&self.input.filled()[..frame_length], out)?;
-            self.output.advance(length);
+        while self.input.len() + usize::from(more_follows) > frame_length {
+            seal_regular(&mut self.sealer, &self.input.filled()[..frame_length], &mut self.output)?;
             self.input.consume(frame_length);
         }
         Ok(())
-    }
-
-    fn is_full(&self) -> bool {
-        self.output.len() >= CHUNK
     }
 
     fn count(&mut self, taken: usize) -> Result<()> {
@@ -160,23 +143,25 @@ impl Encryptor {
     ///
     /// # Errors
     /// As [`push`](Self::push); [`Error::Provider`] if signing fails.
-    pub fn finish(mut self) -> Result<Vec<u8>> {
-        let mut rest = Vec::new();
-        loop {
-            self.resume()?;
-            rest.extend_from_slice(self.output());
-            if self.output.is_empty() {
-                break;
-            }
-            self.output.consume(self.output.len());
+    pub fn finish(self) -> Result<Vec<u8>> {
+        if self.failed {
+            return Err(Error::Ended);
         }
+        let mut rest = self.output.filled().to_vec();
         self.sealer.seal_final_onto(self.input.filled(), &mut rest)?;
         Ok(rest)
     }
 }
 
+/// Seals a regular frame into the room that the output has, or gets.
+fn seal_regular(sealer: &mut FrameSealer, frame: &[u8], output: &mut Buffer) -> Result<()> {
+    let length = sealer.seal_regular(frame, output.spare(sealer.sealed_frame_length()))?;
+    output.advance(length);
+    Ok(())
+}
+
 impl Machine for Encryptor {
-    type End = Zeroizing<Vec<u8>>;
+    type End = Vec<u8>;
 
     fn spare(&mut self) -> &mut [u8] {
         self.input.spare(CHUNK)
@@ -184,8 +169,8 @@ impl Machine for Encryptor {
 
     fn advance(&mut self, count: usize) -> Result<()> {
         self.guarded(|machine| {
-            machine.input.advance(count);
             machine.count(count)?;
+            machine.input.advance(count);
             machine.seal_input(false)
         })
     }
@@ -199,6 +184,6 @@ impl Machine for Encryptor {
     }
 
     fn finish(self) -> Result<Self::End> {
-        self.finish().map(Zeroizing::new)
+        self.finish()
     }
 }

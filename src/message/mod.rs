@@ -12,8 +12,6 @@
 //! [`Encryptor`] and [`Decryptor`] put buffers around those steps, for bytes that come in pieces of any size. The
 //! adaptors of this crate are thin shells over them; so can others be.
 
-use zeroize::Zeroizing;
-
 use crate::error::Result;
 
 mod buffer;
@@ -23,29 +21,24 @@ mod encrypt;
 mod encryptor;
 mod key;
 
-pub(crate) use decrypt::{VerifiedHeader, open_all, verify_header};
+pub(crate) use decrypt::{OpenParameters, VerifiedHeader, open_all, verify_header};
 pub use decryptor::{Decryptor, Finished};
 pub(crate) use encrypt::{StartParameters, Started, seal_all, start};
 pub use encryptor::Encryptor;
 
-/// How many bytes the buffers hold if frames are shorter: enough that the calls beside the cryptography do not count.
+/// How many bytes the shells move at a time: enough that the calls beside the cryptography do not count.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// What both machines are to the shells around them: bytes are read into them and written out of them without a copy.
 pub(crate) trait Machine: Sized {
-    /// What the end of the stream gives.
-    type End: Into<Zeroizing<Vec<u8>>>;
+    /// What the end of the stream gives: the last of the output.
+    type End: AsRef<[u8]>;
 
     /// Room to read input into; [`advance`](Self::advance) takes it in.
     fn spare(&mut self) -> &mut [u8];
 
-    /// Takes in input that was written to [`spare`](Self::spare), and works on it until the output is full.
+    /// Takes in input that was written to [`spare`](Self::spare), and works on it.
     fn advance(&mut self, count: usize) -> Result<()>;
-
-    /// Goes on with input that had to wait for the output to be taken away.
-    fn resume(&mut self) -> Result<()> {
-        self.advance(0)
-    }
 
     /// Output that is ready.
     fn output(&self) -> &[u8];
@@ -53,6 +46,6 @@ pub(crate) trait Machine: Sized {
     /// Drops output that was taken away.
     fn consume(&mut self, count: usize);
 
-    /// Ends the stream; its last output is in what this gives.
+    /// Ends the stream.
     fn finish(self) -> Result<Self::End>;
 }

@@ -1,0 +1,223 @@
+//! The command line: what can be said, and what it becomes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use sealwax::{AlgorithmSuite, CommitmentPolicy, EncryptionContext};
+
+use crate::failure::Failure;
+
+/// Encrypts files and streams before they leave the machine, in the AWS Encryption SDK message format.
+#[derive(Parser)]
+#[command(name = "sealwax", version, after_help = EXIT_CODES)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done and verified
+  1  reading, writing or something else failed
+  2  the command line, a key URI or a key file cannot be used
+  3  the message is malformed, cut off, altered, or not in the expected context
+  4  no key given opens the message, or a keyring failed
+  5  the commitment policy or a limit refuses the message
+  6  the output file exists already (--force replaces it)";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Encrypt a file or a stream
+    Encrypt(EncryptArguments),
+    /// Decrypt a file or a stream, and verify it
+    Decrypt(DecryptArguments),
+    /// Show what a message says of itself; needs no key and verifies nothing
+    Inspect(InspectArguments),
+    /// Make a file with a new random AES key, and print the key URI to use it with
+    Keygen(KeygenArguments),
+}
+
+/// Where bytes come from and where they go.
+#[derive(Args)]
+pub(crate) struct StreamArguments {
+    /// The file to write, or - for standard output (the default)
+    #[arg(short, long, value_name = "OUT", default_value = "-")]
+    pub(crate) output: PathBuf,
+
+    /// Replace an existing output file
+    #[arg(short, long)]
+    pub(crate) force: bool,
+
+    /// The file to read, or - for standard input
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+}
+
+/// The keys and what is authenticated with them.
+#[derive(Args)]
+pub(crate) struct KeyArguments {
+    /// A wrapping key: raw-aes://NAMESPACE/NAME?file=PATH. The first generates the data key, the others wrap it too
+    #[arg(short, long = "key", value_name = "URI")]
+    pub(crate) keys: Vec<String>,
+
+    /// A pair of the encryption context, stored in the clear; on decrypt, what the message must carry
+    #[arg(short, long = "context", value_name = "K=V")]
+    context: Vec<String>,
+
+    /// Which suites may be written and read, by whether they commit to their key
+    #[arg(long, value_name = "POLICY", default_value = "require-encrypt-require-decrypt")]
+    commitment_policy: Policy,
+}
+
+impl KeyArguments {
+    pub(crate) fn policy(&self) -> CommitmentPolicy {
+        match self.commitment_policy {
+            Policy::ForbidEncryptAllowDecrypt => CommitmentPolicy::ForbidEncryptAllowDecrypt,
+            Policy::RequireEncryptAllowDecrypt => CommitmentPolicy::RequireEncryptAllowDecrypt,
+            Policy::RequireEncryptRequireDecrypt => CommitmentPolicy::RequireEncryptRequireDecrypt,
+        }
+    }
+
+    pub(crate) fn context(&self) -> Result<EncryptionContext, Failure> {
+        let mut context = EncryptionContext::new();
+        for pair in &self.context {
+            let Some((key, value)) = pair.split_once('=') else {
+                return Err(Failure::usage("a --context is KEY=VALUE; one of them has no ="));
+            };
+            if context.insert(key, value).is_some() {
+                return Err(Failure::usage(format!("--context {key} is given twice")));
+            }
+        }
+        Ok(context)
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+#[allow(clippy::enum_variant_names, reason = "these are the names of the specification")]
+enum Policy {
+    ForbidEncryptAllowDecrypt,
+    RequireEncryptAllowDecrypt,
+    RequireEncryptRequireDecrypt,
+}
+
+#[derive(Args)]
+pub(crate) struct EncryptArguments {
+    #[command(flatten)]
+    pub(crate) keys: KeyArguments,
+
+    /// The algorithm suite, such as 0x0478 (unsigned) or 0x0578 (signed, the default)
+    #[arg(long, value_name = "HEX", value_parser = suite)]
+    pub(crate) suite: Option<AlgorithmSuite>,
+
+    /// The number of plaintext bytes a frame
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
+    pub(crate) frame_length: u32,
+
+    #[command(flatten)]
+    pub(crate) streams: StreamArguments,
+}
+
+#[derive(Args)]
+pub(crate) struct DecryptArguments {
+    #[command(flatten)]
+    pub(crate) keys: KeyArguments,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+
+    /// Let the plaintext of a signed message go to standard output before its signature is verified
+    #[arg(long)]
+    pub(crate) release_unverified: bool,
+
+    #[command(flatten)]
+    pub(crate) streams: StreamArguments,
+}
+
+/// How much of what a message declares is accepted.
+#[derive(Args)]
+pub(crate) struct LimitArguments {
+    /// The most encrypted data keys a message may have
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) max_encrypted_data_keys: u16,
+
+    /// The most bytes a header may have
+    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    pub(crate) max_header_length: usize,
+
+    /// The most bytes a frame, or an unframed body, may have
+    #[arg(long, value_name = "N", default_value_t = 64 << 20)]
+    pub(crate) max_frame_length: u32,
+}
+
+impl LimitArguments {
+    pub(crate) fn apply(&self, builder: sealwax::ClientBuilder) -> sealwax::ClientBuilder {
+        builder
+            .max_encrypted_data_keys(self.max_encrypted_data_keys)
+            .max_header_length(self.max_header_length)
+            .max_frame_length(self.max_frame_length)
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct InspectArguments {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+
+    /// The file to read, or - for standard input
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct KeygenArguments {
+    /// The length of the key in bits
+    #[arg(long, default_value = "256", value_parser = ["128", "192", "256"])]
+    pub(crate) bits: String,
+
+    /// The namespace in the key URI that is printed
+    #[arg(long, default_value = "sealwax")]
+    pub(crate) namespace: String,
+
+    /// The key name in the key URI that is printed; by default the name of the file, without its extension
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+
+    /// The file to make; an existing one is never replaced
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+fn suite(text: &str) -> Result<AlgorithmSuite, String> {
+    let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
+    u16::from_str_radix(digits, 16).ok().and_then(AlgorithmSuite::from_id).ok_or_else(|| {
+        let known: Vec<_> = AlgorithmSuite::ALL.iter().map(|suite| format!("{:#06x}", suite.id())).collect();
+        format!("there are {}", known.join(", "))
+    })
+}
+
+/// Reads the command line. Help and version are printed as they are; anything wrong becomes one line.
+pub(crate) fn parse() -> Result<Command, Failure> {
+    let error = match CommandLine::try_parse() {
+        Ok(line) => return Ok(line.command),
+        Err(error) => error,
+    };
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            error.exit()
+        }
+        _ => {
+            let text = error.to_string();
+            let lines = text
+                .lines()
+                .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+                .map(str::trim);
+            let text = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            Err(Failure::usage(format!("{text} (sealwax --help tells more)")))
+        }
+    }
+}

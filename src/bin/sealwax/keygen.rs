@@ -1,0 +1,53 @@
+//! `sealwax keygen`.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    path::Path,
+};
+
+use sealwax::{
+    SecretBytes,
+    crypto::{CryptoProvider, RustCrypto},
+    keyring::RawAesKeyring,
+};
+
+use crate::{arguments::KeygenArguments, failure::Failure, key_uri::raw_aes_uri};
+
+pub(crate) fn run(arguments: &KeygenArguments) -> Result<(), Failure> {
+    let KeygenArguments { bits, namespace, name, file } = arguments;
+    let shown = file.display().to_string();
+    let stem = || file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let name = name.clone().or_else(stem).unwrap_or_default();
+    let length = match bits.as_str() {
+        "128" => 16,
+        "192" => 24,
+        _ => 32,
+    };
+    let key = RustCrypto.random_key(length)?;
+    // Whether the names make a key that can be used is found out before anything is written.
+    RawAesKeyring::new(namespace, &name, SecretBytes::from(key.as_bytes()))?;
+
+    write_new(file, key.as_bytes()).map_err(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            Failure::exists(format!("{shown} exists already; a key file is never replaced"))
+        } else {
+            Failure::about(&shown, error)
+        }
+    })?;
+    writeln!(io::stdout(), "{}", raw_aes_uri(namespace, &name, &shown))
+        .map_err(|error| Failure::about("standard output", error))
+}
+
+/// Writes a file that only its owner can read, and that did not exist; on failure nothing is left of it.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file: File = options.open(path)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| {
+        // The error that is reported is the first one.
+        let _ = std::fs::remove_file(path);
+    })
+}

@@ -1,0 +1,537 @@
+//! The command-line tool, run as a user runs it.
+#![cfg(feature = "cli")]
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// A folder of its own for every test, with a key in it.
+struct Place {
+    folder: TempDir,
+    key: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        let mut place = Self { folder: tempfile::tempdir().unwrap(), key: String::new() };
+        place.key = place.keygen("main.key");
+        place
+    }
+
+    fn keygen(&self, name: &str) -> String {
+        let made = self.run(&["keygen", name]);
+        assert_eq!(code(&made), 0, "{}", stderr(&made));
+        String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sealwax"));
+        command.args(arguments).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Output {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_owned();
+        let writer = std::thread::spawn(move || {
+            // A refusal may close the pipe before everything is written.
+            let _ = stdin.write_all(&input);
+        });
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        output
+    }
+
+    /// Runs what must succeed.
+    fn ok(&self, arguments: &[&str]) -> Vec<u8> {
+        let output = self.run(arguments);
+        assert_eq!(code(&output), 0, "{arguments:?}: {}", stderr(&output));
+        output.stdout
+    }
+
+    /// Runs what must be refused: this exit code, one line that contains this text, nothing on standard output, and no
+    /// file made or changed.
+    #[track_caller]
+    fn refused(&self, arguments: &[&str], expected_code: i32, text: &str) {
+        let before = snapshot(self.folder.path());
+        let output = self.run(arguments);
+        self.check_refusal(&output, expected_code, text);
+        assert!(snapshot(self.folder.path()) == before, "{arguments:?} changed a file");
+    }
+
+    #[track_caller]
+    fn check_refusal(&self, output: &Output, expected_code: i32, text: &str) {
+        let line = stderr(output);
+        assert_eq!(code(output), expected_code, "{line}");
+        assert!(line.contains(text), "{line:?} does not contain {text:?}");
+        assert!(line.starts_with("sealwax: ") && line.ends_with('\n') && line.lines().count() == 1, "{line:?}");
+        assert!(output.stdout.is_empty(), "something went to standard output");
+    }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Every file of a folder with its content.
+fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(&path).unwrap_or_default()))
+        .collect();
+    files.sort();
+    files
+}
+
+const UNSIGNED: [&str; 2] = ["--suite", "0x0478"];
+
+#[test]
+fn a_file_goes_there_and_back() {
+    let place = Place::new();
+    let text: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+    place.write("plain", &text);
+    place.ok(&["encrypt", "--key", &place.key, "-c", "tenant=blue", "-o", "sealed", "plain"]);
+    place.ok(&["decrypt", "--key", &place.key, "-c", "tenant=blue", "-o", "back", "sealed"]);
+    assert!(place.read("back") == text);
+    assert!(place.ok(&["decrypt", "--key", &place.key, "sealed"]) == text);
+    assert_eq!(snapshot(place.folder.path()).len(), 4, "nothing but key, plain, sealed and back");
+}
+
+#[test]
+fn pipes_work_at_both_ends() {
+    let place = Place::new();
+    for suite in ["0x0478", "0x0578"] {
+        for length in [0, 1, 4096, 3_000_000] {
+            let text = vec![7; length];
+            let sealed = place.run_with_input(&["encrypt", "-k", &place.key, "--suite", suite, "-"], &text);
+            assert_eq!(code(&sealed), 0, "{}", stderr(&sealed));
+            let opened = place.run_with_input(&["decrypt", "-k", &place.key, "-o", "-", "-"], &sealed.stdout);
+            assert_eq!(code(&opened), 0, "{}", stderr(&opened));
+            assert!(opened.stdout == text, "{suite} {length}");
+        }
+    }
+}
+
+#[test]
+fn any_of_several_keys_opens() {
+    let place = Place::new();
+    let second = place.keygen("second.key");
+    place.write("plain", b"text");
+    place.ok(&["encrypt", "-k", &place.key, "-k", &second, "-o", "sealed", "plain"]);
+    for key in [&place.key, &second] {
+        assert_eq!(place.ok(&["decrypt", "-k", key, "sealed"]), b"text");
+    }
+    let other = place.keygen("other.key");
+    assert_eq!(place.ok(&["decrypt", "-k", &other, "-k", &second, "sealed"]), b"text");
+    place.refused(&["decrypt", "-k", &other, "-o", "back", "sealed"], 4, "no encrypted data key is for this key");
+}
+
+#[test]
+fn keygen_makes_a_private_file_and_never_replaces_one() {
+    let place = Place::new();
+    for (bits, length) in [("128", 16), ("192", 24), ("256", 32)] {
+        let name = format!("k{bits}");
+        let uri = place.ok(&["keygen", "--bits", bits, "--namespace", "a/b c", "--name", "n?%é", &name]);
+        assert_eq!(String::from_utf8(uri).unwrap(), format!("raw-aes://a%2Fb%20c/n%3F%25%C3%A9?file={name}\n"));
+        assert_eq!(place.read(&name).len(), length);
+        #[cfg(unix)]
+        {
+            let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(place.path(&name)).unwrap().permissions());
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+    place.refused(&["keygen", "main.key"], 6, "never replaced");
+    place.refused(&["keygen", "--namespace", "aws-kms", "new.key"], 2, "aws-kms");
+    place.refused(&["keygen", "no/such/folder/new.key"], 1, "no such file or folder");
+    assert!(place.read("main.key") != place.read("k256"));
+}
+
+#[test]
+fn a_key_uri_is_percent_encoded() {
+    let place = Place::new();
+    place.write("k e+y%.bin", &[9; 32]);
+    place.write("plain", b"text");
+    let uri = "raw-aes://name%20space/n%2Fame?file=k%20e+y%25.bin";
+    place.ok(&["encrypt", "-k", uri, "-o", "sealed", "plain"]);
+    let json = inspect_json(&place, "sealed");
+    assert_eq!(json["encrypted_data_keys"][0]["provider_id"], "name space");
+    assert_eq!(json["encrypted_data_keys"][0]["key_name"], "n/ame");
+    assert_eq!(place.ok(&["decrypt", "-k", uri, "sealed"]), b"text");
+}
+
+fn inspect_json(place: &Place, file: &str) -> serde_json::Value {
+    serde_json::from_slice(&place.ok(&["inspect", "--json", file])).unwrap()
+}
+
+#[test]
+fn inspect_tells_everything_without_a_key() {
+    let place = Place::new();
+    place.write("plain", &[1; 10_000]);
+    let second = place.keygen("second.key");
+    let keys = ["-k", &place.key, "-k", &second];
+    place.ok(&[&["encrypt"][..], &keys, &["-c", "k=v", "-o", "sealed", "plain"]].concat());
+    let json = inspect_json(&place, "sealed");
+    assert_eq!(json["suite"], "0x0578");
+    assert_eq!(json["suite_name"], "ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY_ECDSA_P384");
+    assert_eq!(json["version"], 2);
+    assert_eq!((&json["committing"], &json["signed"], &json["verified"]), (&true.into(), &true.into(), &false.into()));
+    assert_eq!(json["message_id"].as_str().unwrap().len(), 64);
+    assert_eq!(json["encryption_context"]["k"], "v");
+    assert!(json["encryption_context"]["aws-crypto-public-key"].is_string());
+    let keys = json["encrypted_data_keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 2);
+    assert_eq!((&keys[0]["provider_id"], &keys[0]["key_name"]), (&"sealwax".into(), &"main".into()));
+    assert_eq!((&keys[1]["key_name"], &keys[1]["ciphertext_length"]), (&"second".into(), &48.into()));
+    assert_eq!((&json["body"], &json["frame_length"]), (&"framed".into(), &4096.into()));
+    assert_eq!((&json["plaintext_length"], &json["frames"]), (&10_000.into(), &3.into()));
+    assert_eq!(json["footer_length"], 105);
+    assert_eq!(json["message_length"], place.read("sealed").len());
+
+    let text = String::from_utf8(place.ok(&["inspect", "sealed"])).unwrap();
+    for part in ["0x0578", "k = v", "provider sealwax, key second", "4096 bytes a frame", "10000 bytes in 3 frames"] {
+        assert!(text.contains(part), "{text}");
+    }
+    let piped = place.run_with_input(&["inspect", "-"], &place.read("sealed"));
+    assert_eq!(String::from_utf8(piped.stdout).unwrap(), text);
+}
+
+#[test]
+fn inspect_shows_the_header_of_a_message_that_is_cut_off_and_says_so() {
+    let place = Place::new();
+    place.write("plain", &[1; 10_000]);
+    place.ok(&["encrypt", "-k", &place.key, "-o", "sealed", "plain"]);
+    let sealed = place.read("sealed");
+    place.write("cut", &sealed[..sealed.len() - 1]);
+    let output = place.run(&["inspect", "cut"]);
+    assert_eq!(code(&output), 3);
+    assert!(String::from_utf8(output.stdout.clone()).unwrap().contains("0x0578"));
+    assert_eq!(stderr(&output), "sealwax: cut: the message is cut off: it ends too early\n");
+    place.write("text", b"no message");
+    place.refused(&["inspect", "text"], 3, "version");
+}
+
+#[test]
+fn text_from_a_message_cannot_play_with_the_terminal() {
+    let place = Place::new();
+    place.write("plain", b"text");
+    let context = "k=\u{1b}[31mred\u{202e}\nsuite forged";
+    place.ok(&["encrypt", "-k", &place.key, "-c", context, "-o", "sealed", "plain"]);
+    let text = String::from_utf8(place.ok(&["inspect", "sealed"])).unwrap();
+    assert!(text.contains(r"k = \u{1b}[31mred\u{202e}\u{a}suite forged"), "{text}");
+}
+
+#[test]
+fn an_existing_file_stays_unless_forced() {
+    let place = Place::new();
+    place.write("plain", b"text");
+    place.write("target", b"precious");
+    place.refused(&["encrypt", "-k", &place.key, "-o", "target", "plain"], 6, "--force");
+    place.ok(&["encrypt", "-k", &place.key, "-o", "target", "--force", "plain"]);
+    assert_ne!(place.read("target"), b"precious");
+    place.refused(&["decrypt", "-k", &place.key, "-o", "plain", "target"], 6, "--force");
+
+    // Where it fails, even a forced target survives.
+    let other = place.keygen("other.key");
+    place.refused(&["decrypt", "-k", &other, "-o", "plain", "--force", "target"], 4, "no keyring");
+    let mut sealed = place.read("target");
+    *sealed.last_mut().unwrap() ^= 1;
+    place.write("damaged", &sealed);
+    place.refused(&["decrypt", "-k", &place.key, "-o", "plain", "--force", "damaged"], 3, "not authentic");
+    place.ok(&["decrypt", "-k", &place.key, "-o", "plain", "--force", "target"]);
+    assert_eq!(place.read("plain"), b"text");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_target_that_is_no_regular_file_is_refused_and_a_link_is_followed() {
+    let place = Place::new();
+    place.write("plain", b"text");
+    place.refused(&["encrypt", "-k", &place.key, "-o", "/dev/null", "--force", "plain"], 2, "not a regular file");
+    fs::create_dir(place.path("folder")).unwrap();
+    place.refused(&["encrypt", "-k", &place.key, "-o", "folder", "--force", "plain"], 2, "not a regular file");
+    place.refused(&["encrypt", "-k", &place.key, "-o", "out", "folder"], 1, "folder: ");
+
+    place.write("real", b"old");
+    std::os::unix::fs::symlink("real", place.path("link")).unwrap();
+    place.refused(&["encrypt", "-k", &place.key, "-o", "link", "plain"], 6, "exists");
+    std::os::unix::fs::symlink("nothing", place.path("dangling")).unwrap();
+    place.refused(&["encrypt", "-k", &place.key, "-o", "dangling", "--force", "plain"], 2, "not a regular file");
+    place.ok(&["encrypt", "-k", &place.key, "-o", "link", "--force", "plain"]);
+    assert!(place.path("link").is_symlink());
+    assert_eq!(place.ok(&["decrypt", "-k", &place.key, "real"]), b"text");
+}
+
+#[test]
+fn refusals_leave_one_line_and_nothing_else() {
+    let place = Place::new();
+    place.write("plain", b"text");
+    let key = place.key.as_str();
+    place.ok(&["encrypt", "-k", key, "-c", "tenant=blue", "-o", "sealed", "plain"]);
+    place.write("short.key", &[1; 31]);
+    place.write("long.key", &[1; 33]);
+
+    let out = ["-o", "out"];
+    let encrypt = |more: &[&'static str], code, text| {
+        place.refused(&[&["encrypt", "-k", key], &out[..], more, &["plain"]].concat(), code, text);
+    };
+    encrypt(&["--suite", "0x9999"], 2, "0x0578");
+    encrypt(&["--suite", "0x0178"], 5, "--commitment-policy forbid-encrypt-allow-decrypt");
+    encrypt(&["--commitment-policy", "never"], 2, "never");
+    encrypt(&["--frame-length", "0"], 2, "--frame-length");
+    encrypt(&["--frame-length", "2147483648"], 2, "--frame-length");
+    encrypt(&["-c", "novalue"], 2, "KEY=VALUE");
+    encrypt(&["-c", "a=1", "-c", "a=2"], 2, "twice");
+    encrypt(&["-c", "=1"], 3, "empty");
+    encrypt(&["-c", "aws-crypto-public-key=x"], 3, "reserved");
+    encrypt(&["--no-such-flag"], 2, "--no-such-flag");
+    place.refused(&["encrypt", "-o", "out", "plain"], 2, "--key");
+    place.refused(&["encrypt", "-k", key, "-o", "out", "missing"], 1, "missing: there is no such file");
+    place.refused(
+        &["encrypt", "-k", key, "-o", "no/such/out", "plain"],
+        1,
+        "no/such/out: there is no such file or folder",
+    );
+    for (uri, text) in [
+        ("whatever", "raw-aes://"),
+        ("raw-aes://ns/name", "file=PATH"),
+        ("raw-aes://ns?file=main.key", "no key name"),
+        ("raw-aes://ns/name?file=main.key&x=1", "something else"),
+        ("raw-aes://ns/name?file=missing.key", "missing.key"),
+        ("raw-aes://ns/name?file=short.key", "this one has 31"),
+        ("raw-aes://ns/name?file=long.key", "this one has 33"),
+        ("raw-aes:///name?file=main.key", "not empty"),
+        ("raw-aes://aws-kms-x/name?file=main.key", "aws-kms"),
+    ] {
+        place.refused(&["encrypt", "-k", uri, "-o", "out", "plain"], 2, text);
+    }
+
+    place.refused(
+        &["decrypt", "-k", key, "-c", "tenant=green", "-o", "out", "sealed"],
+        3,
+        "expected encryption context",
+    );
+    place.refused(&["decrypt", "-k", key, "-c", "other=1", "-o", "out", "sealed"], 4, "does not open");
+    place.refused(&["decrypt", "-k", key, "-o", "out", "plain"], 3, "not an AWS Encryption SDK message");
+    place.refused(
+        &["decrypt", "-k", key, "--max-header-length", "50", "-o", "out", "sealed"],
+        5,
+        "--max-header-length",
+    );
+    place.refused(&["decrypt", "-k", key, "--max-frame-length", "50", "-o", "out", "sealed"], 5, "--max-frame-length");
+    place.ok(&["encrypt", "-k", key, "-k", key, "-o", "two", "plain"]);
+    let limit = ["--max-encrypted-data-keys", "1"];
+    place.refused(&[&["decrypt", "-k", key, "-o", "out"], &limit[..], &["two"]].concat(), 5, limit[0]);
+    let old = ["--suite", "0x0378", "--commitment-policy", "forbid-encrypt-allow-decrypt"];
+    place.ok(&[&["encrypt", "-k", key, "-o", "old", "plain"], &old[..]].concat());
+    let flag = "--commitment-policy require-encrypt-allow-decrypt";
+    place.refused(&["decrypt", "-k", key, "-o", "out", "old"], 5, flag);
+    place.refused(&["decrypt", "-k", key, "old"], 5, flag);
+    let allow = ["--commitment-policy", "require-encrypt-allow-decrypt"];
+    assert_eq!(place.ok(&[&["decrypt", "-k", key], &allow[..], &["old"]].concat()), b"text");
+}
+
+#[test]
+fn damage_is_refused_to_a_file_and_to_standard_output() {
+    let place = Place::new();
+    place.write("plain", &[5; 300_000]);
+    place.ok(&["encrypt", "-k", &place.key, "-o", "sealed", "plain"]);
+    let sealed = place.read("sealed");
+    for (name, bytes, text) in [
+        (
+            "flipped",
+            {
+                let mut b = sealed.clone();
+                b[sealed.len() - 300] ^= 1;
+                b
+            },
+            "not authentic",
+        ),
+        (
+            "signature",
+            {
+                let mut b = sealed.clone();
+                b[sealed.len() - 1] ^= 1;
+                b
+            },
+            "not authentic",
+        ),
+        ("cut", sealed[..sealed.len() - 1].to_vec(), "cut off"),
+        ("trailing", [&sealed[..], b"x"].concat(), "after the end"),
+    ] {
+        place.write(name, &bytes);
+        place.refused(&["decrypt", "-k", &place.key, "-o", "out", name], 3, text);
+        // The message is signed: not a byte of it may come out.
+        place.refused(&["decrypt", "-k", &place.key, name], 3, text);
+        place.check_refusal(&place.run_with_input(&["decrypt", "-k", &place.key, "-"], &bytes), 3, text);
+    }
+    let early = place.run(&["decrypt", "-k", &place.key, "--release-unverified", "signature"]);
+    assert_eq!(code(&early), 3);
+    // What it was asked for: frames come out as they are read, but never the final one.
+    assert!(!early.stdout.is_empty() && early.stdout.len() <= 300_000 / 4096 * 4096, "{}", early.stdout.len());
+    assert!(early.stdout.iter().all(|byte| *byte == 5));
+}
+
+/// Waits until a file has grown in a folder, and says whether it did.
+fn wait_for_partial(folder: &Path) -> bool {
+    for _ in 0..500 {
+        let partial = fs::read_dir(folder).unwrap().any(|entry| {
+            let entry = entry.unwrap();
+            entry.file_name().to_string_lossy().ends_with(".partial")
+                && entry.metadata().is_ok_and(|m| m.len() > 100_000)
+        });
+        if partial {
+            return true;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    false
+}
+
+/// Starts a command with a pipe for input, which stays open after these bytes.
+fn start_and_feed(place: &Place, arguments: &[&str], input: &[u8]) -> (Child, std::process::ChildStdin) {
+    let mut child = place.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input).unwrap();
+    (child, stdin)
+}
+
+#[test]
+fn a_kill_in_the_middle_leaves_nothing_under_the_final_name() {
+    let place = Place::new();
+    let text = vec![3; 2_000_000];
+    let (mut child, stdin) = start_and_feed(&place, &["encrypt", "-k", &place.key, "-o", "out", "-"], &text);
+    assert!(wait_for_partial(place.folder.path()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(stdin);
+    assert!(!place.path("out").exists());
+
+    let sealed = place.run_with_input(&["encrypt", "-k", &place.key, "-"], &text).stdout;
+    place.write("target", b"precious");
+    let decrypt = ["decrypt", "-k", &place.key, "-o", "target", "--force", "-"];
+    let (mut child, stdin) = start_and_feed(&place, &decrypt, &sealed[..sealed.len() - 10]);
+    assert!(wait_for_partial(place.folder.path()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(stdin);
+    assert_eq!(place.read("target"), b"precious");
+}
+
+/// A small file system of its own, where the user may mount one (as root; skipped elsewhere).
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_one_clear_line() {
+    let place = Place::new();
+    let disk = place.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let disk_path = disk.to_str().unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "none", disk_path]).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        // Without a disk to fill there is still a device that is always full.
+        place.write("plain", &[1; 1_000_000]);
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = place.command(&["encrypt", "-k", &place.key, "plain"]).stdout(full).output().unwrap();
+        place.check_refusal(&output, 1, "the disk is full");
+        eprintln!("SKIPPED: a full disk (no right to mount one); /dev/full was used instead");
+        return;
+    }
+    place.write("plain", &[1; 1_000_000]);
+    let output = place.run(&["encrypt", "-k", &place.key, "-o", "disk/out", "plain"]);
+    let left = fs::read_dir(&disk).unwrap().count();
+    let unmounted = Command::new("umount").arg(&disk).status().unwrap();
+    assert!(unmounted.success());
+    place.check_refusal(&output, 1, "the disk is full");
+    assert_eq!(left, 0, "nothing is left on the disk");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pipe_takes_constant_memory() {
+    // In KiB; the process at its largest. 64 MiB show that it does not grow; the limit is that of any length.
+    const LENGTH: usize = 64 << 20;
+    const LIMIT: u64 = 16 << 10;
+    let place = Place::new();
+    let key = &place.key;
+    place.write("plain", &vec![0x5a; LENGTH]);
+    for suite in ["0x0478", "0x0578"] {
+        let encrypt = ["encrypt", "-k", key, "--suite", suite, "-o", "sealed", "--force", "-"];
+        assert!(peak_memory(&place, &encrypt, "plain") < LIMIT);
+        let decrypt = ["decrypt", "-k", key, "-o", "back", "--force", "-"];
+        assert!(peak_memory(&place, &decrypt, "sealed") < LIMIT);
+        // To standard output a signed message is verified first; that takes no more.
+        assert!(peak_memory(&place, &["decrypt", "-k", key, "-"], "sealed") < LIMIT);
+    }
+    assert!(place.read("back") == place.read("plain"));
+}
+
+/// Runs a command on a file through a pipe, and gives the most memory that it held, in KiB.
+#[cfg(target_os = "linux")]
+fn peak_memory(place: &Place, arguments: &[&str], input: &str) -> u64 {
+    let bytes = place.read(input);
+    let mut command = place.command(arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // All but the last byte, so that the process is still there to be asked.
+    stdin.write_all(&bytes[..bytes.len() - 1]).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let peak = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    stdin.write_all(&bytes[bytes.len() - 1..]).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    peak
+}
+
+#[test]
+fn unsigned_messages_stream_through_standard_output() {
+    let place = Place::new();
+    place.write("plain", &[1; 50_000]);
+    let arguments = [&["encrypt", "-k", &place.key][..], &UNSIGNED, &["-o", "sealed", "plain"]].concat();
+    place.ok(&arguments);
+    let sealed = place.read("sealed");
+    // Cut off after the second frame: the frames before are authentic and came out, and the exit code says the rest.
+    let output = place.run_with_input(&["decrypt", "-k", &place.key, "-"], &sealed[..sealed.len() / 2]);
+    assert_eq!(code(&output), 3);
+    assert!(!output.stdout.is_empty() && output.stdout.iter().all(|byte| *byte == 1));
+}
+
+#[test]
+fn help_and_version_are_on_standard_output() {
+    let place = Place::new();
+    let help = String::from_utf8(place.ok(&["--help"])).unwrap();
+    assert!(help.contains("Exit codes") && help.contains("inspect"), "{help}");
+    for command in ["encrypt", "decrypt", "inspect", "keygen"] {
+        assert!(!place.ok(&[command, "--help"]).is_empty());
+    }
+    let version = String::from_utf8(place.ok(&["--version"])).unwrap();
+    assert_eq!(version, format!("sealwax {}\n", env!("CARGO_PKG_VERSION")));
+}
