@@ -1,4 +1,67 @@
-//! Client-side envelope encryption in the AWS Encryption SDK message format.
+//! Client-side envelope encryption in the [AWS Encryption SDK] message format.
+//!
+//! Data is encrypted where it is, before it goes anywhere: each message under a data key of its own, which travels with
+//! it, wrapped by a key that stays with a [keyring](keyring). What this crate writes, the official SDKs (Python,
+//! JavaScript, Java, C, .NET, Rust) read, and the reverse.
+//!
+//! ```
+//! use sealwax::{Client, keyring::RawAesKeyring};
+//!
+//! // 32 secret random bytes; without them nothing opens again.
+//! let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+//! let client = Client::new();
+//!
+//! let sealed = client.encrypt(&keyring).context([("tenant", "blue")]).bytes(b"my secret").wait()?;
+//! let opened = client.decrypt(&keyring).context([("tenant", "blue")]).bytes(&sealed.message).wait()?;
+//! assert_eq!(opened.plaintext, b"my secret");
+//! # Ok::<(), sealwax::Error>(())
+//! ```
+//!
+//! In an asynchronous program, `.await` stands in the place of `.wait()`.
+//!
+//! # What to call
+//!
+//! | for | encrypt | decrypt |
+//! |---|---|---|
+//! | bytes in memory | [`Encrypt::bytes`] | [`Decrypt::bytes`] |
+//! | a file into a file (feature `fs`) | `Encrypt::file` | `Decrypt::file` |
+//! | a source into a sink | [`Encrypt::copy`] | [`Decrypt::copy`] |
+//! | something to read from | [`Encrypt::reader`] | [`Decrypt::reader`] |
+//! | something to write to | [`Encrypt::writer`] | [`Decrypt::writer`] |
+//! | bytes you move yourself | [`Encrypt::machine`] | [`Decrypt::machine`] |
+//!
+//! All but the first take constant memory, whatever the length of the message.
+//!
+//! # Who wraps the data keys
+//!
+//! A [`Keyring`](keyring::Keyring): [`RawAesKeyring`](keyring::RawAesKeyring) holds its key in memory,
+//! [`MultiKeyring`](keyring::MultiKeyring) makes messages that several keys open, and a key service is
+//! [a page of your own code](keyring::Keyring). A [`MaterialsManager`](materials::MaterialsManager) above it decides what else
+//! goes into a message.
+//!
+//! # What is promised
+//!
+//! - The default [suite](AlgorithmSuite) commits to its key and signs: no other key opens the message to something else, and
+//!   who can only read cannot write.
+//! - No plaintext is released that is not authenticated; that of a signed message only once its signature holds, unless
+//!   a method is called whose name says `unverified`.
+//! - A message that is cut off, extended, reordered or altered in any bit is refused.
+//! - The [encryption context](EncryptionContext) is authenticated, and **not secret**.
+//! - Limits on what a message may make a reader hold are on by default ([`ClientBuilder`]).
+//! - There is no `unsafe` in this crate; keys are overwritten when they are dropped, and cannot be printed.
+//!
+//! The repository's SECURITY.md says what is not promised.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `rustcrypto` (default) | the crypto provider in pure Rust, and what uses it as its default |
+//! | `fs` | whole files, and verified copies of signed messages from any source |
+//! | `tokio` | `wait` recognises a Tokio runtime, and refuses to block it |
+//! | `cli` | the command-line tool |
+//!
+//! [AWS Encryption SDK]: https://docs.aws.amazon.com/encryption-sdk/latest/developer-guide/introduction.html
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod blocking;

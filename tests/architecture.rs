@@ -1,0 +1,141 @@
+//! The shape of the project: imports follow the layers, and the default features stay light.
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+/// The layers, lowest first. A module may import from those on lower lines only, and from itself.
+const LAYERS: [&[&str]; 8] = [
+    &["error", "secret", "context", "suite", "limits"],
+    &["crypto", "blocking"],
+    &["format"],
+    &["keyring"],
+    &["materials"],
+    &["message"],
+    &["io"],
+    &["client"],
+];
+
+fn layer(module: &str) -> usize {
+    LAYERS
+        .iter()
+        .position(|modules| modules.contains(&module))
+        .unwrap_or_else(|| panic!("the module {module} has no place in the layers"))
+}
+
+/// The modules that a source names behind `crate::`, comments left out.
+fn imports(source: &str) -> BTreeSet<String> {
+    let code: String =
+        source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join(" ");
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        // `crate::{a::b, c::{d, e}}` names a and c: what stands at the outermost level of the braces.
+        let (mut depth, mut name, mut fresh) = (0, String::new(), true);
+        for letter in rest.chars() {
+            match letter {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 1 => fresh = true,
+                letter if letter.is_alphanumeric() || letter == '_' => {
+                    if fresh && depth <= 1 {
+                        name.push(letter);
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            if !name.is_empty() {
+                found.insert(std::mem::take(&mut name));
+                fresh = false;
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        found.extend((!name.is_empty()).then_some(name));
+    }
+    found
+}
+
+fn check(folder: &Path, module: Option<&str>, checked: &mut usize) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        let name = module.unwrap_or(stem);
+        if path.is_dir() {
+            if name != "bin" {
+                check(&path, Some(name), checked);
+            }
+        } else if name != "lib" {
+            for import in imports(&fs::read_to_string(&path).unwrap()) {
+                let allowed =
+                    import == name || layer(&import) < layer(name) || (layer(name) == 0 && layer(&import) == 0);
+                assert!(allowed, "{} imports {import}, which is no lower layer", path.display());
+                *checked += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn imports_follow_the_layers() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut checked = 0;
+    check(&source, None, &mut checked);
+    assert!(checked > 60, "only {checked} imports were seen");
+}
+
+#[test]
+fn the_check_of_imports_sees_nested_ones() {
+    let source =
+        "use crate::{\n    a::{b, c::d}, // not::this\n    e,\n};\nlet x = crate::f::g();\n//! crate::h\nuse crate::i;";
+    assert!(imports(source).iter().eq(["a", "e", "f", "i"]));
+}
+
+/// The packages that end up in a program which depends on this crate.
+fn packages(features: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--no-dedupe", "--format", "{p}"])
+        .args(features)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| *name != "sealwax")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_default_features_stay_light() {
+    let packages = packages(&[]);
+    assert!((20..=60).contains(&packages.len()), "{} packages: {packages:?}", packages.len());
+    for heavy in ["tokio", "async-std", "smol", "futures", "hyper", "reqwest", "ureq", "rustls", "openssl-sys", "clap"]
+    {
+        assert!(!packages.iter().any(|name| name == heavy), "{heavy}");
+    }
+    assert!(!packages.iter().any(|name| name.starts_with("aws-")), "{packages:?}");
+}
+
+#[test]
+fn every_attack_test_is_where_the_list_says() {
+    // SECURITY.md names the tests that stand for its claims; a name that is gone is a claim without a test.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let claims = fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let mut tests = String::new();
+    for folder in ["tests", "src/message"] {
+        for entry in fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                tests.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let named: Vec<_> = claims.split('`').filter(|word| word.starts_with("attack_")).collect();
+    assert!(named.len() > 15, "SECURITY.md names {} tests", named.len());
+    for name in named {
+        assert!(tests.contains(&format!("fn {name}(")), "SECURITY.md names {name}, which is no test");
+    }
+}

@@ -1,0 +1,388 @@
+//! The official test vectors. They are no part of this project: they are read from `../shared/vectors`, or from the
+//! folder that the environment variable SEALWAX_VECTORS names. Without them these tests are skipped, unless
+//! SEALWAX_REQUIRE_VECTORS=1.
+#![cfg(feature = "rustcrypto")]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use sealwax::{
+    AlgorithmSuite, Client, ContentType, EncryptedDataKey, EncryptionContext, Error, Header, PUBLIC_KEY_ENTRY, Result,
+    keyring::{BoxFuture, Keyring, RawAesKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use support::{
+    from_base64, in_parallel,
+    readers::{open_every_way, refuse_every_way},
+    say, suite_of,
+};
+
+/// The folder of the official vectors, if it is there.
+fn vectors() -> Option<PathBuf> {
+    let folder = match env::var_os("SEALWAX_VECTORS") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"),
+    };
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    support::skip("SEALWAX_REQUIRE_VECTORS", "the official vectors are not there");
+    None
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> T {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+// Format version 1: a manifest and 1,260 messages.
+
+#[derive(Deserialize)]
+struct Manifest {
+    test_cases: Vec<Case>,
+    /// By algorithm, then by key size.
+    test_keys: BTreeMap<String, BTreeMap<String, TestKey>>,
+}
+
+#[derive(Deserialize)]
+struct TestKey {
+    key: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    plaintext: File,
+    master_keys: Vec<MasterKey>,
+    algorithm: String,
+    ciphertext: File,
+}
+
+#[derive(Deserialize)]
+struct File {
+    filename: String,
+}
+
+#[derive(Deserialize)]
+struct MasterKey {
+    provider_id: String,
+    decryptable: bool,
+    encryption_algorithm: Option<String>,
+    padding_algorithm: Option<String>,
+    padding_hash: Option<String>,
+}
+
+/// Which kind of key wraps a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    RawAes,
+    RawRsaPkcs1,
+    RawRsaOaepSha1,
+    Kms,
+}
+
+impl Case {
+    fn suite(&self) -> AlgorithmSuite {
+        suite_of(&self.algorithm)
+    }
+
+    /// The kind of its keys, which are all of one kind.
+    fn kind(&self) -> Kind {
+        let kinds: Vec<_> = self.master_keys.iter().map(MasterKey::kind).collect();
+        assert!(kinds.windows(2).all(|two| two[0] == two[1]), "{}: {kinds:?}", self.ciphertext.filename);
+        kinds[0]
+    }
+
+    /// The frame length, which its file name tells: 0 for no frames.
+    fn content_type(&self) -> ContentType {
+        match self.ciphertext.filename.split('/').nth(3).and_then(|length| length.parse().ok()) {
+            Some(0) => ContentType::Unframed,
+            Some(frame_length) => ContentType::Framed { frame_length },
+            None => panic!("{}: no frame length", self.ciphertext.filename),
+        }
+    }
+}
+
+impl MasterKey {
+    fn kind(&self) -> Kind {
+        let padding = (self.padding_algorithm.as_deref(), self.padding_hash.as_deref());
+        match (self.provider_id.as_str(), self.encryption_algorithm.as_deref(), padding) {
+            ("aws-kms", None, (None, None)) => Kind::Kms,
+            (_, Some("AES"), (None, None)) => Kind::RawAes,
+            (_, Some("RSA"), (Some("PKCS1"), None)) => Kind::RawRsaPkcs1,
+            (_, Some("RSA"), (Some("OAEP-MGF1"), Some("SHA-1"))) => Kind::RawRsaOaepSha1,
+            other => panic!("an unknown kind of key: {other:?}"),
+        }
+    }
+}
+
+/// The version 1 vectors, unpacked.
+struct V1 {
+    folder: PathBuf,
+    manifest: Manifest,
+}
+
+impl V1 {
+    /// Unpacks them, which is done once for all runs.
+    fn load() -> Option<&'static Self> {
+        static V1_: OnceLock<V1> = OnceLock::new();
+        let archive = vectors()?.join("esdk-v1.tar.xz");
+        Some(V1_.get_or_init(|| {
+            let folder = unpack(&archive).join("aws_encryption_sdk_resources");
+            let manifest = read_json(&folder.join("manifests/ciphertext.manifest"));
+            Self { folder, manifest }
+        }))
+    }
+
+    fn cases(&self, kind: impl Fn(Kind) -> bool) -> Vec<&Case> {
+        self.manifest.test_cases.iter().filter(|case| kind(case.kind())).collect()
+    }
+
+    fn read(&self, file: &File) -> Vec<u8> {
+        fs::read(self.folder.join(&file.filename)).unwrap_or_else(|error| panic!("{}: {error}", file.filename))
+    }
+
+    /// What the header of a case's message says; it must be that of the case.
+    fn header(&self, case: &Case, message: &[u8]) -> Header {
+        let what = &case.ciphertext.filename;
+        let (received, _) = support::reading_client().header_decoder().decode(message).expect(what);
+        let header = received.header();
+        assert_eq!(header.suite(), case.suite(), "{what}");
+        assert_eq!(header.content_type(), case.content_type(), "{what}");
+        assert_eq!(header.encrypted_data_keys().len(), case.master_keys.len(), "{what}");
+        assert_eq!(header.context().contains_key(PUBLIC_KEY_ENTRY), header.suite().is_signed(), "{what}");
+        header.clone()
+    }
+
+    /// The keyring over the published AES key of a case. Its name, which tells its size, is in the message alone.
+    fn aes_keyring(&self, case: &Case, header: &Header) -> RawAesKeyring {
+        let usable: Vec<_> = case.master_keys.iter().filter(|key| key.decryptable).collect();
+        let [MasterKey { provider_id, .. }] = usable[..] else { panic!("not exactly one usable key") };
+        let named = |key: &&EncryptedDataKey| key.provider_id() == provider_id;
+        let encrypted = header.encrypted_data_keys().iter().find(named).expect("the key is in the message");
+        let name = encrypted.key_name().expect("a name in UTF-8");
+        let bits = name.split('.').nth(1).expect("a name such as AES.128..");
+        let key = from_base64(&self.manifest.test_keys["AES"][bits].key.concat());
+        assert_eq!(key.len() * 8, bits.parse::<usize>().expect("a number of bits"));
+        RawAesKeyring::new(provider_id, name, key).expect("a usable key")
+    }
+}
+
+/// Unpacks an archive with the system's `tar`, unless it is unpacked already, and gives the folder.
+fn unpack(archive: &Path) -> PathBuf {
+    let length = fs::metadata(archive).unwrap_or_else(|error| panic!("{}: {error}", archive.display())).len();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("esdk-v1-{length}"));
+    if !target.is_dir() {
+        // Under another name at first, so that the folder is whole once it has its name.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
+        let status = Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(folder.path()).status();
+        assert!(status.expect("`tar` runs").success(), "`tar` failed for {}", archive.display());
+        let renamed = fs::rename(folder.path(), &target);
+        assert!(renamed.is_ok() || target.is_dir(), "{}: {renamed:?}", target.display());
+    }
+    target
+}
+
+fn per_suite(counts: &BTreeMap<AlgorithmSuite, usize>) -> String {
+    let counts: Vec<_> = counts.iter().map(|(suite, count)| format!("{:#06x}: {count}", suite.id())).collect();
+    counts.join(", ")
+}
+
+/// The nine suites of version 1, and how many cases each has.
+fn nine_suites_with(count: usize) -> BTreeMap<AlgorithmSuite, usize> {
+    AlgorithmSuite::ALL.into_iter().filter(|suite| !suite.is_committing()).map(|suite| (suite, count)).collect()
+}
+
+#[test]
+fn every_raw_aes_message_of_version_1_opens_through_every_reader() {
+    let Some(v1) = V1::load() else { return };
+    let (client, default, no_context) = (support::reading_client(), Client::new(), EncryptionContext::new());
+    let counts = Mutex::new(BTreeMap::new());
+    in_parallel(&v1.cases(|kind| kind == Kind::RawAes), |case| {
+        let what = &case.ciphertext.filename;
+        let (message, plaintext) = (v1.read(&case.ciphertext), v1.read(&case.plaintext));
+        let header = v1.header(case, &message);
+        let keyring = v1.aes_keyring(case, &header);
+        let opening = open_every_way(&client, &keyring, &no_context, &message, &plaintext, what);
+        assert!(opening.header == header, "{what}");
+        let used = &header.encrypted_data_keys()[opening.opened_by.encrypted_data_key];
+        assert_eq!(used.provider_id(), "static-aws-xcompat", "{what}");
+
+        // The context is the message's own: expecting it changes nothing, expecting another is refused.
+        let expected = client.decrypt(&keyring).context(header.context().clone()).bytes(&message).wait();
+        assert!(expected.expect(what).plaintext == plaintext, "{what}");
+        let refused = default.decrypt(&keyring).bytes(&message).wait();
+        assert!(matches!(refused, Err(Error::Commitment { .. })), "{what}: the default policy lets it through");
+        *counts.lock().expect("no panic so far").entry(case.suite()).or_insert(0) += 1;
+    });
+    let counts = counts.into_inner().expect("no panic so far");
+    say(&format!("official v1, raw AES: {} opened ({})", counts.values().sum::<usize>(), per_suite(&counts)));
+    assert_eq!(counts, nine_suites_with(40));
+}
+
+#[test]
+fn the_headers_of_kms_messages_of_version_1_name_their_keys() {
+    let Some(v1) = V1::load() else { return };
+    let (mut counts, mut keys) = (BTreeMap::new(), 0);
+    for case in v1.cases(|kind| kind == Kind::Kms) {
+        let header = v1.header(case, &v1.read(&case.ciphertext));
+        for key in header.encrypted_data_keys() {
+            assert_eq!(key.provider_id(), "aws-kms");
+            let name = key.key_name().expect("a name in UTF-8");
+            assert!(name.starts_with("arn:aws:kms:") && name.contains(":key/"), "{name}");
+            assert_eq!(name.as_bytes(), key.provider_info());
+            keys += 1;
+        }
+        *counts.entry(case.suite()).or_insert(0) += 1;
+    }
+    say(&format!("official v1, KMS: {} headers parsed ({})", counts.values().sum::<usize>(), per_suite(&counts)));
+    assert_eq!(counts, nine_suites_with(40));
+    assert_eq!(counts.values().sum::<usize>(), 360);
+    assert_eq!(keys, 180 + 2 * 180);
+}
+
+#[test]
+fn the_raw_rsa_messages_of_version_1_that_wait_for_a_keyring_are_counted() {
+    let Some(v1) = V1::load() else { return };
+    let mut counts = BTreeMap::new();
+    for case in v1.cases(|kind| matches!(kind, Kind::RawRsaPkcs1 | Kind::RawRsaOaepSha1)) {
+        let header = v1.header(case, &v1.read(&case.ciphertext));
+        for key in header.encrypted_data_keys() {
+            let name = key.key_name().expect("a name in UTF-8");
+            assert!(name.starts_with("RSA.2048."), "{name}");
+            assert_eq!(name.as_bytes(), key.provider_info());
+        }
+        *counts.entry((case.kind(), case.master_keys.len())).or_insert(0) += 1;
+    }
+    say(&format!("official v1, raw RSA: {} messages wait for a keyring", counts.values().sum::<usize>()));
+    let expected = [((Kind::RawRsaPkcs1, 1), 180), ((Kind::RawRsaOaepSha1, 1), 180), ((Kind::RawRsaOaepSha1, 2), 180)];
+    assert_eq!(counts, BTreeMap::from(expected));
+    let all: usize = 360 + 360 + counts.values().sum::<usize>();
+    assert_eq!((all, v1.manifest.test_cases.len()), (1260, 1260));
+}
+
+// Format version 2: 46 known answers with the data key given.
+
+#[derive(Deserialize)]
+struct KnownAnswers {
+    tests: Vec<KnownAnswer>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct KnownAnswer {
+    comment: String,
+    ciphertext: String,
+    commitment: String,
+    decrypted_dek: String,
+    encryption_context: BTreeMap<String, String>,
+    exception: Option<String>,
+    footer: Option<String>,
+    #[serde(default)]
+    frames: Vec<String>,
+    header: String,
+    message_id: String,
+    #[serde(default)]
+    plaintext_frames: Vec<String>,
+    status: bool,
+}
+
+/// "Unwraps" every encrypted data key to a data key that is given.
+struct Given(Vec<u8>);
+
+impl Keyring for Given {
+    fn label(&self) -> Arc<str> {
+        "given".into()
+    }
+
+    fn on_encrypt<'a>(&'a self, _: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
+        Box::pin(async { Err(Error::keyring("given", "it only decrypts")) })
+    }
+
+    fn on_decrypt<'a>(&'a self, request: UnwrapRequest<'a>) -> BoxFuture<'a, Result<Unwrapped>> {
+        Box::pin(async move {
+            let mut attempts = request.attempts(self.label());
+            let unwrapped = attempts.record(0, Ok(self.0.as_slice().into()));
+            unwrapped.ok_or_else(|| attempts.into_error())
+        })
+    }
+}
+
+impl KnownAnswer {
+    fn suite(&self) -> AlgorithmSuite {
+        if self.encryption_context.contains_key(PUBLIC_KEY_ENTRY) {
+            AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384
+        } else {
+            AlgorithmSuite::Aes256GcmHkdfSha512CommitKey
+        }
+    }
+
+    /// Compares what the header says, and what stands where in the message, with what the vector says.
+    fn check_header(&self, header: &Header, message: &[u8]) {
+        let what = &self.comment;
+        assert_eq!(header.suite(), self.suite(), "{what}");
+        assert_eq!(header.message_id(), from_base64(&self.message_id), "{what}");
+        assert!(*header.context() == self.encryption_context.clone().into_iter().collect(), "{what}: the context");
+        // One of the headers has a space before it.
+        let header_text = self.header.trim();
+        assert!(message[..header.length()] == from_base64(header_text), "{what}: the header");
+        // The commitment is the last field of the header body; the tag follows it.
+        let body = &message[..header.length() - 16];
+        assert!(!self.status || body.ends_with(&from_base64(&self.commitment)), "{what}: the commitment");
+        if !self.frames.is_empty() {
+            let parts = [header_text].into_iter().chain(self.frames.iter().chain(&self.footer).map(String::as_str));
+            assert!(parts.flat_map(from_base64).eq(message.iter().copied()), "{what}: the parts");
+        }
+    }
+}
+
+/// Whether the first IV of a body is not the one that the sequence number makes.
+fn has_unusual_iv(header: &Header, message: &[u8]) -> bool {
+    let body = &message[header.length()..];
+    let at = match header.content_type() {
+        ContentType::Unframed => 0,
+        ContentType::Framed { .. } if body.starts_with(&[0xff; 4]) => 8,
+        ContentType::Framed { .. } => 4,
+    };
+    body[at..at + 12] != [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]
+}
+
+#[test]
+fn the_known_answers_of_version_2_open_or_are_refused_as_they_say() {
+    let Some(folder) = vectors() else { return };
+    let answers: KnownAnswers = read_json(&folder.join("esdk-v2-kat.json"));
+    let (client, no_context) = (Client::new(), EncryptionContext::new());
+    let (mut opened, mut refused, mut unusual_ivs) = (BTreeMap::new(), 0, 0);
+    for answer in &answers.tests {
+        let what = &answer.comment;
+        let message = from_base64(&answer.ciphertext);
+        let keyring = Given(from_base64(&answer.decrypted_dek));
+        let (received, _) = client.header_decoder().decode(&message).expect(what);
+        answer.check_header(received.header(), &message);
+        assert_eq!(answer.status, answer.exception.is_none(), "{what}");
+        if answer.status {
+            let plaintext = answer.plaintext_frames.concat();
+            let context: EncryptionContext = answer.encryption_context.clone().into_iter().collect();
+            for expected in [&no_context, &context] {
+                let opening = open_every_way(&client, &keyring, expected, &message, plaintext.as_bytes(), what);
+                assert!(opening.header == *received.header(), "{what}");
+            }
+            unusual_ivs += usize::from(has_unusual_iv(received.header(), &message));
+            *opened.entry(answer.suite()).or_insert(0) += 1;
+        } else {
+            assert_eq!(answer.exception.as_deref(), Some("EXCEPTION: Invalid commitment"), "{what}");
+            let integrity = |error: &Error| matches!(error, Error::Integrity);
+            refuse_every_way(&client, &keyring, &no_context, &message, integrity, what);
+            refused += 1;
+        }
+    }
+    let count: usize = opened.values().sum();
+    say(&format!("official v2: {count} opened ({}), {refused} refused for their commitment", per_suite(&opened)));
+    assert_eq!((count, refused, unusual_ivs), (41, 5, 12));
+}

@@ -1,0 +1,184 @@
+//! Every way in which the crate reads a message.
+
+use std::io::{Read, Write};
+
+use sealwax::{
+    Client, Decrypt, EncryptionContext, Error, Header, Result,
+    keyring::Keyring,
+    materials::OpenedBy,
+    message::{Decryptor, Finished},
+};
+
+use super::{OddReader, OddWriter, in_pieces, outcome};
+
+/// A way to read a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    Bytes,
+    Reader,
+    ReaderUnverified,
+    Writer,
+    WriterUnverified,
+    Machine,
+    MachineUnverified,
+    CopyUnverified,
+    Copy,
+}
+
+/// All of them.
+pub const WAYS: &[Way] = &[
+    Way::Bytes,
+    Way::Reader,
+    Way::ReaderUnverified,
+    Way::Writer,
+    Way::WriterUnverified,
+    Way::Machine,
+    Way::MachineUnverified,
+    Way::CopyUnverified,
+    Way::Copy,
+];
+
+/// A message that was read to its end.
+pub struct Opening {
+    pub plaintext: Vec<u8>,
+    pub header: Header,
+    pub opened_by: OpenedBy,
+}
+
+impl Way {
+    /// Whether this way refuses signed messages, rather than release what is not verified. A copy needs a temporary file
+    /// for them.
+    pub fn refuses_signed(self) -> bool {
+        matches!(self, Self::Reader | Self::Writer | Self::Machine) || (self == Self::Copy && !cfg!(feature = "fs"))
+    }
+
+    /// Reads a message in this way, in pieces of odd sizes where it takes pieces. Panics if a verified copy of a signed
+    /// message fails and has released something all the same.
+    pub fn open(
+        self,
+        client: &Client,
+        keyring: &dyn Keyring,
+        context: &EncryptionContext,
+        message: &[u8],
+    ) -> Result<Opening> {
+        let decrypt = client.decrypt(keyring).context(context.clone());
+        match self {
+            Self::Bytes => {
+                let opened = decrypt.bytes(message).wait()?;
+                Ok(Opening { plaintext: opened.plaintext, header: opened.header, opened_by: opened.opened_by })
+            }
+            Self::Reader | Self::ReaderUnverified => self.through_reader(decrypt, message),
+            Self::Writer | Self::WriterUnverified => self.through_writer(decrypt, message),
+            Self::Machine | Self::MachineUnverified => {
+                let (received, body) = client.header_decoder().decode(message)?;
+                let machine = match self {
+                    Self::Machine => decrypt.machine(received).wait()?,
+                    _ => decrypt.machine_unverified(received).wait()?,
+                };
+                through_machine(machine, body)
+            }
+            Self::CopyUnverified => {
+                let mut sink = OddWriter::default();
+                let opened = decrypt.copy_unverified(OddReader::new(message), &mut sink).wait()?;
+                Ok(Opening { plaintext: sink.bytes, header: opened.header, opened_by: opened.opened_by })
+            }
+            Self::Copy => {
+                let mut sink = OddWriter::default();
+                let opened = decrypt.copy(OddReader::new(message), &mut sink).wait().inspect_err(|_| {
+                    let header = client.header_decoder().decode(message);
+                    let signed = header.is_ok_and(|(received, _)| received.header().suite().is_signed());
+                    assert!(!signed || sink.bytes.is_empty(), "a copy released what did not verify");
+                })?;
+                Ok(Opening { plaintext: sink.bytes, header: opened.header, opened_by: opened.opened_by })
+            }
+        }
+    }
+
+    fn through_reader(self, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
+        let source = OddReader::new(message);
+        let mut reader = match self {
+            Self::Reader => decrypt.reader(source).wait()?,
+            _ => decrypt.reader_unverified(source).wait()?,
+        };
+        let mut plaintext = Vec::new();
+        reader.read_to_end(&mut plaintext)?;
+        Ok(Opening { plaintext, header: reader.header().clone(), opened_by: reader.opened_by().clone() })
+    }
+
+    fn through_writer(self, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
+        let mut writer = match self {
+            Self::Writer => decrypt.writer(OddWriter::default()),
+            _ => decrypt.writer_unverified(OddWriter::default()),
+        };
+        for piece in in_pieces(message) {
+            writer.write_all(piece)?;
+        }
+        let written = writer.finish()?;
+        Ok(Opening { plaintext: written.sink.bytes, header: written.header, opened_by: written.opened_by })
+    }
+}
+
+/// Pushes a body in pieces of odd sizes, and takes the output away now and then only, and in parts.
+fn through_machine(mut machine: Decryptor, body: &[u8]) -> Result<Opening> {
+    let mut plaintext = Vec::new();
+    for piece in in_pieces(body) {
+        machine.push(piece)?;
+        let ready = machine.output().len();
+        if ready > 1000 {
+            plaintext.extend_from_slice(&machine.output()[..ready / 3]);
+            machine.consume(ready / 3);
+        }
+    }
+    let Finished { plaintext: last, header, opened_by, .. } = machine.finish()?;
+    plaintext.extend_from_slice(&last);
+    Ok(Opening { plaintext, header, opened_by })
+}
+
+/// Reads a message in every way, each of which must give this plaintext; those that would release the plaintext of a
+/// signed message too early must refuse it. Gives what `bytes` gave.
+pub fn open_every_way(
+    client: &Client,
+    keyring: &dyn Keyring,
+    context: &EncryptionContext,
+    message: &[u8],
+    plaintext: &[u8],
+    what: &str,
+) -> Opening {
+    let mut first: Option<Opening> = None;
+    for &way in WAYS {
+        let result = way.open(client, keyring, context, message);
+        let signed = first.as_ref().is_some_and(|opening| opening.header.suite().is_signed());
+        if signed && way.refuses_signed() {
+            assert!(matches!(result, Err(Error::SignedStream)), "{what}, {way:?}: {}", outcome(&result));
+            continue;
+        }
+        let opening = result.unwrap_or_else(|error| panic!("{what}, {way:?}: {error}"));
+        assert!(opening.plaintext == plaintext, "{what}, {way:?}: another plaintext");
+        match &first {
+            None => first = Some(opening),
+            Some(first) => {
+                assert!(opening.header == first.header, "{what}, {way:?}: another header");
+                assert_eq!(opening.opened_by, first.opened_by, "{what}, {way:?}");
+            }
+        }
+    }
+    first.expect("there is a way")
+}
+
+/// Reads a message in every way, each of which must refuse it with an error that `expected` accepts.
+pub fn refuse_every_way(
+    client: &Client,
+    keyring: &dyn Keyring,
+    context: &EncryptionContext,
+    message: &[u8],
+    expected: impl Fn(&Error) -> bool,
+    what: &str,
+) {
+    for &way in WAYS {
+        match way.open(client, keyring, context, message) {
+            Ok(_) => panic!("{what}, {way:?}: opened"),
+            Err(Error::SignedStream) if way.refuses_signed() => {}
+            Err(error) => assert!(expected(&error), "{what}, {way:?}: {error:?}"),
+        }
+    }
+}
