@@ -482,7 +482,7 @@ impl<'a> Encrypt<'a> {
 ///
 /// | method | unsigned message | signed message |
 /// |---|---|---|
-/// | [`bytes`](Self::bytes), [`file`](Self::file) | at the end | at the end |
+/// | [`bytes`](Self::bytes), `file` (feature `fs`) | at the end | at the end |
 /// | [`copy`](Self::copy) | frame by frame | at the end, in a second pass over a spool |
 /// | [`reader`](Self::reader), [`writer`](Self::writer), [`machine`](Self::machine) | frame by frame | refused |
 /// | [`reader_unverified`](Self::reader_unverified) and so on | frame by frame | frame by frame, the last at the end |

@@ -1,7 +1,7 @@
 //! Client-side envelope encryption in the [AWS Encryption SDK] message format.
 //!
 //! Data is encrypted where it is, before it goes anywhere: each message under a data key of its own, which travels with
-//! it, wrapped by a key that stays with a [keyring](keyring). What this crate writes, the official SDKs (Python,
+//! it, wrapped by a key that stays with a [keyring]. What this crate writes, the official SDKs (Python,
 //! JavaScript, Java, C, .NET, Rust) read, and the reverse.
 //!
 //! ```

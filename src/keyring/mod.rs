@@ -159,7 +159,7 @@ impl<'a> WrapRequest<'a> {
     /// [`Keyring`] has an example.
     ///
     /// # Errors
-    /// [`Error::Provider`](crate::Error::Provider) without randomness.
+    /// [`Error::Provider`] without randomness.
     pub fn data_key_or_generate(&self) -> Result<PlaintextDataKey<'a>> {
         Ok(match self.data_key {
             Some(key) => PlaintextDataKey::Existing(key),

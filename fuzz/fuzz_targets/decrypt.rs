@@ -1,0 +1,6 @@
+//! Decrypts arbitrary bytes in every way there is.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    sealwax_fuzz::decrypt::run(input);
+});

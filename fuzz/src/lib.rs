@@ -1,0 +1,9 @@
+//! What the fuzz targets do, as functions: libFuzzer calls them, and the tests of this package replay the seeds through
+//! them without it.
+
+pub mod crypto;
+pub mod decrypt;
+pub mod header;
+pub mod keyring;
+pub mod pieces;
+pub mod round_trip;
