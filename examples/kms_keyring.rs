@@ -66,7 +66,13 @@ fn main() -> Result<()> {
 /// The stand-in: keeps what it wraps and gives out a ticket for it. No cryptography, no persistence.
 #[derive(Default)]
 struct Service {
-    kept: Mutex<HashMap<Vec<u8>, (String, Vec<u8>, Vec<u8>)>>,
+    kept: Mutex<HashMap<Vec<u8>, Kept>>,
+}
+
+struct Kept {
+    key_id: String,
+    plaintext: Vec<u8>,
+    context: Vec<u8>,
 }
 
 impl Service {
@@ -74,14 +80,15 @@ impl Service {
         let mut ticket = vec![0; 16];
         RustCrypto.random(&mut ticket).map_err(|error| error.to_string())?;
         let mut kept = self.kept.lock().map_err(|_| "the service is down".to_owned())?;
-        kept.insert(ticket.clone(), (key_id.to_owned(), plaintext.to_owned(), context.to_owned()));
+        let value = Kept { key_id: key_id.to_owned(), plaintext: plaintext.to_owned(), context: context.to_owned() };
+        kept.insert(ticket.clone(), value);
         Ok(ticket)
     }
 
     async fn decrypt(&self, key_id: &str, ticket: &[u8], context: &[u8]) -> std::result::Result<Vec<u8>, String> {
         let kept = self.kept.lock().map_err(|_| "the service is down".to_owned())?;
         match kept.get(ticket) {
-            Some((key, plaintext, bound)) if key == key_id && bound == context => Ok(plaintext.clone()),
+            Some(kept) if kept.key_id == key_id && kept.context == context => Ok(kept.plaintext.clone()),
             _ => Err("access denied".to_owned()),
         }
     }

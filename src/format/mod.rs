@@ -8,6 +8,7 @@ mod aad;
 mod encrypted_data_key;
 mod frame;
 mod header;
+mod header_decoder;
 
 pub(crate) use aad::{BodyAad, BodyPart};
 pub use encrypted_data_key::EncryptedDataKey;
@@ -15,5 +16,6 @@ pub(crate) use frame::{
     FINAL_FRAME_OVERHEAD, FRAME_OVERHEAD, Frame, FrameKind, MAX_FRAMES, Parsed, parse_footer, parse_frame_prefix,
     parse_piece, parse_unframed_prefix, write_frame_prefix,
 };
-pub use header::{ContentType, Header, HeaderDecoder, ReceivedHeader};
+pub use header::{ContentType, Header};
 pub(crate) use header::{HeaderFields, MessageId};
+pub use header_decoder::{HeaderDecoder, ReceivedHeader};

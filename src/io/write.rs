@@ -42,7 +42,8 @@ impl<W: Write> EncryptingWriter<W> {
         self.machine.header()
     }
 
-    /// Seals what is left, writes and flushes it, and gives the sink back.
+    /// Seals what is left, writes and flushes it, and gives the sink back. It cannot be tried again: flush before, where a sink
+    /// may refuse for a while.
     ///
     /// # Errors
     /// [`Error::Io`] if the sink fails, [`Error::Provider`] if signing does.
@@ -88,8 +89,8 @@ pub(crate) type Opener<'a> = Box<dyn FnOnce(ReceivedHeader) -> Result<Decryptor>
 
 /// Decrypts what is written to it, and writes the plaintext to its sink.
 ///
-/// Plaintext is written frame by frame, each once it is authenticated. Only [`finish`](Self::finish) says that the message was
-/// whole. Signed messages are refused, unless the writer was made by
+/// Plaintext is written frame by frame, each once it is authenticated, and at the latest with the next write, a flush, or the
+/// end. Only [`finish`](Self::finish) says that the message was whole. Signed messages are refused, unless the writer was made by
 /// [`writer_unverified`](crate::Decrypt::writer_unverified).
 ///
 /// ```

@@ -8,7 +8,7 @@ use std::{
 
 use sealwax::{Direction, Error, LimitError};
 
-use crate::streams::escape;
+use crate::text::escape;
 
 /// Why the tool gives up.
 pub(crate) struct Failure {

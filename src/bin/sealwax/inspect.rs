@@ -12,11 +12,7 @@ use sealwax::{
 };
 use serde::Serialize;
 
-use crate::{
-    arguments::InspectArguments,
-    failure::Failure,
-    streams::{Input, escape},
-};
+use crate::{arguments::InspectArguments, failure::Failure, streams::Input, text::escape};
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     let InspectArguments { json, limits, input } = arguments;

@@ -8,6 +8,7 @@ mod inspect;
 mod key_uri;
 mod keygen;
 mod streams;
+mod text;
 
 use std::process::ExitCode;
 

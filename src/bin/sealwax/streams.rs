@@ -139,17 +139,3 @@ fn standard_output() -> Result<Box<dyn Write>, Failure> {
 fn standard_output() -> Result<Box<dyn Write>, Failure> {
     Ok(Box::new(io::stdout()))
 }
-
-/// Text that may come from a message, made harmless for a terminal and for one line.
-pub(crate) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        // Controls, and the marks that turn the direction of text around.
-        if letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
-            out.extend(letter.escape_unicode());
-        } else {
-            out.push(letter);
-        }
-    }
-    out
-}
