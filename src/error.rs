@@ -315,6 +315,9 @@ pub enum ContextError {
     /// The message carries another value for a key whose value the caller expected.
     #[error("the message does not carry the expected encryption context: a value differs")]
     Mismatch,
+    /// A key whose value must be given, because it is not stored, has none.
+    #[error("a required encryption context key has no value: give it with the context")]
+    RequiredMissing,
     /// The public key of a signed message is missing or malformed.
     #[error("the message is signed, but its encryption context carries no valid public key")]
     PublicKeyMissing,

@@ -79,7 +79,7 @@ mod secret;
 mod suite;
 
 pub use blocking::Operation;
-pub use client::{Client, ClientBuilder, Decrypt, Decrypted, Encrypt, Encrypted, Opened};
+pub use client::{Client, ClientBuilder, Decrypt, Decrypted, Encrypt, Encrypted, Opened, Sealed};
 pub use context::{EncryptionContext, PUBLIC_KEY_ENTRY};
 pub use error::{
     BoxError, ContextError, Direction, Error, FormatError, LimitError, Result, UnwrapAttempt, UnwrapFailure,

@@ -74,6 +74,11 @@ impl SecretBytes {
         self.0.is_empty()
     }
 
+    /// Another copy, for what is handed out several times.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self::from(self.as_bytes())
+    }
+
     /// Whether the secret equals `other`, in a time that depends on the lengths alone.
     ///
     /// ```

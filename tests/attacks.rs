@@ -174,7 +174,7 @@ impl CryptoProvider for Watched {
         RustCrypto.generate_signing_key(algorithm)
     }
 
-    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Box<dyn VerifyingKey>> {
+    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Arc<dyn VerifyingKey>> {
         RustCrypto.verifying_key(algorithm, compressed)
     }
 }

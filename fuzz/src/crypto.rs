@@ -46,7 +46,7 @@ impl CryptoProvider for Permissive {
         Ok(Arc::new(Signer { algorithm, public_key: vec![2; algorithm.public_key_length()] }))
     }
 
-    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Box<dyn VerifyingKey>> {
+    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Arc<dyn VerifyingKey>> {
         check(compressed)?;
         Ok(Box::new(Verifier(algorithm)))
     }
@@ -77,7 +77,7 @@ impl CryptoProvider for FakeSignatures {
         Permissive.generate_signing_key(algorithm)
     }
 
-    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Box<dyn VerifyingKey>> {
+    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Arc<dyn VerifyingKey>> {
         Permissive.verifying_key(algorithm, compressed)
     }
 }

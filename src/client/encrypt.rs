@@ -13,6 +13,7 @@ use crate::{
     error::{Direction, Error, Result},
     format::Header,
     io::{EncryptingReader, EncryptingWriter, copy_encrypting},
+    keyring::KeyReport,
     materials::EncryptionRequest,
     message::{Encryptor, StartParameters, Started, seal_all, start},
     suite::AlgorithmSuite,
@@ -68,6 +69,24 @@ pub struct Encrypted {
     pub message: Vec<u8>,
     /// Its header.
     pub header: Header,
+    /// Which keyrings wrapped its data key.
+    pub key_report: KeyReport,
+}
+
+/// A message that was written and went elsewhere: see [`Encrypt::copy`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Sealed {
+    /// The header of the message.
+    pub header: Header,
+    /// Which keyrings wrapped its data key.
+    pub key_report: KeyReport,
+}
+
+impl Sealed {
+    fn of(machine: &Encryptor) -> Self {
+        Self { header: machine.header().clone(), key_report: machine.key_report().clone() }
+    }
 }
 
 impl<'a> Encrypt<'a> {
@@ -152,8 +171,8 @@ impl<'a> Encrypt<'a> {
     pub fn bytes(self, plaintext: &'a [u8]) -> Operation<impl Future<Output = Result<Encrypted>> + 'a> {
         Operation::new(async move {
             let started = self.start(Some(plaintext.len() as u64)).await?;
-            let (header, message) = seal_all(started, plaintext)?;
-            Ok(Encrypted { message, header })
+            let (header, key_report, message) = seal_all(started, plaintext)?;
+            Ok(Encrypted { message, header, key_report })
         })
     }
 
@@ -179,7 +198,7 @@ impl<'a> Encrypt<'a> {
         Operation::new(async move { Ok(EncryptingWriter::new(sink, self.start_machine().await?)) })
     }
 
-    /// Encrypts a source into a sink, and gives the header of the message.
+    /// Encrypts a source into a sink.
     ///
     /// # Errors
     /// As [`bytes`](Self::bytes), and [`Error::Io`]. What the sink has got by then is not a whole message.
@@ -196,12 +215,12 @@ impl<'a> Encrypt<'a> {
         self,
         source: R,
         sink: W,
-    ) -> Operation<impl Future<Output = Result<Header>> + 'a> {
+    ) -> Operation<impl Future<Output = Result<Sealed>> + 'a> {
         Operation::new(async move {
             let machine = self.start_machine().await?;
-            let header = machine.header().clone();
+            let sealed = Sealed::of(&machine);
             copy_encrypting(source, sink, machine)?;
-            Ok(header)
+            Ok(sealed)
         })
     }
 
@@ -222,15 +241,15 @@ impl<'a> Encrypt<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "fs")]
-    pub fn file(self, source: &'a Path, target: &'a Path) -> Operation<impl Future<Output = Result<Header>> + 'a> {
+    pub fn file(self, source: &'a Path, target: &'a Path) -> Operation<impl Future<Output = Result<Sealed>> + 'a> {
         Operation::new(async move {
             let source = File::open(source)?;
             let mut target = PendingFile::create(target, self.overwrite)?;
             let machine = self.start_machine().await?;
-            let header = machine.header().clone();
+            let sealed = Sealed::of(&machine);
             copy_encrypting(source, &mut target, machine)?;
             target.commit()?;
-            Ok(header)
+            Ok(sealed)
         })
     }
 

@@ -15,7 +15,7 @@ mod decrypt;
 mod encrypt;
 
 pub use decrypt::{Decrypt, Decrypted, Opened};
-pub use encrypt::{Encrypt, Encrypted};
+pub use encrypt::{Encrypt, Encrypted, Sealed};
 
 /// Encrypts and decrypts messages, under one configuration.
 ///

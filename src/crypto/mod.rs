@@ -96,7 +96,7 @@ pub trait CryptoProvider: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Integrity`](crate::Error::Integrity) for anything that is not the compressed form of a point of the
     /// curve other than infinity.
-    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Box<dyn VerifyingKey>>;
+    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Arc<dyn VerifyingKey>>;
 }
 
 /// One output of [`CryptoProvider::hkdf`].
@@ -247,7 +247,7 @@ impl<P: CryptoProvider + ?Sized> CryptoProvider for Arc<P> {
         (**self).generate_signing_key(algorithm)
     }
 
-    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Box<dyn VerifyingKey>> {
+    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Arc<dyn VerifyingKey>> {
         (**self).verifying_key(algorithm, compressed)
     }
 }

@@ -75,14 +75,14 @@ impl CryptoProvider for RustCrypto {
         })
     }
 
-    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Box<dyn VerifyingKey>> {
+    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Arc<dyn VerifyingKey>> {
         // The curve libraries read other forms too: those of two coordinates, of x alone, and infinity.
         if compressed.len() != algorithm.public_key_length() || !matches!(compressed[0], 2 | 3) {
             return Err(Error::Integrity);
         }
         Ok(match algorithm {
-            SignatureAlgorithm::EcdsaP256 => Box::new(ecdsa_p256::Verifying::from_compressed(compressed)?),
-            SignatureAlgorithm::EcdsaP384 => Box::new(ecdsa_p384::Verifying::from_compressed(compressed)?),
+            SignatureAlgorithm::EcdsaP256 => Arc::new(ecdsa_p256::Verifying::from_compressed(compressed)?),
+            SignatureAlgorithm::EcdsaP384 => Arc::new(ecdsa_p384::Verifying::from_compressed(compressed)?),
         })
     }
 }

@@ -16,9 +16,11 @@ use crate::{
 
 mod multi;
 mod raw_aes;
+mod report;
 
 pub use multi::MultiKeyring;
 pub use raw_aes::RawAesKeyring;
+pub use report::{KeyReport, WrapFailure, WrappedBy};
 
 /// A future on the heap, so that a trait with asynchronous methods can be used as `dyn`.
 ///
@@ -210,9 +212,19 @@ pub struct Wrapped {
     pub data_key: Option<SecretBytes>,
     /// The data key in wrapped form, once or several times.
     pub encrypted_data_keys: Vec<EncryptedDataKey>,
+    /// Which keyrings wrote them. Only a keyring that asks others fills it in; that of any other is its own.
+    pub report: KeyReport,
 }
 
 impl Wrapped {
+    /// The report, which without one of its own says that all is the work of the keyring of this label.
+    pub(crate) fn take_report(&mut self, label: impl FnOnce() -> Arc<str>) -> KeyReport {
+        if self.report.is_empty() {
+            self.report.add_wrapped(&label(), self.encrypted_data_keys.len());
+        }
+        std::mem::take(&mut self.report)
+    }
+
     /// A data key that was generated, and its wrapped form.
     ///
     /// ```
@@ -222,7 +234,7 @@ impl Wrapped {
     /// ```
     #[must_use]
     pub fn generated(data_key: SecretBytes, encrypted: EncryptedDataKey) -> Self {
-        Self { data_key: Some(data_key), encrypted_data_keys: vec![encrypted] }
+        Self { data_key: Some(data_key), encrypted_data_keys: vec![encrypted], report: KeyReport::default() }
     }
 
     /// The wrapped form of a data key that existed already.
@@ -233,7 +245,7 @@ impl Wrapped {
     /// ```
     #[must_use]
     pub fn existing(encrypted: EncryptedDataKey) -> Self {
-        Self { data_key: None, encrypted_data_keys: vec![encrypted] }
+        Self { data_key: None, encrypted_data_keys: vec![encrypted], report: KeyReport::default() }
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped};
+use super::{BoxFuture, KeyReport, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped};
 use crate::{
     error::{Error, Result, UnwrapFailure, UnwrapReason},
-    format::EncryptedDataKey,
     secret::SecretBytes,
 };
 
@@ -32,6 +31,8 @@ use crate::{
 pub struct MultiKeyring {
     generator: Option<Arc<dyn Keyring>>,
     children: Vec<Arc<dyn Keyring>>,
+    /// How many of the children must wrap; all, if nothing is said.
+    required: Option<usize>,
 }
 
 impl MultiKeyring {
@@ -44,7 +45,7 @@ impl MultiKeyring {
     /// # Ok::<(), sealwax::Error>(())
     /// ```
     pub fn new(generator: impl Keyring + 'static) -> Self {
-        Self { generator: Some(Arc::new(generator)), children: Vec::new() }
+        Self { generator: Some(Arc::new(generator)), children: Vec::new(), required: None }
     }
 
     /// A multi-keyring without generator, to read with, or to wrap a data key that exists already.
@@ -56,7 +57,7 @@ impl MultiKeyring {
     /// # Ok::<(), sealwax::Error>(())
     /// ```
     pub fn without_generator(first_child: impl Keyring + 'static) -> Self {
-        Self { generator: None, children: vec![Arc::new(first_child)] }
+        Self { generator: None, children: vec![Arc::new(first_child)], required: None }
     }
 
     /// Adds a keyring that wraps the same data key.
@@ -74,24 +75,61 @@ impl MultiKeyring {
         self
     }
 
+    /// How many of the children must wrap the data key; the others may fail, and are reported in the
+    /// [`KeyReport`](super::KeyReport) of the message. Without it all of them must. The generator always must.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for more than there are children so far.
+    ///
+    /// ```
+    /// # use sealwax::keyring::{MultiKeyring, RawAesKeyring};
+    /// let keyring = MultiKeyring::new(RawAesKeyring::new("example", "main", vec![7; 32])?)
+    ///     .child(RawAesKeyring::new("example", "here", vec![8; 32])?)
+    ///     .child(RawAesKeyring::new("example", "there", vec![9; 32])?)
+    ///     .require(1)?;
+    /// # let _ = keyring;
+    /// # Ok::<(), sealwax::Error>(())
+    /// ```
+    pub fn require(mut self, children: usize) -> Result<Self> {
+        let there = self.children.len();
+        if children > there {
+            return Err(Error::Configuration(format!(
+                "a quorum of {children} is more than the {there} child keyrings"
+            )));
+        }
+        self.required = Some(children);
+        Ok(self)
+    }
+
     async fn wrap(&self, request: WrapRequest<'_>) -> Result<Wrapped> {
-        let mut generated = None;
-        let mut encrypted = Vec::new();
+        let mut all = Wrapped { data_key: None, encrypted_data_keys: Vec::new(), report: KeyReport::default() };
         if let Some(generator) = &self.generator {
             if request.data_key.is_some() {
                 return Err(Error::Materials("a multi-keyring with a generator was given a data key"));
             }
-            let wrapped = generator.on_encrypt(request).await?;
+            let mut wrapped = generator.on_encrypt(request).await?;
+            all.report = wrapped.take_report(|| generator.label());
             let missing = Error::Materials("the generator keyring returned no data key");
-            generated = Some(wrapped.data_key.ok_or(missing)?);
-            encrypted.extend(wrapped.encrypted_data_keys);
+            all.data_key = Some(wrapped.data_key.ok_or(missing)?);
+            all.encrypted_data_keys = wrapped.encrypted_data_keys;
         }
-        let key = generated.as_ref().or(request.data_key);
+        let key = all.data_key.as_ref().or(request.data_key);
         let key = key.ok_or(Error::Materials("a multi-keyring without generator was given no data key"))?;
+        let mut may_fail = self.children.len() - self.required.unwrap_or(self.children.len());
         for child in &self.children {
-            encrypted.extend(wrap_with_child(child, request, key).await?);
+            match wrap_with_child(child, request, key).await {
+                Ok(mut wrapped) => {
+                    all.report.append(wrapped.take_report(|| child.label()));
+                    all.encrypted_data_keys.append(&mut wrapped.encrypted_data_keys);
+                }
+                Err(error) if may_fail == 0 => return Err(error),
+                Err(error) => {
+                    may_fail -= 1;
+                    all.report.add_failed(child.label(), error);
+                }
+            }
         }
-        Ok(Wrapped { data_key: generated, encrypted_data_keys: encrypted })
+        Ok(all)
     }
 
     async fn unwrap(&self, request: UnwrapRequest<'_>) -> Result<Unwrapped> {
@@ -109,16 +147,12 @@ impl MultiKeyring {
     }
 }
 
-async fn wrap_with_child(
-    child: &Arc<dyn Keyring>,
-    request: WrapRequest<'_>,
-    key: &SecretBytes,
-) -> Result<Vec<EncryptedDataKey>> {
+async fn wrap_with_child(child: &Arc<dyn Keyring>, request: WrapRequest<'_>, key: &SecretBytes) -> Result<Wrapped> {
     let wrapped = child.on_encrypt(request.for_key(key)).await?;
     if wrapped.data_key.is_some() {
         return Err(Error::Materials("a child keyring returned a data key of its own"));
     }
-    Ok(wrapped.encrypted_data_keys)
+    Ok(wrapped)
 }
 
 impl Keyring for MultiKeyring {

@@ -1,6 +1,6 @@
 //! The default materials manager.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
@@ -62,15 +62,17 @@ impl<K: Keyring> DefaultMaterialsManager<K> {
         if let Some(key) = &signing_key {
             context.insert(PUBLIC_KEY_ENTRY, key.public_key_entry());
         }
-        let wrapped = self.keyring.on_encrypt(WrapRequest::new(provider, suite, &context)).await?;
+        let mut wrapped = self.keyring.on_encrypt(WrapRequest::new(provider, suite, &context)).await?;
+        let key_report = wrapped.take_report(|| self.keyring.label());
         let data_key = wrapped.data_key.ok_or(Error::Materials("the keyring returned no data key"))?;
         Ok(EncryptionMaterials {
             suite,
             context,
-            required_context_keys: BTreeSet::new(),
+            required_context_keys: request.required_context_keys.clone(),
             data_key,
             encrypted_data_keys: wrapped.encrypted_data_keys,
             signing_key,
+            key_report,
         })
     }
 
@@ -115,7 +117,7 @@ fn verifying_key(
     provider: &dyn CryptoProvider,
     suite: AlgorithmSuite,
     context: &EncryptionContext,
-) -> Result<Option<Box<dyn VerifyingKey>>> {
+) -> Result<Option<Arc<dyn VerifyingKey>>> {
     match (suite.signature(), context.get(PUBLIC_KEY_ENTRY)) {
         (None, None) => Ok(None),
         (None, Some(_)) => Err(ContextError::PublicKeyUnexpected.into()),

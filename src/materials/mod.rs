@@ -10,14 +10,16 @@ use crate::{
     crypto::{CryptoProvider, SigningKey, VerifyingKey},
     error::Result,
     format::EncryptedDataKey,
-    keyring::BoxFuture,
+    keyring::{BoxFuture, KeyReport},
     secret::SecretBytes,
     suite::{AlgorithmSuite, CommitmentPolicy},
 };
 
 mod default;
+mod required_context;
 
 pub use default::DefaultMaterialsManager;
+pub use required_context::RequiredContextManager;
 
 /// Assembles materials.
 ///
@@ -78,9 +80,13 @@ pub struct EncryptionRequest<'a> {
     pub suite: Option<AlgorithmSuite>,
     /// The caller's encryption context.
     pub context: &'a EncryptionContext,
+    /// The keys of those context pairs that are to be authenticated but not stored in the message.
+    pub required_context_keys: &'a BTreeSet<String>,
     /// The length of the plaintext in bytes, or a bound on it, if either is known.
     pub max_plaintext_length: Option<u64>,
 }
+
+static NO_KEYS: BTreeSet<String> = BTreeSet::new();
 
 impl<'a> EncryptionRequest<'a> {
     /// A request without a suite or a length, for those who test managers.
@@ -94,7 +100,24 @@ impl<'a> EncryptionRequest<'a> {
     /// ```
     #[must_use]
     pub fn new(provider: &'a dyn CryptoProvider, policy: CommitmentPolicy, context: &'a EncryptionContext) -> Self {
-        Self { provider, policy, suite: None, context, max_plaintext_length: None }
+        Self { provider, policy, suite: None, context, required_context_keys: &NO_KEYS, max_plaintext_length: None }
+    }
+
+    /// The same request for other keys that are not to be stored.
+    ///
+    /// ```
+    /// use sealwax::{CommitmentPolicy, EncryptionContext, crypto::RustCrypto, materials::EncryptionRequest};
+    ///
+    /// let (context, keys) = (EncryptionContext::from([("tenant", "blue")]), ["tenant".to_owned()].into());
+    /// let request = EncryptionRequest::new(&RustCrypto, CommitmentPolicy::default(), &context);
+    /// assert_eq!(request.with_required_context_keys(&keys).required_context_keys.len(), 1);
+    /// ```
+    #[must_use]
+    pub fn with_required_context_keys<'b>(self, keys: &'b BTreeSet<String>) -> EncryptionRequest<'b>
+    where
+        'a: 'b,
+    {
+        EncryptionRequest { required_context_keys: keys, ..self }
     }
 
     /// The same request for another context. [`MaterialsManager`] has an example.
@@ -123,6 +146,8 @@ pub struct EncryptionMaterials {
     pub encrypted_data_keys: Vec<EncryptedDataKey>,
     /// The key that signs, if the suite signs.
     pub signing_key: Option<Arc<dyn SigningKey>>,
+    /// Which keyrings wrapped the data key.
+    pub key_report: KeyReport,
 }
 
 /// What a materials manager is asked when a message is read. [`MaterialsManager`] has an example.
@@ -181,7 +206,7 @@ pub struct DecryptionMaterials {
     /// The data key.
     pub data_key: SecretBytes,
     /// The key that verifies the signature, if the suite signs.
-    pub verifying_key: Option<Box<dyn VerifyingKey>>,
+    pub verifying_key: Option<Arc<dyn VerifyingKey>>,
     /// Which encrypted data key the data key came from, and which keyring opened it.
     pub opened_by: OpenedBy,
 }

@@ -196,11 +196,11 @@ pub(super) struct Verified(());
 /// Verifies the footer over what was read so far.
 pub(super) struct FooterVerifier {
     digest: Box<dyn Digest>,
-    key: Box<dyn VerifyingKey>,
+    key: Arc<dyn VerifyingKey>,
 }
 
 impl FooterVerifier {
-    fn new(provider: &dyn CryptoProvider, key: Box<dyn VerifyingKey>, header: &[u8]) -> Self {
+    fn new(provider: &dyn CryptoProvider, key: Arc<dyn VerifyingKey>, header: &[u8]) -> Self {
         let mut digest = provider.digest(key.algorithm().hash());
         digest.update(header);
         Self { digest, key }

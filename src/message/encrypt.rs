@@ -12,6 +12,7 @@ use crate::{
     format::{
         ContentType, FINAL_FRAME_OVERHEAD, FRAME_OVERHEAD, FrameKind, Header, HeaderFields, MAX_FRAMES, MessageId,
     },
+    keyring::KeyReport,
     limits::Limits,
     materials::EncryptionMaterials,
     suite::{AlgorithmSuite, COMMIT_KEY_LENGTH, CommitmentPolicy, MessageVersion},
@@ -31,6 +32,7 @@ pub(crate) struct Started {
     /// The serialized header.
     pub(crate) bytes: Vec<u8>,
     pub(crate) sealer: FrameSealer,
+    pub(crate) key_report: KeyReport,
 }
 
 /// Writes the header of a message, and gets ready to seal its body.
@@ -38,8 +40,15 @@ pub(crate) struct Started {
 /// # Errors
 /// [`Error::Materials`], [`Error::Commitment`], [`Error::Limit`] or [`Error::Context`] for materials that cannot make a message.
 pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMaterials) -> Result<Started> {
-    let EncryptionMaterials { suite, context, required_context_keys, data_key, encrypted_data_keys, signing_key } =
-        materials;
+    let EncryptionMaterials {
+        suite,
+        context,
+        required_context_keys,
+        data_key,
+        encrypted_data_keys,
+        signing_key,
+        key_report,
+    } = materials;
     let StartParameters { provider, policy, limits, frame_length } = *parameters;
     if !policy.allows_encrypt(suite) {
         return Err(Error::Commitment { suite, policy, operation: Direction::Encrypt });
@@ -95,7 +104,7 @@ pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMater
 
     let signer = signing_key.map(|key| Signer::new(provider, key, &bytes));
     let sealer = FrameSealer { key, frame_length: frame_length as usize, next: 1, signer };
-    Ok(Started { header: fields.into_header(bytes.len()), bytes, sealer })
+    Ok(Started { header: fields.into_header(bytes.len()), bytes, sealer, key_report })
 }
 
 /// The signing key must be the suite's, and its public half in the context, or neither may be there.
@@ -207,8 +216,8 @@ impl FrameSealer {
 const OVERLONG_SIGNATURE: Error = Error::Provider("a signature is longer than the suite's are");
 
 /// Seals a plaintext that is there as a whole. The final frame is full where the plaintext ends with a frame.
-pub(crate) fn seal_all(started: Started, plaintext: &[u8]) -> Result<(Header, Vec<u8>)> {
-    let Started { header, bytes, mut sealer } = started;
+pub(crate) fn seal_all(started: Started, plaintext: &[u8]) -> Result<(Header, KeyReport, Vec<u8>)> {
+    let Started { header, bytes, mut sealer, key_report } = started;
     let frame_length = sealer.frame_length();
     let regular = plaintext.len().saturating_sub(1) / frame_length;
     if regular as u64 >= MAX_FRAMES.into() {
@@ -224,7 +233,7 @@ pub(crate) fn seal_all(started: Started, plaintext: &[u8]) -> Result<(Header, Ve
     }
     at += sealer.seal_final(last, &mut message[at..])?;
     message.truncate(at);
-    Ok((header, message))
+    Ok((header, key_report, message))
 }
 
 #[cfg(all(test, feature = "rustcrypto"))]
@@ -246,6 +255,7 @@ mod tests {
             data_key: SecretBytes::zeroed(32),
             encrypted_data_keys: vec![EncryptedDataKey::new("test", "key", [])],
             signing_key: None,
+            key_report: KeyReport::default(),
         };
         start(&parameters, materials).unwrap()
     }

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     format::Header,
+    keyring::KeyReport,
 };
 
 /// Writes a message from plaintext that comes in pieces of any size.
@@ -34,6 +35,7 @@ use crate::{
 #[must_use = "a message is whole only after `finish`"]
 pub struct Encryptor {
     header: Header,
+    key_report: KeyReport,
     sealer: FrameSealer,
     /// Plaintext that waits for its frame to be full, and for a byte to follow it.
     input: Buffer,
@@ -52,11 +54,11 @@ struct Bound {
 
 impl Encryptor {
     pub(crate) fn new(started: Started, plaintext_length_bound: Option<u64>) -> Self {
-        let Started { header, bytes, sealer } = started;
+        let Started { header, bytes, sealer, key_report } = started;
         let mut output = Buffer::default();
         output.extend(&bytes);
         let bound = plaintext_length_bound.map(|limit| Bound { limit, left: limit });
-        Self { header, sealer, input: Buffer::default(), output, bound, failed: false }
+        Self { header, key_report, sealer, input: Buffer::default(), output, bound, failed: false }
     }
 
     /// The header of the message.
@@ -71,6 +73,12 @@ impl Encryptor {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Which keyrings wrapped the data key.
+    #[must_use]
+    pub fn key_report(&self) -> &KeyReport {
+        &self.key_report
     }
 
     /// Takes plaintext, all of it. Push it in pieces of some 64 KiB, and take the output away between them, to hold no more.
