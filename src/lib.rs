@@ -59,6 +59,7 @@
 //! | `rustcrypto` (default) | the crypto provider in pure Rust, and what uses it as its default |
 //! | `fs` | whole files, and verified copies of signed messages from any source |
 //! | `tokio` | `wait` recognises a Tokio runtime, and refuses to block it |
+//! | `conformance` | suites to try keyrings and caches of your own with, in their tests |
 //! | `cli` | the command-line tool |
 //!
 //! [AWS Encryption SDK]: https://docs.aws.amazon.com/encryption-sdk/latest/developer-guide/introduction.html
@@ -66,6 +67,8 @@
 
 mod blocking;
 mod client;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod context;
 pub mod crypto;
 mod error;

@@ -399,6 +399,69 @@ fn damage_is_refused_to_a_file_and_to_standard_output() {
     assert!(early.stdout.iter().all(|byte| *byte == 5));
 }
 
+#[test]
+fn a_required_context_is_authenticated_and_not_stored() {
+    let place = Place::new();
+    place.write("plain", b"text");
+    let key = place.key.as_str();
+    let require = ["--require-context", "tenant"];
+    let encrypt = |context: &[&str], out| {
+        place.run(&[&["encrypt", "-k", key, "-o", out], &require[..], context, &["plain"]].concat())
+    };
+    assert_eq!(code(&encrypt(&["-c", "tenant=blue", "-c", "purpose=test"], "sealed")), 0);
+    place.check_refusal(&encrypt(&["-c", "purpose=test"], "none"), 3, "has no value");
+    let json = inspect_json(&place, "sealed");
+    assert_eq!(json["encryption_context"]["purpose"], "test");
+    assert!(json["encryption_context"]["tenant"].is_null());
+
+    assert_eq!(place.ok(&["decrypt", "-k", key, "-c", "tenant=blue", "sealed"]), b"text");
+    place.refused(&["decrypt", "-k", key, "-o", "out", "sealed"], 4, "does not open");
+    place.refused(&["decrypt", "-k", key, "-c", "tenant=green", "-o", "out", "sealed"], 4, "does not open");
+    let arguments = [&["decrypt", "-k", key, "-o", "out"], &require[..], &["sealed"]].concat();
+    place.refused(&arguments, 3, "has no value");
+    place.refused(&["encrypt", "-k", key, "--require-context", "aws-crypto-x", "-o", "out", "plain"], 3, "reserved");
+}
+
+#[test]
+fn a_quorum_is_checked_and_more_keys_than_it_wrap() {
+    let place = Place::new();
+    let second = place.keygen("second.key");
+    place.write("plain", b"text");
+    place.ok(&["encrypt", "-k", &place.key, "-k", &second, "--quorum", "1", "-o", "sealed", "plain"]);
+    assert_eq!(inspect_json(&place, "sealed")["encrypted_data_keys"].as_array().unwrap().len(), 2);
+    place.refused(&["encrypt", "-k", &place.key, "--quorum", "1", "-o", "out", "plain"], 2, "a quorum of 1");
+}
+
+#[test]
+fn the_keys_that_wrapped_and_opened_are_told_when_asked_for() {
+    let place = Place::new();
+    let second = place.keygen("second.key");
+    place.write("plain", b"text");
+    let encrypt = ["encrypt", "-k", &place.key, "-k", &second, "-o", "sealed", "plain"];
+    let told = place.run(&[&encrypt[..], &["--verbose"]].concat());
+    let expected = "wrapped by raw-aes://sealwax/main (encrypted data key 0)\n\
+                    wrapped by raw-aes://sealwax/second (encrypted data key 1)\n";
+    assert_eq!((code(&told), stderr(&told).as_str()), (0, expected));
+    let told = place.run(&["decrypt", "-k", &second, "--verbose", "sealed"]);
+    assert_eq!(stderr(&told), "verified, opened by raw-aes://sealwax/second (encrypted data key 1)\n");
+    assert_eq!(told.stdout, b"text");
+
+    let told = place.run(&[&encrypt[..], &["--force", "--json"]].concat());
+    let json: serde_json::Value = serde_json::from_slice(&told.stderr).unwrap();
+    assert_eq!((&json["operation"], &json["output"]), (&"encrypt".into(), &"sealed".into()));
+    assert_eq!(json["keys"][1]["keyring"], "raw-aes://sealwax/second");
+    let told = place.run(&["decrypt", "-k", &second, "--json", "sealed"]);
+    let json: serde_json::Value = serde_json::from_slice(&told.stderr).unwrap();
+    assert_eq!((&json["operation"], &json["keys"][0]["encrypted_data_key"]), (&"decrypt".into(), &1.into()));
+
+    let other = place.keygen("other.key");
+    let told = place.run(&["decrypt", "-k", &other, "--json", "-o", "out", "sealed"]);
+    let json: serde_json::Value = serde_json::from_slice(&told.stderr).unwrap();
+    assert_eq!((code(&told), &json["code"]), (4, &4.into()));
+    assert_eq!(json["attempts"][0]["keyring"], "raw-aes://sealwax/other");
+    assert_eq!(json["attempts"][0]["reason"], "no encrypted data key is for this key");
+}
+
 /// Waits until a file has grown in a folder, and says whether it did.
 fn wait_for_partial(folder: &Path) -> bool {
     for _ in 0..500 {

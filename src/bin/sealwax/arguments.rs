@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
-use sealwax::{AlgorithmSuite, CommitmentPolicy, EncryptionContext};
+use sealwax::{
+    AlgorithmSuite, CommitmentPolicy, EncryptionContext,
+    keyring::Keyring,
+    materials::{DefaultMaterialsManager, MaterialsManager, RequiredContextManager},
+};
 
 use crate::failure::Failure;
 
@@ -53,6 +57,18 @@ pub(crate) struct StreamArguments {
     pub(crate) input: PathBuf,
 }
 
+/// How much is told of what was done.
+#[derive(Args)]
+pub(crate) struct ReportArguments {
+    /// Say on standard error which keys wrapped or opened the message
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+
+    /// Say it as one line of JSON, also if it fails
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// The keys and what is authenticated with them.
 #[derive(Args)]
 pub(crate) struct KeyArguments {
@@ -64,12 +80,25 @@ pub(crate) struct KeyArguments {
     #[arg(short, long = "context", value_name = "K=V")]
     context: Vec<String>,
 
+    /// A key of the encryption context whose value is authenticated but not stored; --context gives it, both ways
+    #[arg(long, value_name = "K")]
+    require_context: Vec<String>,
+
     /// Which suites may be written and read, by whether they commit to their key
     #[arg(long, value_name = "POLICY", default_value = "require-encrypt-require-decrypt")]
     commitment_policy: Policy,
 }
 
 impl KeyArguments {
+    /// What makes the materials with these keyrings.
+    pub(crate) fn manager(&self, keyring: Box<dyn Keyring>) -> Result<Box<dyn MaterialsManager>, Failure> {
+        let manager = DefaultMaterialsManager::new(keyring);
+        if self.require_context.is_empty() {
+            return Ok(Box::new(manager));
+        }
+        Ok(Box::new(RequiredContextManager::new(self.require_context.iter().cloned(), manager)?))
+    }
+
     pub(crate) fn policy(&self) -> CommitmentPolicy {
         match self.commitment_policy {
             Policy::ForbidEncryptAllowDecrypt => CommitmentPolicy::ForbidEncryptAllowDecrypt,
@@ -109,9 +138,16 @@ pub(crate) struct EncryptArguments {
     #[arg(long, value_name = "HEX", value_parser = suite)]
     pub(crate) suite: Option<AlgorithmSuite>,
 
+    /// How many of the keys after the first must wrap the data key; by default all of them
+    #[arg(long, value_name = "N")]
+    pub(crate) quorum: Option<usize>,
+
     /// The number of plaintext bytes a frame
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     pub(crate) frame_length: u32,
+
+    #[command(flatten)]
+    pub(crate) report: ReportArguments,
 
     #[command(flatten)]
     pub(crate) streams: StreamArguments,
@@ -128,6 +164,9 @@ pub(crate) struct DecryptArguments {
     /// Let the plaintext of a signed message go to standard output before its signature is verified
     #[arg(long)]
     pub(crate) release_unverified: bool,
+
+    #[command(flatten)]
+    pub(crate) report: ReportArguments,
 
     #[command(flatten)]
     pub(crate) streams: StreamArguments,

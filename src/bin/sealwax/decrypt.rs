@@ -5,19 +5,19 @@ use sealwax::Client;
 use crate::{
     arguments::DecryptArguments,
     failure::Failure,
-    key_uri,
+    key_uri, report,
     streams::{Input, Output},
 };
 
 pub(crate) fn run(arguments: &DecryptArguments) -> Result<(), Failure> {
-    let DecryptArguments { keys, limits, release_unverified, streams } = arguments;
-    let keyring = key_uri::keyring(&keys.keys)?;
+    let DecryptArguments { keys, limits, release_unverified, report, streams } = arguments;
+    let manager = keys.manager(key_uri::keyring(&keys.keys, None)?)?;
     let context = keys.context()?;
     let input = Input::open(&streams.input)?;
     let mut output = Output::create(streams)?;
 
     let client = limits.apply(Client::builder().commitment_policy(keys.policy())).build();
-    let decrypt = client.decrypt(&keyring).context(context);
+    let decrypt = client.decrypt_with(&*manager).context(context);
     let name = input.name.clone();
     let source = input.with_progress();
     // A file appears only once everything is verified; what goes to standard output is seen at once.
@@ -26,6 +26,9 @@ pub(crate) fn run(arguments: &DecryptArguments) -> Result<(), Failure> {
     } else {
         decrypt.copy_unverified(source, &mut output).wait()
     };
-    outcome.map_err(|error| Failure::about(&name, error))?;
-    output.commit()
+    let opened = outcome.map_err(|error| Failure::about(&name, error))?;
+    let output_name = output.name.clone();
+    output.commit()?;
+    report::opened(report, &opened, &name, &output_name);
+    Ok(())
 }

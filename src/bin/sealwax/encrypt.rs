@@ -5,13 +5,13 @@ use sealwax::Client;
 use crate::{
     arguments::EncryptArguments,
     failure::Failure,
-    key_uri,
+    key_uri, report,
     streams::{Input, Output},
 };
 
 pub(crate) fn run(arguments: &EncryptArguments) -> Result<(), Failure> {
-    let EncryptArguments { keys, suite, frame_length, streams } = arguments;
-    let keyring = key_uri::keyring(&keys.keys)?;
+    let EncryptArguments { keys, suite, quorum, frame_length, report, streams } = arguments;
+    let manager = keys.manager(key_uri::keyring(&keys.keys, *quorum)?)?;
     let context = keys.context()?;
     let input = Input::open(&streams.input)?;
     let mut output = Output::create(streams)?;
@@ -20,11 +20,15 @@ pub(crate) fn run(arguments: &EncryptArguments) -> Result<(), Failure> {
     }
 
     let client = Client::builder().commitment_policy(keys.policy()).build();
-    let mut encrypt = client.encrypt(&keyring).context(context).frame_length(*frame_length);
+    let mut encrypt = client.encrypt_with(&*manager).context(context).frame_length(*frame_length);
     if let Some(suite) = suite {
         encrypt = encrypt.suite(*suite);
     }
     let name = input.name.clone();
-    encrypt.copy(input.with_progress(), &mut output).wait().map_err(|error| Failure::about(&name, error))?;
-    output.commit()
+    let sealed = encrypt.copy(input.with_progress(), &mut output).wait();
+    let sealed = sealed.map_err(|error| Failure::about(&name, error))?;
+    let output_name = output.name.clone();
+    output.commit()?;
+    report::sealed(report, &sealed, &name, &output_name);
+    Ok(())
 }

@@ -1,43 +1,61 @@
 //! How the tool fails: one line on standard error, and an exit code that says of what kind it was.
 
 use std::{
+    error::Error as _,
     fmt::Write as _,
     io::{self, Write as _},
     process::ExitCode,
 };
 
-use sealwax::{Direction, Error, LimitError};
+use sealwax::{Direction, Error, LimitError, UnwrapFailure, UnwrapReason};
+use serde::Serialize;
 
 use crate::text::escape;
 
 /// Why the tool gives up.
+#[derive(Serialize)]
 pub(crate) struct Failure {
+    error: String,
     code: u8,
-    text: String,
+    /// The keys that were tried, if none of them opened the message.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attempts: Vec<Attempt>,
+}
+
+#[derive(Serialize)]
+struct Attempt {
+    keyring: String,
+    /// The position of the encrypted data key; none if no key matched.
+    encrypted_data_key: Option<usize>,
+    reason: String,
 }
 
 impl Failure {
     /// The command line, or something it names, cannot be used.
     pub(crate) fn usage(text: impl Into<String>) -> Self {
-        Self { code: 2, text: text.into() }
+        Self { code: 2, error: text.into(), attempts: Vec::new() }
     }
 
     /// A file is there already, and is not replaced.
     pub(crate) fn exists(text: impl Into<String>) -> Self {
-        Self { code: 6, text: text.into() }
+        Self { code: 6, error: text.into(), attempts: Vec::new() }
     }
 
     /// What went wrong with a file or stream of this name.
     pub(crate) fn about(name: &str, error: impl Into<Error>) -> Self {
         let mut failure = Self::from(error.into());
-        failure.text.insert_str(0, &format!("{name}: "));
+        failure.error.insert_str(0, &format!("{name}: "));
         failure
     }
 
     /// Prints the line, and gives the exit code.
-    pub(crate) fn report(self) -> ExitCode {
+    pub(crate) fn report(self, json: bool) -> ExitCode {
+        let line = match serde_json::to_string(&self) {
+            Ok(line) if json => line,
+            _ => format!("sealwax: {}", escape(&self.error)),
+        };
         // Where even standard error is gone there is nobody left to tell.
-        let _ = writeln!(io::stderr(), "sealwax: {}", escape(&self.text));
+        let _ = writeln!(io::stderr(), "{line}");
         ExitCode::from(self.code)
     }
 }
@@ -52,20 +70,55 @@ impl From<Error> for Failure {
             Error::Limit(_) | Error::Commitment { .. } | Error::SignedStream => 5,
             _ => 1,
         };
-        let mut text = error.to_string();
-        // A kind without a message of the system says nothing that the text does not say.
-        let says_it_all =
-            matches!(&error, Error::Io(inner) if inner.raw_os_error().is_none() && inner.get_ref().is_none());
-        let mut cause = std::error::Error::source(&error).filter(|_| !says_it_all);
-        while let Some(inner) = cause {
-            let _ = write!(text, ": {inner}");
-            cause = inner.source();
-        }
+        let attempts = match &error {
+            Error::NotUnwrapped(failure) => attempts(failure),
+            _ => Vec::new(),
+        };
+        // A kind without a message of the system says nothing that the text does not say; what each attempt failed of is
+        // said with the attempts.
+        let says_it_all = match &error {
+            Error::Io(inner) => inner.raw_os_error().is_none() && inner.get_ref().is_none(),
+            Error::NotUnwrapped(_) => true,
+            _ => false,
+        };
+        let mut text = if attempts.is_empty() { error.to_string() } else { describe(&attempts) };
+        append_causes(&mut text, error.source().filter(|_| !says_it_all));
         if let Some(hint) = hint(&error) {
             let _ = write!(text, " ({hint})");
         }
-        Self { code, text }
+        Self { code, error: text, attempts }
     }
+}
+
+fn append_causes(text: &mut String, mut cause: Option<&(dyn std::error::Error + 'static)>) {
+    while let Some(inner) = cause {
+        let _ = write!(text, ": {inner}");
+        cause = inner.source();
+    }
+}
+
+fn attempts(failure: &UnwrapFailure) -> Vec<Attempt> {
+    let attempt = |attempt: &sealwax::UnwrapAttempt| {
+        let mut reason = attempt.reason.to_string();
+        if let UnwrapReason::Failed(cause) = &attempt.reason {
+            append_causes(&mut reason, Some(&**cause));
+        }
+        let (keyring, encrypted_data_key) = (attempt.keyring.to_string(), attempt.encrypted_data_key);
+        Attempt { keyring, encrypted_data_key, reason }
+    };
+    failure.attempts().iter().map(attempt).collect()
+}
+
+fn describe(attempts: &[Attempt]) -> String {
+    let mut text = "no keyring could unwrap the data key".to_owned();
+    for (position, Attempt { keyring, encrypted_data_key, reason }) in attempts.iter().enumerate() {
+        let _ = write!(text, "{}{keyring}: ", if position == 0 { ": " } else { "; " });
+        if let Some(index) = encrypted_data_key {
+            let _ = write!(text, "encrypted data key {index}: ");
+        }
+        text.push_str(reason);
+    }
+    text
 }
 
 /// The flag that would change the outcome, if there is one.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::{self, Write as _},
+    fmt,
     io::{self, Write as _},
 };
 
@@ -12,7 +12,12 @@ use sealwax::{
 };
 use serde::Serialize;
 
-use crate::{arguments::InspectArguments, failure::Failure, streams::Input, text::escape};
+use crate::{
+    arguments::InspectArguments,
+    failure::Failure,
+    streams::Input,
+    text::{escape, hex},
+};
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     let InspectArguments { json, limits, input } = arguments;
@@ -153,11 +158,4 @@ impl fmt::Display for Report<'_> {
         writeln!(f)?;
         writeln!(f, "Nothing of this is verified: that takes a key (sealwax decrypt).")
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -20,18 +20,21 @@ use crate::failure::Failure;
 const RESERVED: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'&').add(b'<').add(b'>').add(b'?').add(b'`').add(b'+');
 
-/// The keyring of all the keys: the first generates the data key, the others wrap it too.
-pub(crate) fn keyring(uris: &[String]) -> Result<Box<dyn Keyring>, Failure> {
+/// The keyring of all the keys: the first generates the data key, the others wrap it too, or so many of them.
+pub(crate) fn keyring(uris: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
     let Some((first, others)) = uris.split_first() else {
         let how = "no key is given: say --key raw-aes://NAMESPACE/NAME?file=PATH (sealwax keygen makes a key file)";
         return Err(Failure::usage(how));
     };
     let first = parse(first)?;
-    if others.is_empty() {
+    if others.is_empty() && quorum.is_none() {
         return Ok(Box::new(first));
     }
     let all = others.iter().try_fold(MultiKeyring::new(first), |all, uri| Ok::<_, Failure>(all.child(parse(uri)?)))?;
-    Ok(Box::new(all))
+    Ok(Box::new(match quorum {
+        Some(quorum) => all.require(quorum)?,
+        None => all,
+    }))
 }
 
 /// The URI of a raw AES key in a file.

@@ -7,6 +7,7 @@ mod failure;
 mod inspect;
 mod key_uri;
 mod keygen;
+mod report;
 mod streams;
 mod text;
 
@@ -15,14 +16,18 @@ use std::process::ExitCode;
 use arguments::Command;
 
 fn main() -> ExitCode {
-    let outcome = arguments::parse().and_then(|command| match command {
-        Command::Encrypt(arguments) => encrypt::run(&arguments),
-        Command::Decrypt(arguments) => decrypt::run(&arguments),
-        Command::Inspect(arguments) => inspect::run(&arguments),
-        Command::Keygen(arguments) => keygen::run(&arguments),
-    });
+    let command = match arguments::parse() {
+        Ok(command) => command,
+        Err(failure) => return failure.report(false),
+    };
+    let (outcome, json) = match &command {
+        Command::Encrypt(arguments) => (encrypt::run(arguments), arguments.report.json),
+        Command::Decrypt(arguments) => (decrypt::run(arguments), arguments.report.json),
+        Command::Inspect(arguments) => (inspect::run(arguments), false),
+        Command::Keygen(arguments) => (keygen::run(arguments), false),
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(json),
     }
 }

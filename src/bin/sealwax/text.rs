@@ -1,5 +1,7 @@
 //! Text for people.
 
+use std::fmt::Write;
+
 /// Text that may come from a message, made harmless for a terminal and for one line.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -12,4 +14,12 @@ pub(crate) fn escape(text: &str) -> String {
         }
     }
     out
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
