@@ -35,9 +35,10 @@
 //! # Who wraps the data keys
 //!
 //! A [`Keyring`](keyring::Keyring): [`RawAesKeyring`](keyring::RawAesKeyring) holds its key in memory,
-//! [`MultiKeyring`](keyring::MultiKeyring) makes messages that several keys open, and a key service is
+//! `RawRsaKeyring` and `RawEcdhKeyring` (features) take keys in pairs, [`MultiKeyring`](keyring::MultiKeyring) makes messages that several keys open, and a key service is
 //! [a page of your own code](keyring::Keyring). A [`MaterialsManager`](materials::MaterialsManager) above it decides what else
-//! goes into a message.
+//! goes into a message, and a [`CachingManager`](materials::CachingManager) uses a data key for several messages, so that a key service
+//! is asked less often.
 //!
 //! # What is promised
 //!
@@ -59,6 +60,9 @@
 //! | `rustcrypto` (default) | the crypto provider in pure Rust, and what uses it as its default |
 //! | `fs` | whole files, and verified copies of signed messages from any source |
 //! | `tokio` | `wait` recognises a Tokio runtime, and refuses to block it |
+//! | `raw-rsa` | the raw RSA keyring; takes a C compiler |
+//! | `raw-ecdh` | the raw ECDH keyring |
+//! | `metrics` | counts what the data-key cache does, for the recorder of the `metrics` crate |
 //! | `conformance` | suites to try keyrings and caches of your own with, in their tests |
 //! | `cli` | the command-line tool |
 //!

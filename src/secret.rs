@@ -75,7 +75,6 @@ impl SecretBytes {
     }
 
     /// Another copy, for what is handed out several times.
-    #[allow(dead_code, reason = "the data-key cache is on its way")]
     pub(crate) fn duplicate(&self) -> Self {
         Self::from(self.as_bytes())
     }

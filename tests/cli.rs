@@ -424,6 +424,79 @@ fn a_required_context_is_authenticated_and_not_stored() {
     place.refused(&["encrypt", "-k", key, "--require-context", "aws-crypto-x", "-o", "out", "plain"], 3, "reserved");
 }
 
+/// The path of a key that the tests ship, as a part of a URI.
+#[cfg(any(feature = "raw-rsa", feature = "raw-ecdh"))]
+fn test_key(name: &str) -> String {
+    format!("{}/tests/keys/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[cfg(feature = "raw-rsa")]
+#[test]
+fn rsa_keys_encrypt_with_the_public_and_decrypt_with_the_private_half() {
+    let place = Place::new();
+    place.write("plain", b"text");
+    let (public, private) = (test_key("rsa-2048.spki.pem"), test_key("rsa-2048.pkcs8.pem"));
+    for padding in ["pkcs1", "oaep-sha1", "oaep-sha256", "oaep-sha384", "oaep-sha512"] {
+        let write = format!("raw-rsa://ns/pair?file={public}&padding={padding}");
+        let read = format!("raw-rsa://ns/pair?file={private}&padding={padding}");
+        place.ok(&["encrypt", "-k", &write, "-k", &place.key, "-o", "sealed", "--force", "plain"]);
+        assert_eq!(place.ok(&["decrypt", "-k", &read, "sealed"]), b"text");
+        assert_eq!(place.ok(&["decrypt", "-k", &place.key, "sealed"]), b"text");
+        place.refused(&["decrypt", "-k", &write, "-o", "out", "sealed"], 4, "no private key");
+        place.refused(&["encrypt", "-k", &read, "-o", "out", "plain"], 4, "no public key");
+        let both = format!("{read}&public={public}");
+        place.ok(&["encrypt", "-k", &both, "-o", "sealed", "--force", "plain"]);
+        assert_eq!(place.ok(&["decrypt", "-k", &both, "sealed"]), b"text");
+    }
+    assert_eq!(inspect_json(&place, "sealed")["encrypted_data_keys"][0]["key_name"], "pair");
+    place.write("garbage.pem", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
+    for (uri, text) in [
+        (format!("raw-rsa://ns/pair?file={public}"), "padding=pkcs1"),
+        (format!("raw-rsa://ns/pair?file={public}&padding=oaep-md5"), "padding=pkcs1"),
+        ("raw-rsa://ns/pair?padding=pkcs1".into(), "?file=PEM"),
+        ("raw-rsa://ns/pair?file=garbage.pem&padding=pkcs1".into(), "garbage.pem"),
+        ("raw-rsa://ns/pair?file=main.key&padding=pkcs1".into(), "main.key"),
+    ] {
+        place.refused(&["encrypt", "-k", &uri, "-o", "out", "plain"], 2, text);
+    }
+}
+
+#[cfg(not(feature = "raw-rsa"))]
+#[test]
+fn a_build_without_rsa_says_which_feature_has_it() {
+    let place = Place::new();
+    place.write("plain", b"text");
+    let uri = "raw-rsa://ns/pair?file=main.key&padding=pkcs1";
+    place.refused(&["encrypt", "-k", uri, "-o", "out", "plain"], 2, "features cli,raw-rsa");
+}
+
+#[cfg(feature = "raw-ecdh")]
+#[test]
+fn ecdh_keys_encrypt_to_a_recipient() {
+    let place = Place::new();
+    place.write("plain", b"text");
+    let (public, private) = (test_key("ec-p256.spki.pem"), test_key("ec-p256.pkcs8.pem"));
+    let to = format!("raw-ecdh://p256?recipient={public}");
+    let own = format!("raw-ecdh://p256?private={private}");
+    place.ok(&["encrypt", "-k", &to, "-o", "sealed", "plain"]);
+    assert_eq!(place.ok(&["decrypt", "-k", &own, "sealed"]), b"text");
+    assert_eq!(inspect_json(&place, "sealed")["encrypted_data_keys"][0]["provider_id"], "raw-ecdh");
+    let both = format!("{own}&recipient={public}");
+    place.ok(&["encrypt", "-k", &both, "-o", "sealed", "--force", "plain"]);
+    assert_eq!(place.ok(&["decrypt", "-k", &both, "sealed"]), b"text");
+    for (uri, text) in [
+        (format!("raw-ecdh://p999?recipient={public}"), "p256, p384 or p521"),
+        (format!("raw-ecdh://p384?recipient={public}"), "P-384"),
+        ("raw-ecdh://p256".into(), "neither private=PEM nor recipient=PEM"),
+        (format!("raw-ecdh://p256?private={public}"), "private key"),
+        (format!("raw-ecdh://p256?key={public}"), "no parameter key"),
+    ] {
+        place.refused(&["encrypt", "-k", &uri, "-o", "out", "plain"], 2, text);
+    }
+    // A keyring that only decrypts says so.
+    place.refused(&["encrypt", "-k", &own, "-o", "out", "plain"], 2, "cannot encrypt");
+}
+
 #[test]
 fn a_quorum_is_checked_and_more_keys_than_it_wrap() {
     let place = Place::new();

@@ -189,9 +189,12 @@ fn keys_that_cannot_be_required_are_refused_at_once() {
 
 #[cfg(feature = "conformance")]
 mod conformance {
+    use std::{collections::HashMap, sync::Mutex, time::Duration};
+
     use sealwax::{
         SecretBytes,
-        conformance::{KeyringTraits, keyring},
+        conformance::{KeyringTraits, cache, keyring},
+        materials::{Cache, CacheEntry, CacheId, MemoryCache},
     };
 
     use super::*;
@@ -311,5 +314,70 @@ mod conformance {
         assert!(keyring(&raw("a", 1), traits).wait().is_err());
         let traits = KeyringTraits { decrypts: false, ..KeyringTraits::default() };
         assert!(keyring(&raw("a", 1), traits).wait().is_err());
+    }
+
+    /// What a cache over a plain map does wrong.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum WrongCache {
+        Nothing,
+        KeepsWhatExpired,
+        KeepsTheFirst,
+        RemovesByIdAlone,
+        RemovesNothing,
+        MixesIds,
+        GrowsWithoutBound,
+    }
+
+    struct Map(WrongCache, Mutex<HashMap<CacheId, Arc<CacheEntry>>>);
+
+    impl Cache for Map {
+        fn get(&self, id: &CacheId, now: Duration) -> Option<Arc<CacheEntry>> {
+            let entries = self.1.lock().unwrap();
+            let found = match self.0 {
+                WrongCache::MixesIds => entries.values().next(),
+                _ => entries.get(id),
+            };
+            found.filter(|entry| self.0 == WrongCache::KeepsWhatExpired || !entry.is_expired(now)).cloned()
+        }
+
+        fn put(&self, id: CacheId, entry: Arc<CacheEntry>) {
+            let mut entries = self.1.lock().unwrap();
+            if self.0 == WrongCache::KeepsTheFirst && entries.contains_key(&id) {
+                return;
+            }
+            if self.0 != WrongCache::GrowsWithoutBound && entries.len() >= 4 && !entries.contains_key(&id) {
+                let any = *entries.keys().next().unwrap();
+                entries.remove(&any);
+            }
+            entries.insert(id, entry);
+        }
+
+        fn remove(&self, id: &CacheId, entry: &Arc<CacheEntry>) {
+            let mut entries = self.1.lock().unwrap();
+            let same = entries.get(id).is_some_and(|found| Arc::ptr_eq(found, entry));
+            if self.0 != WrongCache::RemovesNothing && (same || self.0 == WrongCache::RemovesByIdAlone) {
+                entries.remove(id);
+            }
+        }
+    }
+
+    #[test]
+    fn our_own_cache_passes_and_wrong_ones_fail_by_the_rule() {
+        for capacity in [1, 2, 100] {
+            cache(&MemoryCache::new(capacity).unwrap(), (capacity > 1).then_some(capacity)).unwrap();
+        }
+        let map = |wrong| Map(wrong, Mutex::default());
+        cache(&map(WrongCache::Nothing), Some(4)).unwrap();
+        for (wrong, rule) in [
+            (WrongCache::KeepsWhatExpired, "from its expiry on"),
+            (WrongCache::KeepsTheFirst, "take the place"),
+            (WrongCache::RemovesByIdAlone, "must stay"),
+            (WrongCache::RemovesNothing, "must not be found"),
+            (WrongCache::MixesIds, "under its own id"),
+            (WrongCache::GrowsWithoutBound, "more entries than the capacity"),
+        ] {
+            let Err(Error::Keyring { source, .. }) = cache(&map(wrong), Some(4)) else { panic!("{wrong:?} passed") };
+            assert!(source.to_string().contains(rule), "{wrong:?}: {source}");
+        }
     }
 }

@@ -160,18 +160,38 @@ impl V1 {
         header.clone()
     }
 
-    /// The keyring over the published AES key of a case. Its name, which tells its size, is in the message alone.
+    /// The keyring over the published AES key of a case.
     fn aes_keyring(&self, case: &Case, header: &Header) -> RawAesKeyring {
-        let usable: Vec<_> = case.master_keys.iter().filter(|key| key.decryptable).collect();
-        let [MasterKey { provider_id, .. }] = usable[..] else { panic!("not exactly one usable key") };
-        let named = |key: &&EncryptedDataKey| key.provider_id() == provider_id;
-        let encrypted = header.encrypted_data_keys().iter().find(named).expect("the key is in the message");
-        let name = encrypted.key_name().expect("a name in UTF-8");
+        let (namespace, name) = usable_key(case, header);
         let bits = name.split('.').nth(1).expect("a name such as AES.128..");
         let key = from_base64(&self.manifest.test_keys["AES"][bits].key.concat());
         assert_eq!(key.len() * 8, bits.parse::<usize>().expect("a number of bits"));
-        RawAesKeyring::new(provider_id, name, key).expect("a usable key")
+        RawAesKeyring::new(namespace, name, key).expect("a usable key")
     }
+
+    /// The keyring over the published RSA private key of a case.
+    #[cfg(feature = "raw-rsa")]
+    fn rsa_keyring(&self, case: &Case, header: &Header) -> sealwax::keyring::RawRsaKeyring {
+        use sealwax::keyring::{RawRsaKeyring, RsaPadding};
+
+        let (namespace, name) = usable_key(case, header);
+        let padding = match case.kind() {
+            Kind::RawRsaPkcs1 => RsaPadding::Pkcs1,
+            Kind::RawRsaOaepSha1 => RsaPadding::OaepSha1,
+            other => panic!("{other:?}"),
+        };
+        let pem = self.manifest.test_keys["RSA"]["2048"].key.join("\n");
+        RawRsaKeyring::builder(namespace, name, padding).private_key_pem(&pem).build().expect("a usable key")
+    }
+}
+
+/// The namespace and name of the published key of a case. Its name, which tells its size, is in the message alone.
+fn usable_key<'a>(case: &'a Case, header: &'a Header) -> (&'a str, &'a str) {
+    let usable: Vec<_> = case.master_keys.iter().filter(|key| key.decryptable).collect();
+    let [MasterKey { provider_id, .. }] = usable[..] else { panic!("not exactly one usable key") };
+    let named = |key: &&EncryptedDataKey| key.provider_id() == provider_id;
+    let encrypted = header.encrypted_data_keys().iter().find(named).expect("the key is in the message");
+    (provider_id, encrypted.key_name().expect("a name in UTF-8"))
 }
 
 /// Unpacks an archive with the system's `tar`, unless it is unpacked already, and gives the folder.
@@ -199,16 +219,19 @@ fn nine_suites_with(count: usize) -> BTreeMap<AlgorithmSuite, usize> {
     AlgorithmSuite::ALL.into_iter().filter(|suite| !suite.is_committing()).map(|suite| (suite, count)).collect()
 }
 
-#[test]
-fn every_raw_aes_message_of_version_1_opens_through_every_reader() {
-    let Some(v1) = V1::load() else { return };
+/// Opens every case of these kinds, with the keyring that is made for it, and counts them.
+fn open_cases<K: Keyring>(
+    v1: &V1,
+    kind: impl Fn(Kind) -> bool,
+    keyring: impl Fn(&Case, &Header) -> K + Sync,
+) -> BTreeMap<AlgorithmSuite, usize> {
     let (client, default, no_context) = (support::reading_client(), Client::new(), EncryptionContext::new());
     let counts = Mutex::new(BTreeMap::new());
-    in_parallel(&v1.cases(|kind| kind == Kind::RawAes), |case| {
+    in_parallel(&v1.cases(kind), |case| {
         let what = &case.ciphertext.filename;
         let (message, plaintext) = (v1.read(&case.ciphertext), v1.read(&case.plaintext));
         let header = v1.header(case, &message);
-        let keyring = v1.aes_keyring(case, &header);
+        let keyring = keyring(case, &header);
         let opening = open_every_way(&client, &keyring, &no_context, &message, &plaintext, what);
         assert!(opening.header == header, "{what}");
         let used = &header.encrypted_data_keys()[opening.opened_by.encrypted_data_key];
@@ -221,9 +244,26 @@ fn every_raw_aes_message_of_version_1_opens_through_every_reader() {
         assert!(matches!(refused, Err(Error::Commitment { .. })), "{what}: the default policy lets it through");
         *counts.lock().expect("no panic so far").entry(case.suite()).or_insert(0) += 1;
     });
-    let counts = counts.into_inner().expect("no panic so far");
+    counts.into_inner().expect("no panic so far")
+}
+
+#[test]
+fn every_raw_aes_message_of_version_1_opens_through_every_reader() {
+    let Some(v1) = V1::load() else { return };
+    let counts = open_cases(v1, |kind| kind == Kind::RawAes, |case, header| v1.aes_keyring(case, header));
     say(&format!("official v1, raw AES: {} opened ({})", counts.values().sum::<usize>(), per_suite(&counts)));
     assert_eq!(counts, nine_suites_with(40));
+}
+
+#[cfg(feature = "raw-rsa")]
+#[test]
+fn every_raw_rsa_message_of_version_1_opens_through_every_reader() {
+    let Some(v1) = V1::load() else { return };
+    for (kind, count) in [(Kind::RawRsaPkcs1, 20), (Kind::RawRsaOaepSha1, 40)] {
+        let counts = open_cases(v1, |other| other == kind, |case, header| v1.rsa_keyring(case, header));
+        say(&format!("official v1, {kind:?}: {} opened ({})", counts.values().sum::<usize>(), per_suite(&counts)));
+        assert_eq!(counts, nine_suites_with(count));
+    }
 }
 
 #[test]
@@ -248,7 +288,7 @@ fn the_headers_of_kms_messages_of_version_1_name_their_keys() {
 }
 
 #[test]
-fn the_raw_rsa_messages_of_version_1_that_wait_for_a_keyring_are_counted() {
+fn the_headers_of_raw_rsa_messages_of_version_1_name_their_keys() {
     let Some(v1) = V1::load() else { return };
     let mut counts = BTreeMap::new();
     for case in v1.cases(|kind| matches!(kind, Kind::RawRsaPkcs1 | Kind::RawRsaOaepSha1)) {
@@ -260,7 +300,8 @@ fn the_raw_rsa_messages_of_version_1_that_wait_for_a_keyring_are_counted() {
         }
         *counts.entry((case.kind(), case.master_keys.len())).or_insert(0) += 1;
     }
-    say(&format!("official v1, raw RSA: {} messages wait for a keyring", counts.values().sum::<usize>()));
+    let state = if cfg!(feature = "raw-rsa") { "headers parsed" } else { "messages wait for the feature raw-rsa" };
+    say(&format!("official v1, raw RSA: {} {state}", counts.values().sum::<usize>()));
     let expected = [((Kind::RawRsaPkcs1, 1), 180), ((Kind::RawRsaOaepSha1, 1), 180), ((Kind::RawRsaOaepSha1, 2), 180)];
     assert_eq!(counts, BTreeMap::from(expected));
     let all: usize = 360 + 360 + counts.values().sum::<usize>();

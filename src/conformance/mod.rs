@@ -4,8 +4,10 @@
 
 use std::fmt;
 
+mod cache;
 mod keyring;
 
+pub use cache::cache;
 pub use keyring::{KeyringTraits, keyring};
 
 /// What a keyring or a cache did against the rules.

@@ -1,6 +1,7 @@
 //! Keyrings: what wraps the data key of a message, and unwraps it again.
 //!
-//! [`RawAesKeyring`] holds a wrapping key in memory, [`MultiKeyring`] wraps under several keyrings at once, and anything
+//! [`RawAesKeyring`] holds a wrapping key in memory, `RawRsaKeyring` and `RawEcdhKeyring` (features `raw-rsa` and `raw-ecdh`)
+//! take pairs of keys, [`MultiKeyring`] wraps under several keyrings at once, and anything
 //! else (a key service, a hardware module) is an implementation of [`Keyring`], a page of code.
 
 use std::{pin::Pin, sync::Arc};
@@ -15,11 +16,21 @@ use crate::{
 };
 
 mod multi;
+#[cfg(feature = "raw-rsa")]
+mod pem;
 mod raw_aes;
+#[cfg(feature = "raw-ecdh")]
+mod raw_ecdh;
+#[cfg(feature = "raw-rsa")]
+mod raw_rsa;
 mod report;
 
 pub use multi::MultiKeyring;
 pub use raw_aes::RawAesKeyring;
+#[cfg(feature = "raw-ecdh")]
+pub use raw_ecdh::{EcdhCurve, RawEcdhKeyring};
+#[cfg(feature = "raw-rsa")]
+pub use raw_rsa::{RawRsaKeyring, RawRsaKeyringBuilder, RsaPadding};
 pub use report::{KeyReport, WrapFailure, WrappedBy};
 
 /// A future on the heap, so that a trait with asynchronous methods can be used as `dyn`.

@@ -102,7 +102,7 @@ impl RawAesKeyring {
 }
 
 /// What every raw keyring asks of its names.
-fn check_names(namespace: &str, name: &str) -> Result<()> {
+pub(super) fn check_names(namespace: &str, name: &str) -> Result<()> {
     let refuse = |why: &str| Err(Error::Configuration(why.to_owned()));
     if namespace.is_empty() || name.is_empty() {
         return refuse("a raw keyring needs a namespace and a key name that are not empty");

@@ -1,7 +1,7 @@
 //! Materials managers: they assemble the keys and the context that a message is written or read with.
 //!
-//! [`DefaultMaterialsManager`] is what a client uses when it is given a keyring. A manager of one's own can add to the
-//! encryption context, choose the keyring, or keep data keys for several messages.
+//! [`DefaultMaterialsManager`] is what a client uses when it is given a keyring. [`CachingManager`] uses a data key for several
+//! messages. A manager of one's own can add to the encryption context, or choose the keyring.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -15,9 +15,13 @@ use crate::{
     suite::{AlgorithmSuite, CommitmentPolicy},
 };
 
+mod cache;
 mod default;
 mod required_context;
 
+pub use cache::{
+    Cache, CacheEntry, CacheId, CachingManager, CachingManagerBuilder, Clock, MemoryCache, MonotonicClock,
+};
 pub use default::DefaultMaterialsManager;
 pub use required_context::RequiredContextManager;
 
@@ -67,6 +71,28 @@ pub trait MaterialsManager: Send + Sync {
     fn decryption_materials<'a>(&'a self, request: DecryptionRequest<'a>)
     -> BoxFuture<'a, Result<DecryptionMaterials>>;
 }
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<M: MaterialsManager + ?Sized> MaterialsManager for $pointer {
+            fn encryption_materials<'a>(
+                &'a self,
+                request: EncryptionRequest<'a>,
+            ) -> BoxFuture<'a, Result<EncryptionMaterials>> {
+                (**self).encryption_materials(request)
+            }
+
+            fn decryption_materials<'a>(
+                &'a self,
+                request: DecryptionRequest<'a>,
+            ) -> BoxFuture<'a, Result<DecryptionMaterials>> {
+                (**self).decryption_materials(request)
+            }
+        }
+    )*};
+}
+
+forward!(&M, Box<M>, Arc<M>);
 
 /// What a materials manager is asked when a message is written. [`MaterialsManager`] has an example.
 #[derive(Clone, Copy)]
@@ -150,6 +176,21 @@ pub struct EncryptionMaterials {
     pub key_report: KeyReport,
 }
 
+impl EncryptionMaterials {
+    /// Another copy, for what is handed out several times.
+    fn duplicate(&self) -> Self {
+        Self {
+            suite: self.suite,
+            context: self.context.clone(),
+            required_context_keys: self.required_context_keys.clone(),
+            data_key: self.data_key.duplicate(),
+            encrypted_data_keys: self.encrypted_data_keys.clone(),
+            signing_key: self.signing_key.clone(),
+            key_report: self.key_report.clone(),
+        }
+    }
+}
+
 /// What a materials manager is asked when a message is read. [`MaterialsManager`] has an example.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
@@ -209,6 +250,20 @@ pub struct DecryptionMaterials {
     pub verifying_key: Option<Arc<dyn VerifyingKey>>,
     /// Which encrypted data key the data key came from, and which keyring opened it.
     pub opened_by: OpenedBy,
+}
+
+impl DecryptionMaterials {
+    /// Another copy, for what is handed out several times.
+    fn duplicate(&self) -> Self {
+        Self {
+            suite: self.suite,
+            context: self.context.clone(),
+            required_context_keys: self.required_context_keys.clone(),
+            data_key: self.data_key.duplicate(),
+            verifying_key: self.verifying_key.clone(),
+            opened_by: self.opened_by.clone(),
+        }
+    }
 }
 
 /// Which encrypted data key opened a message, and which keyring unwrapped it.

@@ -16,6 +16,9 @@
  *   anything that fails
  *     -> {"ok":false,"error":"ClassName: text"}
  *
+ * An RSA key has "padding":"pkcs1"|"oaep-sha1"|"oaep-sha256"|"oaep-sha384"|
+ * "oaep-sha512" and, as PEM text, "public" and "private" instead of "key".
+ *
  * "suite" defaults to 0x0578, "frame_length" to 4096, "context" to none. The
  * first key generates the data key, the others wrap it. There is one kind of
  * keyring here, so "keyring" is ignored. "context" on decrypt means the
@@ -39,12 +42,16 @@
  * - What follows the end of an unsigned message is ignored; after a signed one
  *   it makes the signature invalid.
  * - A lone surrogate in the context silently becomes U+FFFD.
+ * - It writes PKCS#1 v1.5, but Node itself does not decrypt that any more (since
+ *   18.19.1 and 20.11.1, CVE-2023-46809) unless its OpenSSL has implicit
+ *   rejection. The SDK then says "unencryptedDataKey has not been set".
  *
  * The SDK is taken from $SEALWAX_PEERS_DIR/js, or target/peers/js.
  */
 'use strict'
 
 const path = require('path')
+const { constants } = require('crypto')
 const { createRequire } = require('module')
 
 // Nothing but answers may reach stdout.
@@ -85,9 +92,26 @@ function unbase64(text) {
   return data
 }
 
+function makeRsaKeyring(keyNamespace, keyName, padding, { public: publicKey, private: privateKey }) {
+  const rsaKey = { publicKey, privateKey }
+  const { RSA_PKCS1_PADDING, RSA_PKCS1_OAEP_PADDING } = constants
+  if (padding === 'pkcs1') {
+    return new sdk.RawRsaKeyringNode({ keyNamespace, keyName, rsaKey, padding: RSA_PKCS1_PADDING })
+  }
+  const oaepHash = padding.replace(/^oaep-/, '')
+  return new sdk.RawRsaKeyringNode({
+    keyNamespace,
+    keyName,
+    rsaKey,
+    padding: RSA_PKCS1_OAEP_PADDING,
+    oaepHash,
+  })
+}
+
 function makeKeyring(request) {
   if (!Array.isArray(request.keys) || request.keys.length === 0) throw new BadRequest('no keys')
-  const keyrings = request.keys.map(({ namespace, name, key }) => {
+  const keyrings = request.keys.map(({ namespace, name, key, padding, ...pem }) => {
+    if (padding !== undefined) return makeRsaKeyring(namespace, name, padding, pem)
     const bytes = unbase64(key)
     const wrappingSuite = WRAPPING_SUITES[bytes.length]
     if (wrappingSuite === undefined) throw new BadRequest(`a key of ${bytes.length} bytes`)

@@ -15,6 +15,9 @@ object on stdout, until stdin ends. Binary values are base64.
     anything that fails
         -> {"ok":false,"error":"ClassName: text"}
 
+An RSA key has "padding":"pkcs1"|"oaep-sha1"|"oaep-sha256"|"oaep-sha384"|
+"oaep-sha512" and, as PEM text, "public" and "private" instead of "key".
+
 "suite" defaults to 0x0578, "frame_length" to 4096, "context" to none and
 "keyring" to "raw". The first key generates the data key, the others wrap it.
 
@@ -66,6 +69,15 @@ RAW_WRAPPING = {
     32: WrappingAlgorithm.AES_256_GCM_IV12_TAG16_NO_PADDING,
 }
 
+# Both SDK APIs call them so, one with RSA_ before it.
+PADDINGS = {
+    "pkcs1": "PKCS1",
+    "oaep-sha1": "OAEP_SHA1_MGF1",
+    "oaep-sha256": "OAEP_SHA256_MGF1",
+    "oaep-sha384": "OAEP_SHA384_MGF1",
+    "oaep-sha512": "OAEP_SHA512_MGF1",
+}
+
 NON_COMMITTING = EncryptionSDKClient(commitment_policy=CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT)
 COMMITTING = EncryptionSDKClient(commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT)
 
@@ -87,26 +99,71 @@ class KeySet(RawMasterKeyProvider):
         raise BadRequest("no such key")
 
 
+class Key:
+    """A key of a request: AES, or RSA if it has a padding."""
+
+    def __init__(self, record):
+        self.namespace, self.name = record["namespace"], record["name"]
+        self.padding = record.get("padding")
+        if self.padding is None:
+            self.bytes = unbase64(record["key"])
+            if len(self.bytes) not in RAW_WRAPPING:
+                raise BadRequest("a key of %d bytes" % len(self.bytes))
+        else:
+            if self.padding not in PADDINGS:
+                raise BadRequest("padding %r" % self.padding)
+            self.public, self.private = (record[half].encode("ascii") for half in ("public", "private"))
+
+    def wrapping_key(self, encrypts):
+        if self.padding is None:
+            return WrappingKey(
+                wrapping_algorithm=RAW_WRAPPING[len(self.bytes)],
+                wrapping_key=self.bytes,
+                wrapping_key_type=EncryptionKeyType.SYMMETRIC,
+            )
+        return WrappingKey(
+            wrapping_algorithm=getattr(WrappingAlgorithm, "RSA_" + PADDINGS[self.padding]),
+            wrapping_key=self.public if encrypts else self.private,
+            wrapping_key_type=EncryptionKeyType.PUBLIC if encrypts else EncryptionKeyType.PRIVATE,
+        )
+
+    def mpl_keyring(self, mpl, models):
+        if self.padding is None:
+            return mpl.create_raw_aes_keyring(
+                input=models.CreateRawAesKeyringInput(
+                    key_namespace=self.namespace,
+                    key_name=self.name,
+                    wrapping_key=self.bytes,
+                    wrapping_alg=getattr(models.AesWrappingAlg, "ALG_AES%d_GCM_IV12_TAG16" % (len(self.bytes) * 8)),
+                )
+            )
+        return mpl.create_raw_rsa_keyring(
+            input=models.CreateRawRsaKeyringInput(
+                key_namespace=self.namespace,
+                key_name=self.name,
+                padding_scheme=getattr(models.PaddingScheme, PADDINGS[self.padding]),
+                public_key=self.public,
+                private_key=self.private,
+            )
+        )
+
+
 def unpack_keys(request):
-    keys = [(key["namespace"], key["name"], unbase64(key["key"])) for key in request["keys"]]
+    keys = [Key(record) for record in request["keys"]]
     if not keys:
         raise BadRequest("no keys")
-    for _, _, key in keys:
-        if len(key) not in RAW_WRAPPING:
-            raise BadRequest("a key of %d bytes" % len(key))
     return keys
 
 
 def raw_materials(request):
     keys = KeySet()
-    for namespace, name, key in unpack_keys(request):
-        wrapping_key = WrappingKey(
-            wrapping_algorithm=RAW_WRAPPING[len(key)],
-            wrapping_key=key,
-            wrapping_key_type=EncryptionKeyType.SYMMETRIC,
-        )
+    for key in unpack_keys(request):
         keys.add_master_key_provider(
-            RawMasterKey(key_id=name.encode("utf-8"), provider_id=namespace, wrapping_key=wrapping_key)
+            RawMasterKey(
+                key_id=key.name.encode("utf-8"),
+                provider_id=key.namespace,
+                wrapping_key=key.wrapping_key(encrypts=request["op"] == "encrypt"),
+            )
         )
     return {"key_provider": keys}
 
@@ -124,16 +181,7 @@ def mpl_materials(request, required=()):
 
         _mpl = AwsCryptographicMaterialProviders(config=MaterialProvidersConfig())
 
-    keyrings = []
-    for namespace, name, key in unpack_keys(request):
-        algorithm = getattr(models.AesWrappingAlg, "ALG_AES%d_GCM_IV12_TAG16" % (len(key) * 8))
-        keyrings.append(
-            _mpl.create_raw_aes_keyring(
-                input=models.CreateRawAesKeyringInput(
-                    key_namespace=namespace, key_name=name, wrapping_key=key, wrapping_alg=algorithm
-                )
-            )
-        )
+    keyrings = [key.mpl_keyring(_mpl, models) for key in unpack_keys(request)]
     keyring = keyrings[0]
     if len(keyrings) > 1:
         keyring = _mpl.create_multi_keyring(
@@ -230,8 +278,8 @@ def works(suite):
     """Whether a small message of this suite makes the round trip."""
     keys = [{"namespace": "probe", "name": "probe", "key": to_base64(bytes(32))}]
     try:
-        sealed = encrypt({"keys": keys, "suite": suite, "plaintext": to_base64(b"probe")})
-        opened = decrypt({"keys": keys, "message": sealed["message"]})
+        sealed = encrypt({"op": "encrypt", "keys": keys, "suite": suite, "plaintext": to_base64(b"probe")})
+        opened = decrypt({"op": "decrypt", "keys": keys, "message": sealed["message"]})
         return unbase64(opened["plaintext"]) == b"probe" and opened["suite"] == suite
     except Exception as error:  # whatever it is, the suite does not work
         print("suite %s: %s" % (suite, describe(error)), file=sys.stderr)

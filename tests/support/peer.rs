@@ -38,10 +38,21 @@ pub struct Peer {
     pub keyring: &'static str,
 }
 
+/// A key as the peers are told of it.
+pub trait PeerKey {
+    fn record(&self) -> Value;
+}
+
+impl PeerKey for WrappingKey {
+    fn record(&self) -> Value {
+        json!({"namespace": self.namespace, "name": self.name, "key": to_base64(&self.bytes)})
+    }
+}
+
 /// What a peer is asked to write.
-pub struct ToWrite<'a> {
+pub struct ToWrite<'a, K = WrappingKey> {
     /// The first of them generates the data key.
-    pub keys: &'a [WrappingKey],
+    pub keys: &'a [K],
     pub suite: AlgorithmSuite,
     /// 0: not framed.
     pub frame_length: u32,
@@ -126,7 +137,7 @@ impl Peer {
     }
 
     /// Lets the peer write a message.
-    pub fn encrypt(&mut self, request: &ToWrite<'_>) -> Result<Vec<u8>, Refused> {
+    pub fn encrypt(&mut self, request: &ToWrite<'_, impl PeerKey>) -> Result<Vec<u8>, Refused> {
         let mut line = json!({
             "op": "encrypt",
             "keys": keys(request.keys),
@@ -147,7 +158,7 @@ impl Peer {
     /// Lets the peer read a message, in an expected context.
     pub fn decrypt(
         &mut self,
-        opened_with: &[WrappingKey],
+        opened_with: &[impl PeerKey],
         expected: &EncryptionContext,
         message: &[u8],
     ) -> Result<PeerOpening, Refused> {
@@ -174,10 +185,8 @@ impl Drop for Peer {
     }
 }
 
-fn keys(keys: &[WrappingKey]) -> Vec<Value> {
-    let record =
-        |key: &WrappingKey| json!({"namespace": key.namespace, "name": key.name, "key": to_base64(&key.bytes)});
-    keys.iter().map(record).collect()
+fn keys(keys: &[impl PeerKey]) -> Vec<Value> {
+    keys.iter().map(PeerKey::record).collect()
 }
 
 fn context(context: &EncryptionContext) -> Map<String, Value> {

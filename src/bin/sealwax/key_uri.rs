@@ -103,12 +103,14 @@ impl<'a> KeyUri<'a> {
     }
 }
 
-const FORMS: &str = "it is not of the form raw-aes://NAMESPACE/NAME?file=PATH";
+const FORMS: &str = "it is not of a form such as raw-aes://NAMESPACE/NAME?file=PATH";
 
 fn parse(uri: &str) -> Result<Box<dyn Keyring>, Failure> {
     let uri = KeyUri::new(uri)?;
     match uri.scheme {
         "raw-aes" => Ok(Box::new(raw_aes(&uri)?)),
+        "raw-rsa" => raw_rsa(&uri),
+        "raw-ecdh" => raw_ecdh(&uri),
         _ => Err(uri.refuse(FORMS)),
     }
 }
@@ -120,6 +122,79 @@ fn raw_aes(uri: &KeyUri<'_>) -> Result<RawAesKeyring, Failure> {
     // One byte more than the longest key has, so that a longer file does not pass for a key.
     let key = read_secret(&file, 33).map_err(|error| uri.refuse_file(&file, &error))?;
     RawAesKeyring::new(namespace, name, key).map_err(|error| uri.refuse_file(&file, &error))
+}
+
+/// The longest PEM file that is read, in bytes; an RSA key of 8192 bits takes less than 7,000.
+#[cfg(any(feature = "raw-rsa", feature = "raw-ecdh"))]
+const MAX_PEM: usize = 64 * 1024;
+
+#[cfg(feature = "raw-rsa")]
+fn raw_rsa(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
+    use sealwax::keyring::{RawRsaKeyring, RsaPadding};
+
+    uri.only(&["file", "public", "padding"])?;
+    let (namespace, name) = uri.names()?;
+    let padding = match uri.parameter("padding") {
+        Some("pkcs1") => RsaPadding::Pkcs1,
+        Some("oaep-sha1") => RsaPadding::OaepSha1,
+        Some("oaep-sha256") => RsaPadding::OaepSha256,
+        Some("oaep-sha384") => RsaPadding::OaepSha384,
+        Some("oaep-sha512") => RsaPadding::OaepSha512,
+        _ => return Err(uri.refuse("it has no padding=pkcs1, oaep-sha1, oaep-sha256, oaep-sha384 or oaep-sha512")),
+    };
+    let file = uri.file("file")?.ok_or_else(|| uri.refuse("it has no ?file=PEM"))?;
+    let key = read_secret(&file, MAX_PEM).map_err(|error| uri.refuse_file(&file, &error))?;
+    let is_private = key.as_bytes().windows(11).any(|window| window == b"PRIVATE KEY");
+    let other = uri.file("public")?;
+    let other = other.map(|file| read_secret(&file, MAX_PEM).map_err(|error| uri.refuse_file(&file, &error)));
+    let other = other.transpose()?;
+
+    let mut builder = RawRsaKeyring::builder(namespace, name, padding);
+    if is_private {
+        builder = builder.private_key_pem(key.as_bytes());
+    } else {
+        builder = builder.public_key_pem(key.as_bytes());
+    }
+    if let Some(public) = &other {
+        builder = builder.public_key_pem(public.as_bytes());
+    }
+    Ok(Box::new(builder.build().map_err(|error| uri.refuse_file(&file, &error))?))
+}
+
+#[cfg(not(feature = "raw-rsa"))]
+fn raw_rsa(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
+    Err(uri.refuse("this sealwax was built without RSA: build it with the features cli,raw-rsa"))
+}
+
+#[cfg(feature = "raw-ecdh")]
+fn raw_ecdh(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
+    use sealwax::keyring::{EcdhCurve, RawEcdhKeyring};
+
+    uri.only(&["private", "recipient"])?;
+    let curve = match uri.path {
+        "p256" => EcdhCurve::P256,
+        "p384" => EcdhCurve::P384,
+        "p521" => EcdhCurve::P521,
+        _ => return Err(uri.refuse("its curve is not p256, p384 or p521")),
+    };
+    let read = |parameter| -> Result<Option<SecretBytes>, Failure> {
+        let Some(file) = uri.file(parameter)? else { return Ok(None) };
+        read_secret(&file, MAX_PEM).map(Some).map_err(|error| uri.refuse_file(&file, &error))
+    };
+    let keyring = match (read("private")?, read("recipient")?) {
+        (Some(private), Some(recipient)) => {
+            RawEcdhKeyring::static_keys(curve, private.as_bytes(), recipient.as_bytes())
+        }
+        (None, Some(recipient)) => RawEcdhKeyring::ephemeral(curve, recipient.as_bytes()),
+        (Some(private), None) => RawEcdhKeyring::discovery(curve, private.as_bytes()),
+        (None, None) => return Err(uri.refuse("it has neither private=PEM nor recipient=PEM")),
+    };
+    Ok(Box::new(keyring.map_err(|error| uri.refuse(&error.to_string()))?))
+}
+
+#[cfg(not(feature = "raw-ecdh"))]
+fn raw_ecdh(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
+    Err(uri.refuse("this sealwax was built without ECDH: build it with the features cli,raw-ecdh"))
 }
 
 #[cfg(unix)]

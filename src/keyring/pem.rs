@@ -1,0 +1,94 @@
+//! RSA keys in PEM, in each of their usual forms, turned into the two that the crypto library reads.
+
+use pkcs8::{
+    AlgorithmIdentifierRef, ObjectIdentifier, PrivateKeyInfoRef, SecretDocument, SubjectPublicKeyInfoRef,
+    der::{
+        Encode,
+        asn1::{AnyRef, BitStringRef, OctetStringRef},
+        pem::Decoder,
+    },
+};
+
+use crate::{
+    error::{Error, Result},
+    secret::SecretBytes,
+};
+
+const RSA: AlgorithmIdentifierRef<'static> = AlgorithmIdentifierRef {
+    oid: ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1"),
+    parameters: Some(AnyRef::NULL),
+};
+
+/// An RSA public key as X.509 `SubjectPublicKeyInfo`, from that or from PKCS#1.
+pub(super) fn public_key(pem: &[u8]) -> Result<Vec<u8>> {
+    const WHAT: &str = "the public key";
+    let (label, der) = decode(WHAT, pem)?;
+    match label {
+        "PUBLIC KEY" => {
+            let info = SubjectPublicKeyInfoRef::try_from(der.as_bytes()).map_err(|_| malformed(WHAT))?;
+            check_algorithm(WHAT, info.algorithm)?;
+            Ok(der.as_bytes().to_vec())
+        }
+        "RSA PUBLIC KEY" => {
+            let subject_public_key = BitStringRef::from_bytes(der.as_bytes()).map_err(|_| malformed(WHAT))?;
+            let info = SubjectPublicKeyInfoRef { algorithm: RSA, subject_public_key };
+            info.to_der().map_err(|_| malformed(WHAT))
+        }
+        other => Err(refuse(format!("{WHAT} is a PEM of {other}, and not of PUBLIC KEY or RSA PUBLIC KEY"))),
+    }
+}
+
+/// An RSA private key as PKCS#8, from that or from PKCS#1.
+pub(super) fn private_key(pem: &[u8]) -> Result<SecretDocument> {
+    const WHAT: &str = "the private key";
+    // The header of encrypted PKCS#1, which is no PEM by today's rules.
+    if pem.windows(HEADER.len()).any(|bytes| bytes == HEADER) {
+        return Err(encrypted());
+    }
+    let (label, der) = decode(WHAT, pem)?;
+    match label {
+        "PRIVATE KEY" => {
+            let info = PrivateKeyInfoRef::try_from(der.as_bytes()).map_err(|_| malformed(WHAT))?;
+            check_algorithm(WHAT, info.algorithm)?;
+            SecretDocument::try_from(der.as_bytes()).map_err(|_| malformed(WHAT))
+        }
+        "RSA PRIVATE KEY" => {
+            let key = OctetStringRef::new(der.as_bytes()).map_err(|_| malformed(WHAT))?;
+            SecretDocument::encode_msg(&PrivateKeyInfoRef::new(RSA, key)).map_err(|_| malformed(WHAT))
+        }
+        "ENCRYPTED PRIVATE KEY" => Err(encrypted()),
+        other => Err(refuse(format!("{WHAT} is a PEM of {other}, and not of PRIVATE KEY or RSA PRIVATE KEY"))),
+    }
+}
+
+const HEADER: &[u8] = b"Proc-Type: 4,ENCRYPTED";
+
+/// The label of a PEM, and what is in it. Lines of any one width will do, and text before it.
+fn decode<'a>(what: &str, pem: &'a [u8]) -> Result<(&'a str, SecretBytes)> {
+    let no_pem = |error| refuse(format!("{what} is not a PEM that can be read: {error}"));
+    let mut decoder = Decoder::new_detect_wrap(pem.trim_ascii_end()).map_err(no_pem)?;
+    let mut der = SecretBytes::zeroed(decoder.remaining_len());
+    decoder.decode(der.as_mut()).map_err(no_pem)?;
+    Ok((decoder.type_label(), der))
+}
+
+fn check_algorithm(what: &str, algorithm: AlgorithmIdentifierRef<'_>) -> Result<()> {
+    if algorithm.oid == RSA.oid {
+        return Ok(());
+    }
+    Err(refuse(format!("{what} is not an RSA key, but one for the algorithm {}", algorithm.oid)))
+}
+
+fn encrypted() -> Error {
+    let how = "openssl pkcs8 -topk8 -nocrypt -in ENCRYPTED.pem -out KEY.pem";
+    refuse(format!("the private key is an encrypted PEM, which is not supported; decrypt it first: {how}"))
+}
+
+/// What is said of a key in good PEM that is no good key.
+pub(super) fn malformed(what: &str) -> Error {
+    refuse(format!("{what} is malformed"))
+}
+
+fn refuse(why: String) -> Error {
+    Error::Configuration(why)
+}

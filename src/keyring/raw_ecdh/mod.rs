@@ -1,0 +1,410 @@
+//! The raw ECDH keyring.
+
+use std::{fmt::Write, sync::Arc};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha384;
+use zeroize::Zeroize;
+
+use super::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped};
+use crate::{
+    crypto::{IV_LENGTH, Iv, TAG_LENGTH},
+    error::{Error, Result, UnwrapReason},
+    format::EncryptedDataKey,
+    secret::SecretBytes,
+};
+
+mod keys;
+
+pub use keys::EcdhCurve;
+use keys::{KeyPair, read_public_key};
+
+/// The key provider id that is written.
+const PROVIDER_ID: &str = "raw-ecdh";
+/// The key provider ids that are read: the keyring over AWS KMS writes the same, for recipients that may be raw keys.
+const READ_PROVIDER_IDS: [&str; 2] = [PROVIDER_ID, "aws-kms-ecdh"];
+/// The first byte of the provider information, which the key derivation is told, too.
+const VERSION: u8 = 1;
+
+/// The length of the random bytes that make every derivation different.
+const NONCE_LENGTH: usize = 32;
+const COMMITMENT_LENGTH: usize = 32;
+const WRAPPING_KEY_LENGTH: usize = 32;
+/// Every wrapping key is derived for one data key, and so needs no IV of its own.
+const IV: Iv = [0; IV_LENGTH];
+
+/// Wraps data keys for the holder of an elliptic-curve key: under a key that both sides derive, each from a private key and
+/// the other's public key (Diffie-Hellman), anew for each message.
+///
+/// | made with | holds | encrypts | decrypts |
+/// |---|---|---|---|
+/// | [`static_keys`](Self::static_keys) | an own private key, another's public key | for the other | what either of the two wrote for the other |
+/// | [`ephemeral`](Self::ephemeral) | the recipient's public key | for the recipient, under a new key each time | never |
+/// | [`discovery`](Self::discovery) | the recipient's private key | never | what anyone wrote for the recipient |
+///
+/// With a public key anyone can write to its holder. Only between two static keys does a message that opens prove that one
+/// of the two holders wrote it, and even then not which.
+///
+/// Private keys are PKCS#8 as PEM (`-----BEGIN PRIVATE KEY-----`), without a password; public keys SubjectPublicKeyInfo in
+/// DER or as PEM (`-----BEGIN PUBLIC KEY-----`). The text stays the caller's, to be cleared; what is made of it is cleared
+/// here. The key derivation and the curves come from RustCrypto, whichever provider
+/// the client has; random bytes and AES-GCM come from the provider.
+///
+/// Specification: framework/raw-ecdh-keyring and framework/key-agreement-schemas.
+///
+/// ```
+/// use sealwax::{Client, keyring::{EcdhCurve, RawEcdhKeyring}};
+///
+/// let public_key = "\
+/// -----BEGIN PUBLIC KEY-----
+/// MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEunbv142d6k911yo8XzpXmIWNE59z
+/// IzuT+Q5ZYAGhuw3nFHoqOhsqAfhda32skwITeGO0y1BR9WP8T6bYsqhCJQ==
+/// -----END PUBLIC KEY-----
+/// ";
+/// let writing = RawEcdhKeyring::ephemeral(EcdhCurve::P256, public_key)?;
+/// let sealed = Client::new().encrypt(&writing).bytes(b"text").wait()?;
+///
+/// let private_key = "\
+/// -----BEGIN PRIVATE KEY-----
+/// MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgMdHcFFMmTQtVdMUh
+/// /thBDASzzLj1HzYxIbFuGWHCxu+hRANCAAS6du/XjZ3qT3XXKjxfOleYhY0Tn3Mj
+/// O5P5DllgAaG7DecUeio6GyoB+F1rfayTAhN4Y7TLUFH1Y/xPptiyqEIl
+/// -----END PRIVATE KEY-----
+/// ";
+/// let reading = RawEcdhKeyring::discovery(EcdhCurve::P256, private_key)?;
+/// assert_eq!(Client::new().decrypt(&reading).bytes(&sealed.message).wait()?.plaintext, b"text");
+/// # Ok::<(), sealwax::Error>(())
+/// ```
+pub struct RawEcdhKeyring {
+    curve: EcdhCurve,
+    schema: Schema,
+    label: Arc<str>,
+}
+
+/// Whose keys there are; public keys in their compressed form.
+enum Schema {
+    Static { own: KeyPair, recipient: Vec<u8> },
+    Ephemeral { recipient: Vec<u8> },
+    Discovery { own: KeyPair },
+}
+
+/// The two public keys of an encrypted data key, in their compressed form.
+#[derive(Clone, Copy)]
+struct Parties<'a> {
+    sender: &'a [u8],
+    recipient: &'a [u8],
+}
+
+impl RawEcdhKeyring {
+    /// Between two static keys: it encrypts for the recipient, and decrypts what the two wrote for each other.
+    /// The specification calls this RawPrivateKeyToStaticPublicKey.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a key of another form or another curve, and for a public key that is no point of the
+    /// curve.
+    ///
+    /// ```
+    /// use sealwax::{Client, keyring::{EcdhCurve, RawEcdhKeyring}};
+    ///
+    /// # let alice_private = "-----BEGIN PRIVATE KEY-----
+    /// # MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgpt5faEn4huw6jRiH
+    /// # vJsD1LyNG9lBqg+SAAyz9Seag2ShRANCAASng0QdXcjorK1FEg61qYGQyoimVdx0
+    /// # jEy340Q5k7t/Fs8Kp6evprGHRQAU3I1mt+K5uK0UYZVbMrqIDkXOdbAp
+    /// # -----END PRIVATE KEY-----
+    /// # ";
+    /// # let alice_public = "-----BEGIN PUBLIC KEY-----
+    /// # MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEp4NEHV3I6KytRRIOtamBkMqIplXc
+    /// # dIxMt+NEOZO7fxbPCqenr6axh0UAFNyNZrfiubitFGGVWzK6iA5FznWwKQ==
+    /// # -----END PUBLIC KEY-----
+    /// # ";
+    /// # let bob_private = "-----BEGIN PRIVATE KEY-----
+    /// # MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgMdHcFFMmTQtVdMUh
+    /// # /thBDASzzLj1HzYxIbFuGWHCxu+hRANCAAS6du/XjZ3qT3XXKjxfOleYhY0Tn3Mj
+    /// # O5P5DllgAaG7DecUeio6GyoB+F1rfayTAhN4Y7TLUFH1Y/xPptiyqEIl
+    /// # -----END PRIVATE KEY-----
+    /// # ";
+    /// # let bob_public = "-----BEGIN PUBLIC KEY-----
+    /// # MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEunbv142d6k911yo8XzpXmIWNE59z
+    /// # IzuT+Q5ZYAGhuw3nFHoqOhsqAfhda32skwITeGO0y1BR9WP8T6bYsqhCJQ==
+    /// # -----END PUBLIC KEY-----
+    /// # ";
+    /// let alice = RawEcdhKeyring::static_keys(EcdhCurve::P256, alice_private, bob_public)?;
+    /// let sealed = Client::new().encrypt(&alice).bytes(b"text").wait()?;
+    ///
+    /// let bob = RawEcdhKeyring::static_keys(EcdhCurve::P256, bob_private, alice_public)?;
+    /// assert_eq!(Client::new().decrypt(&bob).bytes(&sealed.message).wait()?.plaintext, b"text");
+    /// # Ok::<(), sealwax::Error>(())
+    /// ```
+    pub fn static_keys(
+        curve: EcdhCurve,
+        own_private_key: &(impl AsRef<[u8]> + ?Sized),
+        recipient_public_key: &(impl AsRef<[u8]> + ?Sized),
+    ) -> Result<Self> {
+        let own = KeyPair::from_pem(curve, own_private_key.as_ref())?;
+        let recipient = read_public_key(curve, recipient_public_key.as_ref())?;
+        Ok(Self::new(curve, Schema::Static { own, recipient }))
+    }
+
+    /// For a recipient, under a new key for each message. It only encrypts.
+    /// The specification calls this EphemeralPrivateKeyToStaticPublicKey.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] as [`static_keys`](Self::static_keys).
+    ///
+    /// ```
+    /// use sealwax::{Error, keyring::{EcdhCurve, RawEcdhKeyring}};
+    ///
+    /// # let public_key = "-----BEGIN PUBLIC KEY-----
+    /// # MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEunbv142d6k911yo8XzpXmIWNE59z
+    /// # IzuT+Q5ZYAGhuw3nFHoqOhsqAfhda32skwITeGO0y1BR9WP8T6bYsqhCJQ==
+    /// # -----END PUBLIC KEY-----
+    /// # ";
+    /// assert!(RawEcdhKeyring::ephemeral(EcdhCurve::P256, public_key).is_ok());
+    /// assert!(matches!(RawEcdhKeyring::ephemeral(EcdhCurve::P521, public_key), Err(Error::Configuration(_))));
+    /// ```
+    pub fn ephemeral(curve: EcdhCurve, recipient_public_key: &(impl AsRef<[u8]> + ?Sized)) -> Result<Self> {
+        let recipient = read_public_key(curve, recipient_public_key.as_ref())?;
+        Ok(Self::new(curve, Schema::Ephemeral { recipient }))
+    }
+
+    /// For the recipient of messages, whoever wrote them. It only decrypts.
+    /// The specification calls this PublicKeyDiscovery.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a private key of another form or another curve.
+    ///
+    /// ```
+    /// use sealwax::{Error, keyring::{EcdhCurve, RawEcdhKeyring}};
+    ///
+    /// let sec1 = "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n";
+    /// let Err(Error::Configuration(why)) = RawEcdhKeyring::discovery(EcdhCurve::P256, sec1) else { panic!() };
+    /// assert!(why.contains("convert it to PKCS#8"));
+    /// ```
+    pub fn discovery(curve: EcdhCurve, own_private_key: &(impl AsRef<[u8]> + ?Sized)) -> Result<Self> {
+        let own = KeyPair::from_pem(curve, own_private_key.as_ref())?;
+        Ok(Self::new(curve, Schema::Discovery { own }))
+    }
+
+    fn new(curve: EcdhCurve, schema: Schema) -> Self {
+        // The beginning of the key tells keys apart, and is found in the provider information.
+        let mut label = format!("raw-ecdh://{}/", curve.spec());
+        for byte in &schema.recipient()[..9] {
+            let _ = write!(label, "{byte:02x}");
+        }
+        Self { curve, schema, label: label.into() }
+    }
+
+    /// The curve of the keys.
+    ///
+    /// ```
+    /// # use sealwax::keyring::{EcdhCurve, RawEcdhKeyring};
+    /// # let public_key = "-----BEGIN PUBLIC KEY-----
+    /// # MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEunbv142d6k911yo8XzpXmIWNE59z
+    /// # IzuT+Q5ZYAGhuw3nFHoqOhsqAfhda32skwITeGO0y1BR9WP8T6bYsqhCJQ==
+    /// # -----END PUBLIC KEY-----
+    /// # ";
+    /// let keyring = RawEcdhKeyring::ephemeral(EcdhCurve::P256, public_key)?;
+    /// assert_eq!(keyring.curve(), EcdhCurve::P256);
+    /// # Ok::<(), sealwax::Error>(())
+    /// ```
+    #[must_use]
+    pub fn curve(&self) -> EcdhCurve {
+        self.curve
+    }
+
+    /// The recipient's public key in its compressed form, as messages name it: the first of the two keys in the provider
+    /// information of an encrypted data key, from its sixth byte on. Its beginning is in the label.
+    ///
+    /// ```
+    /// # use sealwax::{Client, keyring::{EcdhCurve, RawEcdhKeyring}};
+    /// # let public_key = "-----BEGIN PUBLIC KEY-----
+    /// # MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEunbv142d6k911yo8XzpXmIWNE59z
+    /// # IzuT+Q5ZYAGhuw3nFHoqOhsqAfhda32skwITeGO0y1BR9WP8T6bYsqhCJQ==
+    /// # -----END PUBLIC KEY-----
+    /// # ";
+    /// let keyring = RawEcdhKeyring::ephemeral(EcdhCurve::P256, public_key)?;
+    /// let sealed = Client::new().encrypt(&keyring).bytes(b"text").wait()?;
+    /// let info = sealed.header.encrypted_data_keys()[0].provider_info();
+    /// assert_eq!(keyring.recipient_public_key(), &info[5..][..33]);
+    /// # Ok::<(), sealwax::Error>(())
+    /// ```
+    #[must_use]
+    pub fn recipient_public_key(&self) -> &[u8] {
+        self.schema.recipient()
+    }
+
+    fn wrap(&self, request: WrapRequest<'_>) -> Result<Wrapped> {
+        let ephemeral;
+        let (own, recipient) = match &self.schema {
+            Schema::Static { own, recipient } => (own, recipient),
+            Schema::Ephemeral { recipient } => {
+                ephemeral = KeyPair::generate(self.curve, request.provider)?;
+                (&ephemeral, recipient)
+            }
+            Schema::Discovery { .. } => {
+                return Err(Error::Configuration(format!(
+                    "the keyring {} has only its own private key, and cannot encrypt: make one with the recipient's \
+                     public key (RawEcdhKeyring::static_keys or ephemeral)",
+                    self.label
+                )));
+            }
+        };
+        let data_key = request.data_key_or_generate()?;
+        let parties = Parties { sender: own.public_key(), recipient };
+        let fixed_info = self.fixed_info(parties, &request.context.serialize()?);
+        let mut nonce = [0; NONCE_LENGTH];
+        request.provider.random(&mut nonce)?;
+        let derived = Derived::new(&own.agree(recipient)?, &fixed_info, &nonce)?;
+
+        let wrapping_key = request.provider.aes_gcm(derived.wrapping_key())?;
+        let mut encrypted = vec![0; data_key.as_bytes().len()];
+        let tag = wrapping_key.seal(&IV, &fixed_info, data_key.as_bytes(), &mut encrypted)?;
+        let ciphertext = [&nonce, derived.commitment(), &encrypted, &tag].concat();
+        Ok(data_key.wrapped_as(EncryptedDataKey::new(PROVIDER_ID, parties.provider_info(), ciphertext)))
+    }
+
+    /// The parties of an encrypted data key that is for this keyring.
+    fn parties_if_ours<'a>(&self, key: &'a EncryptedDataKey) -> Option<Parties<'a>> {
+        if !READ_PROVIDER_IDS.contains(&key.provider_id()) {
+            return None;
+        }
+        let parties = Parties::from_provider_info(self.curve, key.provider_info())?;
+        let is_ours = match &self.schema {
+            Schema::Static { own, recipient } => {
+                let (own, other) = (own.public_key(), recipient.as_slice());
+                [(own, other), (other, own)].contains(&(parties.sender, parties.recipient))
+            }
+            Schema::Discovery { own } => parties.recipient == own.public_key(),
+            Schema::Ephemeral { .. } => false,
+        };
+        is_ours.then_some(parties)
+    }
+
+    fn unwrap(&self, request: UnwrapRequest<'_>, context: &[u8], key: &EncryptedDataKey) -> Result<SecretBytes> {
+        let parties = self.parties_if_ours(key).ok_or(Error::Integrity)?;
+        let (nonce, rest) = key.ciphertext().split_first_chunk::<NONCE_LENGTH>().ok_or(Error::Integrity)?;
+        let (commitment, rest) = rest.split_first_chunk::<COMMITMENT_LENGTH>().ok_or(Error::Integrity)?;
+        let (ciphertext, tag) = rest.split_last_chunk::<TAG_LENGTH>().ok_or(Error::Integrity)?;
+        let shared_secret = match &self.schema {
+            Schema::Static { own, recipient } => own.agree(recipient)?,
+            Schema::Discovery { own } => own.agree(parties.sender)?,
+            Schema::Ephemeral { .. } => return Err(Error::Integrity),
+        };
+        // The order of the parties is that of the message, whichever of them we are.
+        let fixed_info = self.fixed_info(parties, context);
+        let derived = Derived::new(&shared_secret, &fixed_info, nonce)?;
+        if !derived.commits_to(commitment) {
+            return Err(Error::Integrity);
+        }
+        let mut data_key = SecretBytes::zeroed(ciphertext.len());
+        let wrapping_key = request.provider.aes_gcm(derived.wrapping_key())?;
+        wrapping_key.open(&IV, &fixed_info, ciphertext, tag, data_key.as_mut())?;
+        Ok(data_key)
+    }
+
+    /// What a derivation is bound to, and what is authenticated with the data key as well.
+    fn fixed_info(&self, parties: Parties<'_>, context: &[u8]) -> Vec<u8> {
+        let keys = [parties.sender, parties.recipient].concat();
+        let parts = [b"ecdh-key-derivation", self.curve.spec().as_bytes(), b"HMAC_SHA384", &keys, &[VERSION], context];
+        parts.join(&0)
+    }
+}
+
+impl Schema {
+    fn recipient(&self) -> &[u8] {
+        match self {
+            Self::Static { recipient, .. } | Self::Ephemeral { recipient } => recipient,
+            Self::Discovery { own } => own.public_key(),
+        }
+    }
+}
+
+impl<'a> Parties<'a> {
+    /// The version, then the recipient and the sender, each with its length before it.
+    fn provider_info(self) -> Vec<u8> {
+        let mut info = vec![VERSION];
+        for key in [self.recipient, self.sender] {
+            info.extend_from_slice(&(key.len() as u32).to_be_bytes());
+            info.extend_from_slice(key);
+        }
+        info
+    }
+
+    /// Reads what [`provider_info`](Self::provider_info) writes for a curve, and nothing else.
+    fn from_provider_info(curve: EcdhCurve, info: &'a [u8]) -> Option<Self> {
+        let length = curve.public_key_length();
+        let take = |info: &'a [u8]| info.strip_prefix(&(length as u32).to_be_bytes())?.split_at_checked(length);
+        let (recipient, rest) = take(info.strip_prefix(&[VERSION])?)?;
+        let (sender, rest) = take(rest)?;
+        rest.is_empty().then_some(Self { sender, recipient })
+    }
+}
+
+/// What is derived from a shared secret: first the commitment, then the wrapping key.
+struct Derived(SecretBytes);
+
+impl Derived {
+    /// The key derivation in counter mode of NIST SP 800-108, with HMAC-SHA-384.
+    fn new(shared_secret: &SecretBytes, fixed_info: &[u8], nonce: &[u8; NONCE_LENGTH]) -> Result<Self> {
+        const BITS: u32 = 8 * (COMMITMENT_LENGTH + WRAPPING_KEY_LENGTH) as u32;
+        let mut derived = SecretBytes::zeroed(COMMITMENT_LENGTH + WRAPPING_KEY_LENGTH);
+        let keyed = Hmac::<Sha384>::new_from_slice(shared_secret.as_bytes())
+            .map_err(|_| Error::Provider("HMAC takes no such key"))?;
+        for (counter, block) in (1_u32..).zip(derived.as_mut().chunks_mut(48)) {
+            let mut mac = keyed.clone();
+            for part in [&counter.to_be_bytes(), fixed_info, &[0], nonce, &BITS.to_be_bytes()] {
+                mac.update(part);
+            }
+            let mut output = mac.finalize().into_bytes();
+            block.copy_from_slice(&output[..block.len()]);
+            output.as_mut_slice().zeroize();
+        }
+        Ok(Self(derived))
+    }
+
+    fn commitment(&self) -> &[u8] {
+        &self.0.as_bytes()[..COMMITMENT_LENGTH]
+    }
+
+    fn commits_to(&self, commitment: &[u8; COMMITMENT_LENGTH]) -> bool {
+        subtle::ConstantTimeEq::ct_eq(self.commitment(), commitment.as_slice()).into()
+    }
+
+    fn wrapping_key(&self) -> &[u8] {
+        &self.0.as_bytes()[COMMITMENT_LENGTH..]
+    }
+}
+
+impl Keyring for RawEcdhKeyring {
+    fn label(&self) -> Arc<str> {
+        self.label.clone()
+    }
+
+    fn on_encrypt<'a>(&'a self, request: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
+        Box::pin(async move { self.wrap(request) })
+    }
+
+    fn on_decrypt<'a>(&'a self, request: UnwrapRequest<'a>) -> BoxFuture<'a, Result<Unwrapped>> {
+        Box::pin(async move {
+            if let Schema::Ephemeral { .. } = self.schema {
+                return Err(Error::Configuration(format!(
+                    "the keyring {} has only the recipient's public key, and cannot decrypt: make one with the \
+                     recipient's private key (RawEcdhKeyring::discovery or static_keys)",
+                    self.label
+                )));
+            }
+            let context = request.context.serialize()?;
+            let mut attempts = request.attempts(self.label());
+            for (index, key) in request.candidates(|key| self.parties_if_ours(key).is_some()) {
+                let outcome = self.unwrap(request, &context, key).map_err(|error| match error {
+                    Error::Integrity => UnwrapReason::NotAuthentic,
+                    other => UnwrapReason::Failed(other.into()),
+                });
+                if let Some(unwrapped) = attempts.record(index, outcome) {
+                    return Ok(unwrapped);
+                }
+            }
+            Err(attempts.into_error())
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! What the cache counts; [`CachingManager`](super::CachingManager) has the list. Without the feature `metrics` nothing of it is
+//! compiled.
+
+use crate::error::{Direction, Result};
+
+#[cfg(feature = "metrics")]
+fn operation(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Encrypt => "encrypt",
+        Direction::Decrypt => "decrypt",
+    }
+}
+
+macro_rules! count {
+    ($name:ident, $metric:literal, $of:literal) => {
+        #[doc = concat!("Counts one ", $of, ".")]
+        pub(super) fn $name(_direction: Direction) {
+            #[cfg(feature = "metrics")]
+            metrics::counter!($metric, "operation" => operation(_direction)).increment(1);
+        }
+    };
+}
+
+count!(hit, "sealwax_cache_hits_total", "request that an entry of the cache answers");
+count!(
+    miss,
+    "sealwax_cache_misses_total",
+    "request for which there is no entry; others may make the inner call for it"
+);
+count!(bypass, "sealwax_cache_bypasses_total", "request that may not be answered from the cache");
+
+/// Counts entries that a cache has forgotten by itself.
+pub(super) fn evicted(_cause: &'static str, _count: usize) {
+    #[cfg(feature = "metrics")]
+    if _count > 0 {
+        metrics::counter!("sealwax_cache_evictions_total", "cause" => _cause).increment(_count as u64);
+    }
+}
+
+/// Counts and times a call of the inner manager.
+pub(super) async fn inner_call<T>(_direction: Direction, call: impl Future<Output = Result<T>>) -> Result<T> {
+    #[cfg(feature = "metrics")]
+    let start = std::time::Instant::now();
+    let outcome = call.await;
+    #[cfg(feature = "metrics")]
+    {
+        let (operation, result) = (operation(_direction), if outcome.is_ok() { "ok" } else { "error" });
+        metrics::counter!("sealwax_cache_inner_calls_total", "operation" => operation, "outcome" => result)
+            .increment(1);
+        metrics::histogram!("sealwax_cache_inner_call_seconds", "operation" => operation).record(start.elapsed());
+    }
+    outcome
+}
