@@ -45,7 +45,7 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct StreamArguments {
     /// The file to write, or - for standard output (the default)
-    #[arg(short, long, value_name = "OUT", default_value = "-")]
+    #[arg(short, long, value_name = "OUT", default_value = "-", hide_default_value = true)]
     pub(crate) output: PathBuf,
 
     /// Replace an existing output file
@@ -72,7 +72,8 @@ pub(crate) struct ReportArguments {
 /// The keys and what is authenticated with them.
 #[derive(Args)]
 pub(crate) struct KeyArguments {
-    /// A wrapping key: raw-aes://NAMESPACE/NAME?file=PATH. The first generates the data key, the others wrap it too
+    /// A wrapping key: raw-aes://NAMESPACE/NAME?file=PATH, raw-rsa://NAMESPACE/NAME?file=PEM&padding=oaep-sha256, or
+    /// raw-ecdh://p256?recipient=PEM. The first generates the data key, the others wrap it too
     #[arg(short, long = "key", value_name = "URI")]
     pub(crate) keys: Vec<String>,
 
