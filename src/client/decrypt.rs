@@ -172,9 +172,15 @@ impl<'a> Decrypt<'a> {
         Ok(Decryptor::new(self.verify(received, release).await?))
     }
 
+    /// Reads the header from a source and starts the machine for it; also, what was read of the body with it.
+    async fn start_from(&self, source: &mut impl io::Read, release: Release) -> Result<(Decryptor, Vec<u8>)> {
+        let (received, ahead) = read_header(source, self.client.header_decoder())?;
+        Ok((self.start_machine(received, release).await?, ahead))
+    }
+
     async fn start_reader<R: io::Read>(&self, mut source: R, release: Release) -> Result<DecryptingReader<R>> {
-        let (received, ahead) = read_header(&mut source, self.client.header_decoder())?;
-        DecryptingReader::new(source, self.start_machine(received, release).await?, &ahead)
+        let (machine, ahead) = self.start_from(&mut source, release).await?;
+        DecryptingReader::new(source, machine, &ahead)
     }
 
     /// Decrypts a message that is there as a whole.
@@ -286,10 +292,9 @@ impl<'a> Decrypt<'a> {
         sink: W,
     ) -> Operation<impl Future<Output = Result<Opened>> + 'a> {
         Operation::new(async move {
-            let (received, ahead) = read_header(&mut source, self.client.header_decoder())?;
             // Without temporary files there is nowhere to keep a signed message until it is verified.
             let release = if cfg!(feature = "fs") { Release::Unverified } else { Release::Verified };
-            let machine = self.start_machine(received, release).await?;
+            let (machine, ahead) = self.start_from(&mut source, release).await?;
             #[cfg(feature = "fs")]
             if machine.header().suite().is_signed() {
                 return Ok(copy_verified(&ahead, source, sink, machine)?.into());
@@ -320,8 +325,7 @@ impl<'a> Decrypt<'a> {
         sink: W,
     ) -> Operation<impl Future<Output = Result<Opened>> + 'a> {
         Operation::new(async move {
-            let (received, ahead) = read_header(&mut source, self.client.header_decoder())?;
-            let machine = self.start_machine(received, Release::Unverified).await?;
+            let (machine, ahead) = self.start_from(&mut source, Release::Unverified).await?;
             Ok(copy_decrypting(&ahead, source, sink, machine)?.into())
         })
     }

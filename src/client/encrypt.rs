@@ -150,6 +150,7 @@ impl<'a> Encrypt<'a> {
         {
             return Err(Error::Commitment { suite, policy, operation: Direction::Encrypt });
         }
+        // Here already, before a keyring is asked: what this client writes, it must be able to read.
         limits.check_frame_length(frame_length.into())?;
         self.context.check_writable()?;
         let mut request = EncryptionRequest::new(&**provider, policy, &self.context);

@@ -58,7 +58,6 @@ pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMater
     }
     // What this client writes, it must be able to read.
     limits.check_encrypted_data_keys(encrypted_data_keys.len())?;
-    limits.check_frame_length(frame_length.into())?;
     if data_key.len() != suite.data_key_length() {
         return Err(Error::Materials("the data key has not the length that the suite needs"));
     }

@@ -90,6 +90,13 @@ impl<'a> KeyUri<'a> {
         decode_path(text).map(Some).ok_or_else(|| self.refuse("its file is not a path on this system"))
     }
 
+    /// The path that a parameter names and up to so many bytes of the file there, if the parameter is.
+    fn secret(&self, name: &str, limit: usize) -> Result<Option<(PathBuf, SecretBytes)>, Failure> {
+        let Some(file) = self.file(name)? else { return Ok(None) };
+        let secret = read_secret(&file, limit).map_err(|error| self.refuse_file(&file, &error))?;
+        Ok(Some((file, secret)))
+    }
+
     /// The namespace and the key name in the path.
     fn names(&self) -> Result<(String, String), Failure> {
         let names = self.path.split_once('/').ok_or_else(|| self.refuse("it has no key name after the namespace"))?;
@@ -118,9 +125,8 @@ fn parse(uri: &str) -> Result<Box<dyn Keyring>, Failure> {
 fn raw_aes(uri: &KeyUri<'_>) -> Result<RawAesKeyring, Failure> {
     uri.only(&["file"])?;
     let (namespace, name) = uri.names()?;
-    let file = uri.file("file")?.ok_or_else(|| uri.refuse("it has no ?file=PATH"))?;
     // One byte more than the longest key has, so that a longer file does not pass for a key.
-    let key = read_secret(&file, 33).map_err(|error| uri.refuse_file(&file, &error))?;
+    let (file, key) = uri.secret("file", 33)?.ok_or_else(|| uri.refuse("it has no ?file=PATH"))?;
     RawAesKeyring::new(namespace, name, key).map_err(|error| uri.refuse_file(&file, &error))
 }
 
@@ -142,12 +148,9 @@ fn raw_rsa(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
         Some("oaep-sha512") => RsaPadding::OaepSha512,
         _ => return Err(uri.refuse("it has no padding=pkcs1, oaep-sha1, oaep-sha256, oaep-sha384 or oaep-sha512")),
     };
-    let file = uri.file("file")?.ok_or_else(|| uri.refuse("it has no ?file=PEM"))?;
-    let key = read_secret(&file, MAX_PEM).map_err(|error| uri.refuse_file(&file, &error))?;
+    let (file, key) = uri.secret("file", MAX_PEM)?.ok_or_else(|| uri.refuse("it has no ?file=PEM"))?;
     let is_private = key.as_bytes().windows(11).any(|window| window == b"PRIVATE KEY");
-    let other = uri.file("public")?;
-    let other = other.map(|file| read_secret(&file, MAX_PEM).map_err(|error| uri.refuse_file(&file, &error)));
-    let other = other.transpose()?;
+    let other = uri.secret("public", MAX_PEM)?;
 
     let mut builder = RawRsaKeyring::builder(namespace, name, padding);
     if is_private {
@@ -155,7 +158,7 @@ fn raw_rsa(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
     } else {
         builder = builder.public_key_pem(key.as_bytes());
     }
-    if let Some(public) = &other {
+    if let Some((_, public)) = &other {
         builder = builder.public_key_pem(public.as_bytes());
     }
     Ok(Box::new(builder.build().map_err(|error| uri.refuse_file(&file, &error))?))
@@ -177,16 +180,12 @@ fn raw_ecdh(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
         "p521" => EcdhCurve::P521,
         _ => return Err(uri.refuse("its curve is not p256, p384 or p521")),
     };
-    let read = |parameter| -> Result<Option<SecretBytes>, Failure> {
-        let Some(file) = uri.file(parameter)? else { return Ok(None) };
-        read_secret(&file, MAX_PEM).map(Some).map_err(|error| uri.refuse_file(&file, &error))
-    };
-    let keyring = match (read("private")?, read("recipient")?) {
-        (Some(private), Some(recipient)) => {
+    let keyring = match (uri.secret("private", MAX_PEM)?, uri.secret("recipient", MAX_PEM)?) {
+        (Some((_, private)), Some((_, recipient))) => {
             RawEcdhKeyring::static_keys(curve, private.as_bytes(), recipient.as_bytes())
         }
-        (None, Some(recipient)) => RawEcdhKeyring::ephemeral(curve, recipient.as_bytes()),
-        (Some(private), None) => RawEcdhKeyring::discovery(curve, private.as_bytes()),
+        (None, Some((_, recipient))) => RawEcdhKeyring::ephemeral(curve, recipient.as_bytes()),
+        (Some((_, private)), None) => RawEcdhKeyring::discovery(curve, private.as_bytes()),
         (None, None) => return Err(uri.refuse("it has neither private=PEM nor recipient=PEM")),
     };
     Ok(Box::new(keyring.map_err(|error| uri.refuse(&error.to_string()))?))
