@@ -15,6 +15,7 @@ use crate::{
     suite::AlgorithmSuite,
 };
 
+mod kms;
 mod multi;
 #[cfg(feature = "raw-rsa")]
 mod pem;
@@ -25,6 +26,11 @@ mod raw_ecdh;
 mod raw_rsa;
 mod report;
 
+pub use kms::{
+    DeriveSharedSecret, GenerateDataKey, GeneratedDataKey, GetPublicKey, KmsAlgorithm, KmsApi, KmsCiphertext,
+    KmsDecrypt, KmsEncrypt, KmsError, KmsErrorKind, KmsKeyring, KmsOperation, KmsPlaintext, KmsPublicKey,
+    KmsSharedSecret,
+};
 pub use multi::MultiKeyring;
 pub use raw_aes::RawAesKeyring;
 #[cfg(feature = "raw-ecdh")]
