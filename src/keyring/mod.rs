@@ -27,8 +27,9 @@ mod raw_rsa;
 mod report;
 
 pub use kms::{
-    DeriveSharedSecret, GenerateDataKey, GeneratedDataKey, GetPublicKey, KmsAlgorithm, KmsApi, KmsCiphertext,
-    KmsDecrypt, KmsEncrypt, KmsError, KmsErrorKind, KmsKeyring, KmsOperation, KmsPlaintext, KmsPublicKey,
+    AwsKmsDiscoveryKeyring, AwsKmsKeyring, AwsKmsMultiKeyrings, DeriveSharedSecret, DiscoveryFilter, GenerateDataKey,
+    GeneratedDataKey, GetPublicKey, KmsAlgorithm, KmsApi, KmsArn, KmsCiphertext, KmsClientSupplier, KmsDecrypt,
+    KmsEncrypt, KmsError, KmsErrorKind, KmsKeyUsage, KmsKeyring, KmsOperation, KmsPlaintext, KmsPublicKey,
     KmsSharedSecret,
 };
 pub use multi::MultiKeyring;

@@ -1,6 +1,6 @@
 //! The seam to key management services: what one is asked, and what it answers.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use super::KmsError;
 use crate::{context::EncryptionContext, keyring::BoxFuture, secret::SecretBytes};
@@ -89,6 +89,43 @@ pub trait KmsApi: Send + Sync {
     }
 }
 
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<S: KmsApi + ?Sized> KmsApi for $pointer {
+            fn generate_data_key<'a>(
+                &'a self,
+                request: GenerateDataKey<'a>,
+            ) -> BoxFuture<'a, Result<GeneratedDataKey, KmsError>> {
+                (**self).generate_data_key(request)
+            }
+
+            fn encrypt<'a>(&'a self, request: KmsEncrypt<'a>) -> BoxFuture<'a, Result<KmsCiphertext, KmsError>> {
+                (**self).encrypt(request)
+            }
+
+            fn decrypt<'a>(&'a self, request: KmsDecrypt<'a>) -> BoxFuture<'a, Result<KmsPlaintext, KmsError>> {
+                (**self).decrypt(request)
+            }
+
+            fn get_public_key<'a>(
+                &'a self,
+                request: GetPublicKey<'a>,
+            ) -> BoxFuture<'a, Result<KmsPublicKey, KmsError>> {
+                (**self).get_public_key(request)
+            }
+
+            fn derive_shared_secret<'a>(
+                &'a self,
+                request: DeriveSharedSecret<'a>,
+            ) -> BoxFuture<'a, Result<KmsSharedSecret, KmsError>> {
+                (**self).derive_shared_secret(request)
+            }
+        }
+    )*};
+}
+
+forward!(&S, Box<S>, Arc<S>);
+
 fn unsupported<'a, T: Send + 'a>(operation: KmsOperation, key_id: &str) -> BoxFuture<'a, Result<T, KmsError>> {
     let error = KmsError::new(operation, super::KmsErrorKind::Unsupported).key(key_id);
     Box::pin(std::future::ready(Err(error)))
@@ -151,6 +188,29 @@ pub struct GenerateDataKey<'a> {
     pub grant_tokens: &'a [String],
 }
 
+impl<'a> GenerateDataKey<'a> {
+    /// A question without grant tokens, for those who test a service or call one from code of their own.
+    ///
+    /// ```
+    /// use sealwax::{EncryptionContext, keyring::GenerateDataKey};
+    ///
+    /// let context = EncryptionContext::from([("tenant", "blue")]);
+    /// let tokens = ["a-grant-token".to_owned()];
+    /// let request = GenerateDataKey::new("alias/orders", 32, &context).with_grant_tokens(&tokens);
+    /// assert_eq!((request.length, request.grant_tokens.len()), (32, 1));
+    /// ```
+    #[must_use]
+    pub fn new(key_id: &'a str, length: usize, context: &'a EncryptionContext) -> Self {
+        Self { key_id, length, context, grant_tokens: &[] }
+    }
+
+    /// The same question with grant tokens.
+    #[must_use]
+    pub fn with_grant_tokens(self, grant_tokens: &'a [String]) -> Self {
+        Self { grant_tokens, ..self }
+    }
+}
+
 /// What [`KmsApi::encrypt`] is asked. [`KmsApi`] has an example.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
@@ -165,6 +225,34 @@ pub struct KmsEncrypt<'a> {
     pub grant_tokens: &'a [String],
     /// How to encrypt.
     pub algorithm: KmsAlgorithm,
+}
+
+impl<'a> KmsEncrypt<'a> {
+    /// A question to a symmetric key, without grant tokens.
+    ///
+    /// ```
+    /// use sealwax::{EncryptionContext, keyring::{KmsAlgorithm, KmsEncrypt}};
+    ///
+    /// let context = EncryptionContext::new();
+    /// let request = KmsEncrypt::new("alias/orders", &[7; 32], &context);
+    /// assert_eq!(request.algorithm, KmsAlgorithm::Symmetric);
+    /// ```
+    #[must_use]
+    pub fn new(key_id: &'a str, plaintext: &'a [u8], context: &'a EncryptionContext) -> Self {
+        Self { key_id, plaintext, context, grant_tokens: &[], algorithm: KmsAlgorithm::Symmetric }
+    }
+
+    /// The same question with grant tokens.
+    #[must_use]
+    pub fn with_grant_tokens(self, grant_tokens: &'a [String]) -> Self {
+        Self { grant_tokens, ..self }
+    }
+
+    /// The same question to a key of another kind.
+    #[must_use]
+    pub fn with_algorithm(self, algorithm: KmsAlgorithm) -> Self {
+        Self { algorithm, ..self }
+    }
 }
 
 /// What [`KmsApi::decrypt`] is asked. [`KmsApi`] has an example.
@@ -183,6 +271,34 @@ pub struct KmsDecrypt<'a> {
     pub algorithm: KmsAlgorithm,
 }
 
+impl<'a> KmsDecrypt<'a> {
+    /// A question to a symmetric key, without grant tokens.
+    ///
+    /// ```
+    /// use sealwax::{EncryptionContext, keyring::{KmsAlgorithm, KmsDecrypt}};
+    ///
+    /// let context = EncryptionContext::new();
+    /// let request = KmsDecrypt::new("key-1", &[7; 256], &context).with_algorithm(KmsAlgorithm::RsaOaepSha256);
+    /// assert!(request.grant_tokens.is_empty());
+    /// ```
+    #[must_use]
+    pub fn new(key_id: &'a str, ciphertext: &'a [u8], context: &'a EncryptionContext) -> Self {
+        Self { key_id, ciphertext, context, grant_tokens: &[], algorithm: KmsAlgorithm::Symmetric }
+    }
+
+    /// The same question with grant tokens.
+    #[must_use]
+    pub fn with_grant_tokens(self, grant_tokens: &'a [String]) -> Self {
+        Self { grant_tokens, ..self }
+    }
+
+    /// The same question to a key of another kind.
+    #[must_use]
+    pub fn with_algorithm(self, algorithm: KmsAlgorithm) -> Self {
+        Self { algorithm, ..self }
+    }
+}
+
 /// What [`KmsApi::get_public_key`] is asked.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
@@ -191,6 +307,24 @@ pub struct GetPublicKey<'a> {
     pub key_id: &'a str,
     /// Grants that may not have spread through the service yet.
     pub grant_tokens: &'a [String],
+}
+
+impl<'a> GetPublicKey<'a> {
+    /// A question without grant tokens.
+    ///
+    /// ```
+    /// assert_eq!(sealwax::keyring::GetPublicKey::new("alias/orders").key_id, "alias/orders");
+    /// ```
+    #[must_use]
+    pub fn new(key_id: &'a str) -> Self {
+        Self { key_id, grant_tokens: &[] }
+    }
+
+    /// The same question with grant tokens.
+    #[must_use]
+    pub fn with_grant_tokens(self, grant_tokens: &'a [String]) -> Self {
+        Self { grant_tokens, ..self }
+    }
 }
 
 /// What [`KmsApi::derive_shared_secret`] is asked.
@@ -203,6 +337,24 @@ pub struct DeriveSharedSecret<'a> {
     pub public_key: &'a [u8],
     /// Grants that may not have spread through the service yet.
     pub grant_tokens: &'a [String],
+}
+
+impl<'a> DeriveSharedSecret<'a> {
+    /// A question without grant tokens.
+    ///
+    /// ```
+    /// assert_eq!(sealwax::keyring::DeriveSharedSecret::new("key-1", &[0x30, 0x59]).key_id, "key-1");
+    /// ```
+    #[must_use]
+    pub fn new(key_id: &'a str, public_key: &'a [u8]) -> Self {
+        Self { key_id, public_key, grant_tokens: &[] }
+    }
+
+    /// The same question with grant tokens.
+    #[must_use]
+    pub fn with_grant_tokens(self, grant_tokens: &'a [String]) -> Self {
+        Self { grant_tokens, ..self }
+    }
 }
 
 /// The answer of [`KmsApi::generate_data_key`], which has an example.
@@ -237,6 +389,24 @@ pub struct KmsPublicKey {
     pub key_id: String,
     /// The public key, in DER (SubjectPublicKeyInfo).
     pub public_key: Vec<u8>,
+    /// What the key pair may be used for, if the service says.
+    pub usage: Option<KmsKeyUsage>,
+}
+
+/// What a key pair of the service may be used for.
+///
+/// ```
+/// assert_ne!(sealwax::keyring::KmsKeyUsage::KeyAgreement, sealwax::keyring::KmsKeyUsage::EncryptDecrypt);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KmsKeyUsage {
+    /// `ENCRYPT_DECRYPT`: for [`KmsApi::encrypt`] and [`KmsApi::decrypt`].
+    EncryptDecrypt,
+    /// `KEY_AGREEMENT`: for [`KmsApi::derive_shared_secret`].
+    KeyAgreement,
+    /// Anything else, such as signing.
+    Other,
 }
 
 /// The answer of [`KmsApi::derive_shared_secret`].

@@ -1,12 +1,25 @@
-//! Key management services: a trait for what is asked of one, and a keyring over it.
+//! Key management services: a trait for what is asked of one, and the keyrings over it.
+//!
+//! `service` is what all of them have in common.
 
 mod api;
+mod arn;
+mod aws_discovery;
+mod aws_keyring;
+mod aws_multi;
 mod error;
+mod service;
 mod service_keyring;
+mod supplier;
 
 pub use api::{
     DeriveSharedSecret, GenerateDataKey, GeneratedDataKey, GetPublicKey, KmsAlgorithm, KmsApi, KmsCiphertext,
-    KmsDecrypt, KmsEncrypt, KmsOperation, KmsPlaintext, KmsPublicKey, KmsSharedSecret,
+    KmsDecrypt, KmsEncrypt, KmsKeyUsage, KmsOperation, KmsPlaintext, KmsPublicKey, KmsSharedSecret,
 };
+pub use arn::KmsArn;
+pub use aws_discovery::{AwsKmsDiscoveryKeyring, DiscoveryFilter};
+pub use aws_keyring::AwsKmsKeyring;
+pub use aws_multi::AwsKmsMultiKeyrings;
 pub use error::{KmsError, KmsErrorKind};
 pub use service_keyring::KmsKeyring;
+pub use supplier::KmsClientSupplier;

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{GenerateDataKey, KmsAlgorithm, KmsApi, KmsDecrypt, KmsEncrypt, KmsError, KmsErrorKind, KmsOperation};
+use super::{
+    KmsApi,
+    service::{Candidate, Service},
+};
 use crate::{
-    error::{Error, Result, UnwrapReason},
+    error::Result,
     format::EncryptedDataKey,
     keyring::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped, raw_aes::check_names},
-    secret::SecretBytes,
 };
 
 /// Wraps data keys under a key of a key management service of any kind. For AWS KMS there are keyrings of their own.
@@ -18,9 +20,7 @@ pub struct KmsKeyring {
     provider_id: String,
     key_id: String,
     opens: Opens,
-    service: Arc<dyn KmsApi>,
-    grant_tokens: Vec<String>,
-    label: Arc<str>,
+    service: Service,
 }
 
 /// Which encrypted data keys of the service are opened.
@@ -37,13 +37,13 @@ impl KmsKeyring {
     /// only encrypts or [opens any key](Self::open_any_key), an alias.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for a provider id or key id that is empty or too long, or a provider id that starts with
+    /// [`Error::Configuration`](crate::Error::Configuration) for a provider id or key id that is empty or too long, or a provider id that starts with
     /// `aws-kms`.
     pub fn new(provider_id: impl Into<String>, key_id: impl Into<String>, service: Arc<dyn KmsApi>) -> Result<Self> {
         let (provider_id, key_id) = (provider_id.into(), key_id.into());
         check_names(&provider_id, &key_id)?;
-        let label = format!("{provider_id}:{key_id}").into();
-        Ok(Self { provider_id, key_id, opens: Opens::ThisKey, service, grant_tokens: Vec::new(), label })
+        let service = Service::new(service, format!("{provider_id}:{key_id}"));
+        Ok(Self { provider_id, key_id, opens: Opens::ThisKey, service })
     }
 
     /// Opens what any key of the service wrapped, not only the one named: for services that belong to the reader alone.
@@ -53,70 +53,44 @@ impl KmsKeyring {
         self
     }
 
-    async fn wrap(&self, request: WrapRequest<'_>) -> Result<Wrapped, KmsError> {
-        let Self { key_id, grant_tokens, .. } = self;
-        let encrypted = |key_id: &str, ciphertext| EncryptedDataKey::new(&*self.provider_id, key_id, ciphertext);
-        let Some(data_key) = request.data_key else {
-            let length = request.suite.data_key_length();
-            let question = GenerateDataKey { key_id, length, context: request.context, grant_tokens };
-            let answer = self.service.generate_data_key(question).await?;
-            if answer.plaintext.len() != length {
-                let kind = KmsErrorKind::InvalidAnswer("the data key has another length");
-                return Err(KmsError::new(KmsOperation::GenerateDataKey, kind).key(key_id));
-            }
-            return Ok(Wrapped::generated(answer.plaintext, encrypted(&answer.key_id, answer.ciphertext)));
-        };
-        let (plaintext, algorithm) = (data_key.as_bytes(), KmsAlgorithm::Symmetric);
-        let question = KmsEncrypt { key_id, plaintext, context: request.context, grant_tokens, algorithm };
-        let answer = self.service.encrypt(question).await?;
-        Ok(Wrapped::existing(encrypted(&answer.key_id, answer.ciphertext)))
-    }
-
-    async fn unwrap(&self, request: UnwrapRequest<'_>, key: &EncryptedDataKey) -> Result<SecretBytes, KmsError> {
-        let unnamed = || KmsError::new(KmsOperation::Decrypt, KmsErrorKind::NotFound);
-        let key_id = str::from_utf8(key.provider_info()).map_err(|_| unnamed())?;
-        let question = KmsDecrypt {
-            key_id,
-            ciphertext: key.ciphertext(),
-            context: request.context,
-            grant_tokens: &self.grant_tokens,
-            algorithm: KmsAlgorithm::Symmetric,
-        };
-        let answer = self.service.decrypt(question).await?;
-        if answer.key_id != key_id {
-            let kind = KmsErrorKind::InvalidAnswer("another key answered");
-            return Err(KmsError::new(KmsOperation::Decrypt, kind).key(key_id));
-        }
-        Ok(answer.plaintext)
+    /// Grants that may not have spread through the service yet.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use sealwax::keyring::{KmsApi, KmsKeyring};
+    /// # fn example(service: Arc<dyn KmsApi>) -> sealwax::Result<KmsKeyring> {
+    /// Ok(KmsKeyring::new("example-kms", "orders", service)?.grant_tokens(["a-grant-token"]))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn grant_tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.service.grant_tokens = tokens.into_iter().map(Into::into).collect();
+        self
     }
 }
 
 impl Keyring for KmsKeyring {
     fn label(&self) -> Arc<str> {
-        self.label.clone()
+        self.service.label.clone()
     }
 
     fn on_encrypt<'a>(&'a self, request: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
-        Box::pin(async move { self.wrap(request).await.map_err(|error| Error::keyring(&*self.label, error)) })
+        // An alias may have been asked for: the message names whatever key answered.
+        let is_right = |answered_by: &str| !answered_by.is_empty();
+        Box::pin(self.service.wrap(&self.provider_id, &self.key_id, is_right, request))
     }
 
     fn on_decrypt<'a>(&'a self, request: UnwrapRequest<'a>) -> BoxFuture<'a, Result<Unwrapped>> {
         Box::pin(async move {
-            let mut attempts = request.attempts(self.label());
             let ours = |key: &EncryptedDataKey| {
                 key.provider_id() == self.provider_id
                     && (self.opens == Opens::AnyKey || key.provider_info() == self.key_id.as_bytes())
             };
-            for (index, key) in request.candidates(ours) {
-                let outcome = self.unwrap(request, key).await.map_err(|error| match error.kind() {
-                    KmsErrorKind::InvalidCiphertext => UnwrapReason::NotAuthentic,
-                    _ => UnwrapReason::Failed(error.into()),
-                });
-                if let Some(unwrapped) = attempts.record(index, outcome) {
-                    return Ok(unwrapped);
-                }
-            }
-            Err(attempts.into_error())
+            let candidates = request.candidates(ours).filter_map(|(index, key)| {
+                let key_id = str::from_utf8(key.provider_info()).ok()?.into();
+                Some(Candidate { index, key_id, key })
+            });
+            self.service.unwrap(request, candidates.collect()).await
         })
     }
 }

@@ -1,0 +1,135 @@
+//! The AWS KMS keyring and its form for multi-Region keys.
+
+use std::{borrow::Cow, sync::Arc};
+
+use super::{
+    KmsApi, KmsArn,
+    arn::{KeyIdentifier, mrk_match_for_decrypt},
+    service::{AWS_KMS, Service},
+};
+use crate::{
+    error::Result,
+    keyring::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
+};
+
+/// Wraps data keys under one symmetric key of AWS KMS, and unwraps what was wrapped under it.
+///
+/// | made with | decrypts what was wrapped under |
+/// |---|---|
+/// | [`new`](Self::new) | the very key |
+/// | [`mrk_aware`](Self::mrk_aware) | the very key or, if it is a multi-Region key, its replica in any region |
+///
+/// The service is asked once for a message that is written, and once for each encrypted data key of this key in a message that
+/// is read, until one opens. Every answer must come from the key that was asked for.
+///
+/// To read, the keyring needs the ARN of the key: messages bear the ARN, and an alias or a bare id is not compared with
+/// it. To read what any key wrapped there is [`AwsKmsDiscoveryKeyring`](super::AwsKmsDiscoveryKeyring), for several keys
+/// [`AwsKmsMultiKeyrings`](super::AwsKmsMultiKeyrings).
+///
+/// Specification: framework/aws-kms/aws-kms-keyring and framework/aws-kms/aws-kms-mrk-keyring.
+///
+/// ```
+/// use std::sync::Arc;
+/// use sealwax::{Client, keyring::{AwsKmsKeyring, KmsApi}};
+///
+/// # fn example(kms: Arc<dyn KmsApi>) -> sealwax::Result<()> {
+/// let key = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+/// let keyring = AwsKmsKeyring::new(key, kms)?.grant_tokens(["a-grant-token"]);
+///
+/// let client = Client::new();
+/// let sealed = client.encrypt(&keyring).context([("tenant", "blue")]).bytes(b"my secret").wait()?;
+/// let opened = client.decrypt(&keyring).context([("tenant", "blue")]).bytes(&sealed.message).wait()?;
+/// assert_eq!(opened.plaintext, b"my secret");
+/// # Ok(())
+/// # }
+/// ```
+pub struct AwsKmsKeyring {
+    key_id: String,
+    opens: Opens,
+    service: Service,
+}
+
+/// Which encrypted data keys are opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opens {
+    ThisKey,
+    AnyReplica,
+}
+
+impl AwsKmsKeyring {
+    /// A keyring over a key: its ARN or, for a keyring that only encrypts, the ARN of an alias, `alias/NAME` or the id of the
+    /// key. The type has an example.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`](crate::Error::Configuration) for anything else.
+    pub fn new(key_id: impl Into<String>, kms: Arc<dyn KmsApi>) -> Result<Self> {
+        Self::with(key_id.into(), Opens::ThisKey, "aws-kms", kms)
+    }
+
+    /// A keyring that also decrypts what a replica of the key wrapped in another region, if it is a multi-Region key. It asks the
+    /// one service it has: that of the region which its key names.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use sealwax::keyring::{AwsKmsKeyring, KmsApi};
+    /// # fn example(kms_of_us_east_1: Arc<dyn KmsApi>) -> sealwax::Result<()> {
+    /// // Opens what arn:aws:kms:eu-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab wrapped, too.
+    /// let key = "arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab";
+    /// let keyring = AwsKmsKeyring::mrk_aware(key, kms_of_us_east_1)?;
+    /// # let _ = keyring;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn mrk_aware(key_id: impl Into<String>, kms: Arc<dyn KmsApi>) -> Result<Self> {
+        Self::with(key_id.into(), Opens::AnyReplica, "aws-kms-mrk", kms)
+    }
+
+    fn with(key_id: String, opens: Opens, scheme: &str, kms: Arc<dyn KmsApi>) -> Result<Self> {
+        KeyIdentifier::parse(&key_id)?;
+        let service = Service::new(kms, format!("{scheme}:{key_id}"));
+        Ok(Self { key_id, opens, service })
+    }
+
+    /// Grants that may not have spread through AWS KMS yet. The type has an example.
+    #[must_use]
+    pub fn grant_tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.service.grant_tokens = tokens.into_iter().map(Into::into).collect();
+        self
+    }
+
+    async fn unwrap(&self, request: UnwrapRequest<'_>) -> Result<Unwrapped> {
+        let Some(own) = KmsArn::parse(&self.key_id).ok().filter(KmsArn::is_key) else {
+            return self.service.refuse(
+                "cannot decrypt, because messages name their keys by ARN: give the ARN of the key \
+                 (arn:aws:kms:REGION:ACCOUNT:key/ID), or use a discovery keyring",
+            );
+        };
+        // A multi-Region key is asked for as it is configured, in our region, whichever replica wrapped.
+        let candidates = self.service.candidates(request, AWS_KMS, |_, found| {
+            let is_ours = own == found || self.opens == Opens::AnyReplica && mrk_match_for_decrypt(own, found);
+            is_ours.then(|| Cow::from(self.key_id.clone()))
+        })?;
+        self.service.unwrap(request, candidates).await
+    }
+}
+
+impl Keyring for AwsKmsKeyring {
+    fn label(&self) -> Arc<str> {
+        self.service.label.clone()
+    }
+
+    fn on_encrypt<'a>(&'a self, request: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
+        let is_right = |answered_by: &str| match (KeyIdentifier::parse(&self.key_id), KmsArn::parse(answered_by)) {
+            (Ok(asked), Ok(answer)) => asked.may_be(answer),
+            _ => false,
+        };
+        Box::pin(self.service.wrap(AWS_KMS, &self.key_id, is_right, request))
+    }
+
+    fn on_decrypt<'a>(&'a self, request: UnwrapRequest<'a>) -> BoxFuture<'a, Result<Unwrapped>> {
+        Box::pin(self.unwrap(request))
+    }
+}
