@@ -26,12 +26,16 @@ mod raw_ecdh;
 mod raw_rsa;
 mod report;
 
+#[cfg(feature = "raw-rsa")]
+pub use kms::AwsKmsRsaKeyring;
 pub use kms::{
     AwsKmsDiscoveryKeyring, AwsKmsKeyring, AwsKmsMultiKeyrings, DeriveSharedSecret, DiscoveryFilter, GenerateDataKey,
     GeneratedDataKey, GetPublicKey, KmsAlgorithm, KmsApi, KmsArn, KmsCiphertext, KmsClientSupplier, KmsDecrypt,
     KmsEncrypt, KmsError, KmsErrorKind, KmsKeyUsage, KmsKeyring, KmsOperation, KmsPlaintext, KmsPublicKey,
     KmsSharedSecret,
 };
+#[cfg(feature = "raw-ecdh")]
+pub use kms::{AwsKmsEcdhKeyring, AwsKmsEcdhKeyringBuilder};
 pub use multi::MultiKeyring;
 pub use raw_aes::RawAesKeyring;
 #[cfg(feature = "raw-ecdh")]

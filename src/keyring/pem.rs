@@ -38,6 +38,20 @@ pub(super) fn public_key(pem: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
+/// An RSA public key as X.509 `SubjectPublicKeyInfo`, from that in DER, or from what [`public_key`] reads.
+pub(super) fn public_key_or_der(bytes: &[u8]) -> Result<Vec<u8>> {
+    const WHAT: &str = "the public key";
+    if bytes.first() != Some(&DER_SEQUENCE) {
+        return public_key(bytes);
+    }
+    let info = SubjectPublicKeyInfoRef::try_from(bytes).map_err(|_| malformed(WHAT))?;
+    check_algorithm(WHAT, info.algorithm)?;
+    Ok(bytes.to_vec())
+}
+
+/// The first byte of every key in DER, and not of any text.
+const DER_SEQUENCE: u8 = 0x30;
+
 /// An RSA private key as PKCS#8, from that or from PKCS#1.
 pub(super) fn private_key(pem: &[u8]) -> Result<SecretDocument> {
     const WHAT: &str = "the private key";

@@ -183,7 +183,11 @@ impl<'a> RawRsaKeyringBuilder<'a> {
 }
 
 fn read_public_key(pem: &[u8]) -> Result<PublicEncryptingKey> {
-    PublicEncryptingKey::from_der(&pem::public_key(pem)?).map_err(|why| rejected("the public key", &why))
+    parse_public_key(&pem::public_key(pem)?)
+}
+
+fn parse_public_key(der: &[u8]) -> Result<PublicEncryptingKey> {
+    PublicEncryptingKey::from_der(der).map_err(|why| rejected("the public key", &why))
 }
 
 fn read_private_key(pem: &[u8]) -> Result<PrivateDecryptingKey> {
@@ -209,12 +213,18 @@ fn failed(_: Unspecified) -> Error {
 }
 
 /// A public key and how to pad for it.
-enum PublicKey {
+pub(super) enum PublicKey {
     Pkcs1(Pkcs1PublicEncryptingKey),
     Oaep(OaepPublicEncryptingKey, &'static OaepAlgorithm),
 }
 
 impl PublicKey {
+    /// Reads a public key in DER (SubjectPublicKeyInfo) or PEM.
+    pub(super) fn read(bytes: &[u8], padding: RsaPadding) -> Result<Self> {
+        let key = parse_public_key(&pem::public_key_or_der(bytes)?)?;
+        Self::new(key, padding).map_err(failed)
+    }
+
     fn new(key: PublicEncryptingKey, padding: RsaPadding) -> Result<Self, Unspecified> {
         Ok(match padding.oaep() {
             None => Self::Pkcs1(Pkcs1PublicEncryptingKey::new(key)?),
@@ -222,7 +232,7 @@ impl PublicKey {
         })
     }
 
-    fn encrypt(&self, data_key: &[u8]) -> Result<Vec<u8>, Unspecified> {
+    pub(super) fn encrypt(&self, data_key: &[u8]) -> Result<Vec<u8>, Unspecified> {
         let length = match self {
             Self::Pkcs1(key) => key.ciphertext_size(),
             Self::Oaep(key, _) => key.ciphertext_size(),

@@ -225,6 +225,15 @@ pub(super) fn check_mrks_are_unique(identifiers: &[&str]) -> Result<()> {
     Err(Error::Configuration(format!("one multi-Region key is named more than once; choose one region for it: {list}")))
 }
 
+/// What a keyring asks of a name that messages are to carry: the ARN of a key, and not of an alias.
+#[cfg(any(feature = "raw-rsa", feature = "raw-ecdh"))]
+pub(super) fn check_key_arn(text: &str) -> Result<()> {
+    if KmsArn::parse(text)?.is_key() {
+        return Ok(());
+    }
+    Err(Error::Configuration("this is the ARN of an alias; give that of its key, which messages name".to_owned()))
+}
+
 fn check_characters(text: &str) -> Result<()> {
     let refuse = |why: &str| Err(Error::Configuration(format!("this is no name of a key in AWS KMS: it {why}")));
     if text.is_empty() {

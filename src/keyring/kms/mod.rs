@@ -5,8 +5,12 @@
 mod api;
 mod arn;
 mod aws_discovery;
+#[cfg(feature = "raw-ecdh")]
+mod aws_ecdh;
 mod aws_keyring;
 mod aws_multi;
+#[cfg(feature = "raw-rsa")]
+mod aws_rsa;
 mod error;
 mod service;
 mod service_keyring;
@@ -18,8 +22,12 @@ pub use api::{
 };
 pub use arn::KmsArn;
 pub use aws_discovery::{AwsKmsDiscoveryKeyring, DiscoveryFilter};
+#[cfg(feature = "raw-ecdh")]
+pub use aws_ecdh::{AwsKmsEcdhKeyring, AwsKmsEcdhKeyringBuilder};
 pub use aws_keyring::AwsKmsKeyring;
 pub use aws_multi::AwsKmsMultiKeyrings;
+#[cfg(feature = "raw-rsa")]
+pub use aws_rsa::AwsKmsRsaKeyring;
 pub use error::{KmsError, KmsErrorKind};
 pub use service_keyring::KmsKeyring;
 pub use supplier::KmsClientSupplier;

@@ -117,16 +117,30 @@ impl Service {
             let outcome = match self.api.decrypt(question).await {
                 Ok(answer) if answer.key_id == *key_id => finish(&key_id, answer.plaintext),
                 Ok(_) => Err(UnwrapReason::Failed(wrong_answer(&key_id, ANOTHER_KEY).into())),
-                Err(error) => Err(match error.kind() {
-                    KmsErrorKind::InvalidCiphertext => UnwrapReason::NotAuthentic,
-                    _ => UnwrapReason::Failed(error.into()),
-                }),
+                Err(error) => Err(reason(error)),
             };
             if let Some(unwrapped) = attempts.record(index, outcome) {
                 return Ok(unwrapped);
             }
         }
         Err(attempts.into_error())
+    }
+
+    /// The public key of a pair, which must be for this usage.
+    #[cfg(any(feature = "raw-rsa", feature = "raw-ecdh"))]
+    pub(super) async fn public_key(&self, key_id: &str, usage: super::KmsKeyUsage) -> Result<Vec<u8>> {
+        let grant_tokens = &*self.grant_tokens;
+        let failed = |error: KmsError| Error::keyring(&*self.label, error);
+        let answer = self.api.get_public_key(super::GetPublicKey { key_id, grant_tokens }).await.map_err(failed)?;
+        let wrong =
+            |why| Err(failed(KmsError::new(KmsOperation::GetPublicKey, KmsErrorKind::InvalidAnswer(why)).key(key_id)));
+        if answer.key_id != key_id {
+            return wrong(ANOTHER_KEY);
+        }
+        if answer.usage.is_some_and(|found| found != usage) {
+            return wrong("the key is for another usage");
+        }
+        Ok(answer.public_key)
     }
 
     /// The encrypted data keys of AWS KMS that a keyring is to try: for each whose ARN it wants, `key_to_ask` says under which
@@ -157,7 +171,15 @@ impl Service {
     }
 }
 
-const ANOTHER_KEY: &str = "another key answered";
+/// What a report says of an error of the service.
+pub(super) fn reason(error: KmsError) -> UnwrapReason {
+    match error.kind() {
+        KmsErrorKind::InvalidCiphertext => UnwrapReason::NotAuthentic,
+        _ => UnwrapReason::Failed(error.into()),
+    }
+}
+
+pub(super) const ANOTHER_KEY: &str = "another key answered";
 const ANOTHER_LENGTH: &str = "the data key has another length";
 
 fn wrong_answer(key_id: &str, why: &'static str) -> KmsError {

@@ -9,7 +9,12 @@ use p256::{
         sec1::{FromSec1Point, ModulusSize, ToSec1Point},
     },
     pkcs8::{
-        AlgorithmIdentifierRef, AssociatedOid, ObjectIdentifier, PrivateKeyInfoRef, SubjectPublicKeyInfoRef, der::pem,
+        AlgorithmIdentifierRef, AssociatedOid, ObjectIdentifier, PrivateKeyInfoRef, SubjectPublicKeyInfoRef,
+        der::{
+            Encode,
+            asn1::{AnyRef, BitStringRef},
+            pem,
+        },
     },
 };
 use p384::NistP384;
@@ -58,7 +63,7 @@ impl EcdhCurve {
     }
 
     /// The length of a coordinate, of a private key and of a shared secret, in bytes.
-    const fn field_length(self) -> usize {
+    pub(in crate::keyring) const fn field_length(self) -> usize {
         match self {
             Self::P256 => 32,
             Self::P384 => 48,
@@ -201,28 +206,42 @@ fn agree<C: NistCurve>(scalar: &SecretBytes, public_key: &[u8]) -> Option<Secret
 }
 
 /// Reads a public key and gives its compressed form: a SubjectPublicKeyInfo, in DER or as PEM.
-pub(super) fn read_public_key(curve: EcdhCurve, bytes: &[u8]) -> Result<Vec<u8>> {
-    let malformed = || unusable("the recipient's public key is malformed: it is no SubjectPublicKeyInfo in DER or PEM");
+pub(in crate::keyring) fn read_public_key(which: &str, curve: EcdhCurve, bytes: &[u8]) -> Result<Vec<u8>> {
+    let malformed = || unusable(format!("{which} is malformed: it is no SubjectPublicKeyInfo in DER or PEM"));
     let decoded;
     let der = match pem_label(bytes) {
         None => bytes,
         Some(b"PUBLIC KEY") => {
-            decoded = decode_pem("the recipient's public key", bytes)?;
+            decoded = decode_pem(which, bytes)?;
             decoded.as_bytes()
         }
         Some(b"PRIVATE KEY" | b"ENCRYPTED PRIVATE KEY" | b"EC PRIVATE KEY") => {
-            return Err(unusable("a private key was given where the recipient's public key belongs"));
+            return Err(unusable(format!("a private key was given where {which} belongs")));
         }
-        Some(_) => return Err(unusable("the recipient's public key is PEM text of something else than PUBLIC KEY")),
+        Some(_) => return Err(unusable(format!("{which} is PEM text of something else than PUBLIC KEY"))),
     };
     let info = SubjectPublicKeyInfoRef::try_from(der).map_err(|_| malformed())?;
-    check_algorithm("the recipient's public key", curve, &info.algorithm)?;
+    check_algorithm(which, curve, &info.algorithm)?;
     let point = info.subject_public_key.as_bytes().ok_or_else(malformed)?;
     if point == [0] {
-        return Err(unusable("the recipient's public key is the point at infinity"));
+        return Err(unusable(format!("{which} is the point at infinity")));
     }
-    on_curve!(curve, compress(point))
-        .ok_or_else(|| unusable(format!("the recipient's public key is no point of {curve}")))
+    on_curve!(curve, compress(point)).ok_or_else(|| unusable(format!("{which} is no point of {curve}")))
+}
+
+/// A public key as SubjectPublicKeyInfo in DER, with both coordinates, from its compressed form.
+pub(in crate::keyring) fn public_key_der(curve: EcdhCurve, compressed: &[u8]) -> Option<Vec<u8>> {
+    let oid = curve.oid();
+    let point = on_curve!(curve, uncompress(compressed))?;
+    let info = SubjectPublicKeyInfoRef {
+        algorithm: AlgorithmIdentifierRef { oid: ALGORITHM_OID, parameters: Some(AnyRef::from(&oid)) },
+        subject_public_key: BitStringRef::from_bytes(&point).ok()?,
+    };
+    info.to_der().ok()
+}
+
+fn uncompress<C: NistCurve>(point: &[u8]) -> Option<Vec<u8>> {
+    read_point::<C>(point).map(|key| key.to_sec1_point(false).as_bytes().to_vec())
 }
 
 fn compress<C: NistCurve>(point: &[u8]) -> Option<Vec<u8>> {

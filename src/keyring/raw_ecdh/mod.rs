@@ -2,36 +2,24 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha384;
-use zeroize::Zeroize;
-
 use super::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped};
 use crate::{
-    crypto::{IV_LENGTH, Iv, TAG_LENGTH},
     error::{Error, Result, UnwrapReason},
     format::EncryptedDataKey,
     secret::SecretBytes,
 };
 
 mod keys;
+mod wrapping;
 
 pub use keys::EcdhCurve;
-use keys::{KeyPair, read_public_key};
+use keys::KeyPair;
+pub(super) use keys::{public_key_der, read_public_key};
+use wrapping::RAW_ECDH;
+pub(super) use wrapping::{AWS_KMS_ECDH, Agreement, Parties, WrappedKey};
 
-/// The key provider id that is written.
-const PROVIDER_ID: &str = "raw-ecdh";
-/// The key provider ids that are read: the keyring over AWS KMS writes the same, for recipients that may be raw keys.
-const READ_PROVIDER_IDS: [&str; 2] = [PROVIDER_ID, "aws-kms-ecdh"];
-/// The first byte of the provider information, which the key derivation is told, too.
-const VERSION: u8 = 1;
-
-/// The length of the random bytes that make every derivation different.
-const NONCE_LENGTH: usize = 32;
-const COMMITMENT_LENGTH: usize = 32;
-const WRAPPING_KEY_LENGTH: usize = 32;
-/// Every wrapping key is derived for one data key, and so needs no IV of its own.
-const IV: Iv = [0; IV_LENGTH];
+/// How errors call the public key of the other.
+pub(super) const RECIPIENT: &str = "the recipient's public key";
 
 /// Wraps data keys for the holder of an elliptic-curve key: under a key that both sides derive, each from a private key and
 /// the other's public key (Diffie-Hellman), anew for each message.
@@ -88,13 +76,6 @@ enum Schema {
     Discovery { own: KeyPair },
 }
 
-/// The two public keys of an encrypted data key, in their compressed form.
-#[derive(Clone, Copy)]
-struct Parties<'a> {
-    sender: &'a [u8],
-    recipient: &'a [u8],
-}
-
 impl RawEcdhKeyring {
     /// Between two static keys: it encrypts for the recipient, and decrypts what the two wrote for each other.
     /// The specification calls this RawPrivateKeyToStaticPublicKey.
@@ -141,7 +122,7 @@ impl RawEcdhKeyring {
         recipient_public_key: &(impl AsRef<[u8]> + ?Sized),
     ) -> Result<Self> {
         let own = KeyPair::from_pem(curve, own_private_key.as_ref())?;
-        let recipient = read_public_key(curve, recipient_public_key.as_ref())?;
+        let recipient = read_public_key(RECIPIENT, curve, recipient_public_key.as_ref())?;
         Ok(Self::new(curve, Schema::Static { own, recipient }))
     }
 
@@ -163,7 +144,7 @@ impl RawEcdhKeyring {
     /// assert!(matches!(RawEcdhKeyring::ephemeral(EcdhCurve::P521, public_key), Err(Error::Configuration(_))));
     /// ```
     pub fn ephemeral(curve: EcdhCurve, recipient_public_key: &(impl AsRef<[u8]> + ?Sized)) -> Result<Self> {
-        let recipient = read_public_key(curve, recipient_public_key.as_ref())?;
+        let recipient = read_public_key(RECIPIENT, curve, recipient_public_key.as_ref())?;
         Ok(Self::new(curve, Schema::Ephemeral { recipient }))
     }
 
@@ -250,30 +231,21 @@ impl RawEcdhKeyring {
             }
         };
         let data_key = request.data_key_or_generate()?;
-        let parties = Parties { sender: own.public_key(), recipient };
-        let fixed_info = self.fixed_info(parties, &request.context.serialize()?);
-        let mut nonce = [0; NONCE_LENGTH];
-        request.provider.random(&mut nonce)?;
-        let derived = Derived::new(&own.agree(recipient)?, &fixed_info, &nonce)?;
-
-        let wrapping_key = request.provider.aes_gcm(derived.wrapping_key())?;
-        let mut encrypted = vec![0; data_key.as_bytes().len()];
-        let tag = wrapping_key.seal(&IV, &fixed_info, data_key.as_bytes(), &mut encrypted)?;
-        let ciphertext = [&nonce, derived.commitment(), &encrypted, &tag].concat();
-        Ok(data_key.wrapped_as(EncryptedDataKey::new(PROVIDER_ID, parties.provider_info(), ciphertext)))
+        let agreement = Agreement {
+            curve: self.curve,
+            parties: Parties { sender: own.public_key(), recipient },
+            shared_secret: own.agree(recipient)?,
+            context: &request.context.serialize()?,
+        };
+        let encrypted = agreement.wrap(request.provider, RAW_ECDH, data_key.as_bytes())?;
+        Ok(data_key.wrapped_as(encrypted))
     }
 
     /// The parties of an encrypted data key that is for this keyring.
     fn parties_if_ours<'a>(&self, key: &'a EncryptedDataKey) -> Option<Parties<'a>> {
-        if !READ_PROVIDER_IDS.contains(&key.provider_id()) {
-            return None;
-        }
-        let parties = Parties::from_provider_info(self.curve, key.provider_info())?;
+        let parties = Parties::of(self.curve, key)?;
         let is_ours = match &self.schema {
-            Schema::Static { own, recipient } => {
-                let (own, other) = (own.public_key(), recipient.as_slice());
-                [(own, other), (other, own)].contains(&(parties.sender, parties.recipient))
-            }
+            Schema::Static { own, recipient } => parties.are(own.public_key(), recipient),
             Schema::Discovery { own } => parties.recipient == own.public_key(),
             Schema::Ephemeral { .. } => false,
         };
@@ -282,31 +254,13 @@ impl RawEcdhKeyring {
 
     fn unwrap(&self, request: UnwrapRequest<'_>, context: &[u8], key: &EncryptedDataKey) -> Result<SecretBytes> {
         let parties = self.parties_if_ours(key).ok_or(Error::Integrity)?;
-        let (nonce, rest) = key.ciphertext().split_first_chunk::<NONCE_LENGTH>().ok_or(Error::Integrity)?;
-        let (commitment, rest) = rest.split_first_chunk::<COMMITMENT_LENGTH>().ok_or(Error::Integrity)?;
-        let (ciphertext, tag) = rest.split_last_chunk::<TAG_LENGTH>().ok_or(Error::Integrity)?;
+        let wrapped = WrappedKey::parse(key.ciphertext())?;
         let shared_secret = match &self.schema {
             Schema::Static { own, recipient } => own.agree(recipient)?,
             Schema::Discovery { own } => own.agree(parties.sender)?,
             Schema::Ephemeral { .. } => return Err(Error::Integrity),
         };
-        // The order of the parties is that of the message, whichever of them we are.
-        let fixed_info = self.fixed_info(parties, context);
-        let derived = Derived::new(&shared_secret, &fixed_info, nonce)?;
-        if !derived.commits_to(commitment) {
-            return Err(Error::Integrity);
-        }
-        let mut data_key = SecretBytes::zeroed(ciphertext.len());
-        let wrapping_key = request.provider.aes_gcm(derived.wrapping_key())?;
-        wrapping_key.open(&IV, &fixed_info, ciphertext, tag, data_key.as_mut())?;
-        Ok(data_key)
-    }
-
-    /// What a derivation is bound to, and what is authenticated with the data key as well.
-    fn fixed_info(&self, parties: Parties<'_>, context: &[u8]) -> Vec<u8> {
-        let keys = [parties.sender, parties.recipient].concat();
-        let parts = [b"ecdh-key-derivation", self.curve.spec().as_bytes(), b"HMAC_SHA384", &keys, &[VERSION], context];
-        parts.join(&0)
+        Agreement { curve: self.curve, parties, shared_secret, context }.unwrap(request.provider, wrapped)
     }
 }
 
@@ -316,62 +270,6 @@ impl Schema {
             Self::Static { recipient, .. } | Self::Ephemeral { recipient } => recipient,
             Self::Discovery { own } => own.public_key(),
         }
-    }
-}
-
-impl<'a> Parties<'a> {
-    /// The version, then the recipient and the sender, each with its length before it.
-    fn provider_info(self) -> Vec<u8> {
-        let mut info = vec![VERSION];
-        for key in [self.recipient, self.sender] {
-            info.extend_from_slice(&(key.len() as u32).to_be_bytes());
-            info.extend_from_slice(key);
-        }
-        info
-    }
-
-    /// Reads what [`provider_info`](Self::provider_info) writes for a curve, and nothing else.
-    fn from_provider_info(curve: EcdhCurve, info: &'a [u8]) -> Option<Self> {
-        let length = curve.public_key_length();
-        let take = |info: &'a [u8]| info.strip_prefix(&(length as u32).to_be_bytes())?.split_at_checked(length);
-        let (recipient, rest) = take(info.strip_prefix(&[VERSION])?)?;
-        let (sender, rest) = take(rest)?;
-        rest.is_empty().then_some(Self { sender, recipient })
-    }
-}
-
-/// What is derived from a shared secret: first the commitment, then the wrapping key.
-struct Derived(SecretBytes);
-
-impl Derived {
-    /// The key derivation in counter mode of NIST SP 800-108, with HMAC-SHA-384.
-    fn new(shared_secret: &SecretBytes, fixed_info: &[u8], nonce: &[u8; NONCE_LENGTH]) -> Result<Self> {
-        const BITS: u32 = 8 * (COMMITMENT_LENGTH + WRAPPING_KEY_LENGTH) as u32;
-        let mut derived = SecretBytes::zeroed(COMMITMENT_LENGTH + WRAPPING_KEY_LENGTH);
-        let keyed = Hmac::<Sha384>::new_from_slice(shared_secret.as_bytes())
-            .map_err(|_| Error::Provider("HMAC takes no such key"))?;
-        for (counter, block) in (1_u32..).zip(derived.as_mut().chunks_mut(48)) {
-            let mut mac = keyed.clone();
-            for part in [&counter.to_be_bytes(), fixed_info, &[0], nonce, &BITS.to_be_bytes()] {
-                mac.update(part);
-            }
-            let mut output = mac.finalize().into_bytes();
-            block.copy_from_slice(&output[..block.len()]);
-            output.as_mut_slice().zeroize();
-        }
-        Ok(Self(derived))
-    }
-
-    fn commitment(&self) -> &[u8] {
-        &self.0.as_bytes()[..COMMITMENT_LENGTH]
-    }
-
-    fn commits_to(&self, commitment: &[u8; COMMITMENT_LENGTH]) -> bool {
-        subtle::ConstantTimeEq::ct_eq(self.commitment(), commitment.as_slice()).into()
-    }
-
-    fn wrapping_key(&self) -> &[u8] {
-        &self.0.as_bytes()[COMMITMENT_LENGTH..]
     }
 }
 
