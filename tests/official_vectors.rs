@@ -15,7 +15,7 @@ use std::{
 
 use sealwax::{
     AlgorithmSuite, Client, ContentType, EncryptedDataKey, EncryptionContext, Error, Header, PUBLIC_KEY_ENTRY, Result,
-    keyring::{BoxFuture, Keyring, RawAesKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
+    keyring::{BoxFuture, Keyring, KmsArn, RawAesKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use support::{
@@ -269,14 +269,16 @@ fn every_raw_rsa_message_of_version_1_opens_through_every_reader() {
 #[test]
 fn the_headers_of_kms_messages_of_version_1_name_their_keys() {
     let Some(v1) = V1::load() else { return };
-    let (mut counts, mut keys) = (BTreeMap::new(), 0);
+    let (mut counts, mut keys, mut arns) = (BTreeMap::new(), 0, BTreeMap::new());
     for case in v1.cases(|kind| kind == Kind::Kms) {
         let header = v1.header(case, &v1.read(&case.ciphertext));
         for key in header.encrypted_data_keys() {
             assert_eq!(key.provider_id(), "aws-kms");
             let name = key.key_name().expect("a name in UTF-8");
-            assert!(name.starts_with("arn:aws:kms:") && name.contains(":key/"), "{name}");
-            assert_eq!(name.as_bytes(), key.provider_info());
+            let arn = KmsArn::parse(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(arn.is_key() && arn.partition() == "aws" && name.contains(arn.region()), "{name}");
+            assert_eq!((&*arn.to_string(), name.as_bytes()), (name, key.provider_info()));
+            *arns.entry(name.to_owned()).or_insert(0) += 1;
             keys += 1;
         }
         *counts.entry(case.suite()).or_insert(0) += 1;
@@ -285,6 +287,28 @@ fn the_headers_of_kms_messages_of_version_1_name_their_keys() {
     assert_eq!(counts, nine_suites_with(40));
     assert_eq!(counts.values().sum::<usize>(), 360);
     assert_eq!(keys, 180 + 2 * 180);
+    assert_eq!(arns.values().sum::<usize>(), keys);
+    say(&format!("official v1, KMS: {keys} encrypted data keys of {} keys: {arns:?}", arns.len()));
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn inspect_shows_the_arns_of_every_kms_message_of_version_1() {
+    let Some(v1) = V1::load() else { return };
+    let mut shown = 0;
+    for case in v1.cases(|kind| kind == Kind::Kms) {
+        let path = v1.folder.join(&case.ciphertext.filename);
+        let output = Command::new(env!("CARGO_BIN_EXE_sealwax")).arg("inspect").arg(&path).output().expect("it runs");
+        assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).expect("text");
+        for key in v1.header(case, &v1.read(&case.ciphertext)).encrypted_data_keys() {
+            let line = format!("provider aws-kms, key {}\n", key.key_name().expect("a name in UTF-8"));
+            assert!(text.contains(&line), "{}: {text}", path.display());
+            shown += 1;
+        }
+    }
+    say(&format!("official v1, KMS: inspect shows {shown} ARNs"));
+    assert_eq!(shown, 180 + 2 * 180);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A key management service in memory, one for each region: real AES-GCM, RSA-OAEP and ECDH inside, a record of all it was asked,
 //! and faults on demand.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses a part, with the features it has")]
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -73,6 +73,8 @@ pub struct Call {
     pub algorithm: KmsAlgorithm,
     /// The length of the data key, where one is to be generated.
     pub length: usize,
+    /// The public key of the other, where a secret is to be shared.
+    pub public_key: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -302,7 +304,7 @@ impl KmsApi for FakeKms {
             let operation = KmsOperation::DeriveSharedSecret;
             let none = EncryptionContext::new();
             let call = call(operation, key_id, &none, grant_tokens, KmsAlgorithm::Symmetric, 0);
-            let (key_id, material, fault) = self.begin(call).await?;
+            let (key_id, material, fault) = self.begin(Call { public_key: public_key.to_vec(), ..call }).await?;
             let Material::Ecdh { curve, private, .. } = &*material else { return unsuitable(operation) };
             let shared_secret = pairs::agree(*curve, private, public_key);
             let invalid = || KmsError::new(operation, KmsErrorKind::InvalidRequest).key(&key_id);
@@ -325,7 +327,7 @@ fn call(
     length: usize,
 ) -> Call {
     let (key_id, grant_tokens) = (key_id.to_owned(), grant_tokens.to_vec());
-    Call { operation, key_id, context: context.clone(), grant_tokens, algorithm, length }
+    Call { operation, key_id, context: context.clone(), grant_tokens, algorithm, length, public_key: Vec::new() }
 }
 
 fn unsuitable<T>(operation: KmsOperation) -> Result<T, KmsError> {
