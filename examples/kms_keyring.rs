@@ -1,63 +1,60 @@
-//! A keyring over a key management service, in under 40 lines. The service here is a stand-in that lives in the process;
-//! a real one is asked over the network at the two places marked so.
+//! A key management service of one's own as a keyring, in under 40 lines: say how it is asked (`KmsApi`), and
+//! `KmsKeyring` does the rest. The service here is a stand-in that lives in the process; a real one is asked over the network at the
+//! three places marked so.
 
 use std::{collections::HashMap, sync::Arc, sync::Mutex};
 
 use sealwax::{
-    Client, EncryptedDataKey, Error, Result, SecretBytes, UnwrapReason,
+    Client, EncryptionContext, Error, Result, SecretBytes,
     crypto::{CryptoProvider, RustCrypto},
-    keyring::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
+    keyring::{
+        BoxFuture, GenerateDataKey, GeneratedDataKey, KmsApi, KmsCiphertext, KmsDecrypt, KmsEncrypt, KmsError,
+        KmsErrorKind, KmsKeyring, KmsOperation, KmsPlaintext,
+    },
 };
 
-/// Wraps data keys by asking the service for its key of this id.
-struct KmsKeyring {
-    service: Arc<Service>,
-    key_id: String,
-}
+/// How the service is asked.
+struct MyKms(Service);
 
-impl Keyring for KmsKeyring {
-    fn label(&self) -> Arc<str> {
-        format!("example-kms:{}", self.key_id).into()
-    }
+type Answer<'a, T> = BoxFuture<'a, Result<T, KmsError>>;
 
-    fn on_encrypt<'a>(&'a self, request: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
+impl KmsApi for MyKms {
+    fn generate_data_key<'a>(&'a self, ask: GenerateDataKey<'a>) -> Answer<'a, GeneratedDataKey> {
         Box::pin(async move {
-            let key = request.data_key_or_generate()?;
-            let context = request.context.serialize()?;
-            let wrapped = self.service.encrypt(&self.key_id, key.as_bytes(), &context).await; // over the network
-            let wrapped = wrapped.map_err(|cause| Error::keyring(&*self.label(), cause))?;
-            Ok(key.wrapped_as(EncryptedDataKey::new("example-kms", self.key_id.as_str(), wrapped)))
+            let failed = |kind| KmsError::new(KmsOperation::GenerateDataKey, kind).key(ask.key_id);
+            let plaintext =
+                RustCrypto.random_key(ask.length).map_err(|error| failed(KmsErrorKind::Other).caused_by(error))?;
+            let sealed = self.0.encrypt(ask.key_id, plaintext.as_bytes(), ask.context).await.map_err(failed)?; // network
+            Ok(GeneratedDataKey { key_id: ask.key_id.to_owned(), plaintext, ciphertext: sealed })
         })
     }
 
-    fn on_decrypt<'a>(&'a self, request: UnwrapRequest<'a>) -> BoxFuture<'a, Result<Unwrapped>> {
+    fn encrypt<'a>(&'a self, ask: KmsEncrypt<'a>) -> Answer<'a, KmsCiphertext> {
         Box::pin(async move {
-            let context = request.context.serialize()?;
-            let mut attempts = request.attempts(self.label());
-            let ours = |key: &EncryptedDataKey| {
-                key.provider_id() == "example-kms" && key.provider_info() == self.key_id.as_bytes()
-            };
-            for (index, key) in request.candidates(ours) {
-                let outcome = self.service.decrypt(&self.key_id, key.ciphertext(), &context).await; // over the network
-                let outcome = outcome.map(SecretBytes::from).map_err(|cause| UnwrapReason::Failed(cause.into()));
-                if let Some(unwrapped) = attempts.record(index, outcome) {
-                    return Ok(unwrapped);
-                }
-            }
-            Err(attempts.into_error())
+            let failed = |kind| KmsError::new(KmsOperation::Encrypt, kind).key(ask.key_id);
+            let sealed = self.0.encrypt(ask.key_id, ask.plaintext, ask.context).await.map_err(failed)?; // network
+            Ok(KmsCiphertext { key_id: ask.key_id.to_owned(), ciphertext: sealed })
+        })
+    }
+
+    fn decrypt<'a>(&'a self, ask: KmsDecrypt<'a>) -> Answer<'a, KmsPlaintext> {
+        Box::pin(async move {
+            let failed = |kind| KmsError::new(KmsOperation::Decrypt, kind).key(ask.key_id);
+            let plain = self.0.decrypt(ask.key_id, ask.ciphertext, ask.context).await.map_err(failed)?; // network
+            Ok(KmsPlaintext { key_id: ask.key_id.to_owned(), plaintext: plain.into() })
         })
     }
 }
 
 fn main() -> Result<()> {
-    let service = Arc::new(Service::default());
-    let keyring = KmsKeyring { service: service.clone(), key_id: "orders".into() };
+    let kms = Arc::new(MyKms(Service::default()));
+    let keyring = KmsKeyring::new("example-kms", "orders", kms.clone())?;
     let client = Client::new();
     let sealed = client.encrypt(&keyring).context([("order", "4711")]).bytes(b"two boxes of wax").wait()?;
     let opened = client.decrypt(&keyring).context([("order", "4711")]).bytes(&sealed.message).wait()?;
     println!("{} opened {:?}", opened.opened_by.keyring, String::from_utf8_lossy(&opened.plaintext));
 
-    let elsewhere = KmsKeyring { service, key_id: "invoices".into() };
+    let elsewhere = KmsKeyring::new("example-kms", "invoices", kms)?;
     let refused = client.decrypt(&elsewhere).bytes(&sealed.message).wait();
     println!("another key: {}", refused.err().ok_or(Error::Integrity)?);
     Ok(())
@@ -71,25 +68,30 @@ struct Service {
 
 struct Kept {
     key_id: String,
-    plaintext: Vec<u8>,
-    context: Vec<u8>,
+    plaintext: SecretBytes,
+    context: EncryptionContext,
 }
 
 impl Service {
-    async fn encrypt(&self, key_id: &str, plaintext: &[u8], context: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    async fn encrypt(
+        &self,
+        key_id: &str,
+        plaintext: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<Vec<u8>, KmsErrorKind> {
         let mut ticket = vec![0; 16];
-        RustCrypto.random(&mut ticket).map_err(|error| error.to_string())?;
-        let mut kept = self.kept.lock().map_err(|_| "the service is down".to_owned())?;
-        let value = Kept { key_id: key_id.to_owned(), plaintext: plaintext.to_owned(), context: context.to_owned() };
+        RustCrypto.random(&mut ticket).map_err(|_| KmsErrorKind::Unavailable)?;
+        let mut kept = self.kept.lock().map_err(|_| KmsErrorKind::Unavailable)?;
+        let value = Kept { key_id: key_id.to_owned(), plaintext: plaintext.into(), context: context.clone() };
         kept.insert(ticket.clone(), value);
         Ok(ticket)
     }
 
-    async fn decrypt(&self, key_id: &str, ticket: &[u8], context: &[u8]) -> std::result::Result<Vec<u8>, String> {
-        let kept = self.kept.lock().map_err(|_| "the service is down".to_owned())?;
+    async fn decrypt(&self, key_id: &str, ticket: &[u8], context: &EncryptionContext) -> Result<Vec<u8>, KmsErrorKind> {
+        let kept = self.kept.lock().map_err(|_| KmsErrorKind::Unavailable)?;
         match kept.get(ticket) {
-            Some(kept) if kept.key_id == key_id && kept.context == context => Ok(kept.plaintext.clone()),
-            _ => Err("access denied".to_owned()),
+            Some(kept) if kept.key_id == key_id && kept.context == *context => Ok(kept.plaintext.as_bytes().to_vec()),
+            _ => Err(KmsErrorKind::InvalidCiphertext),
         }
     }
 }

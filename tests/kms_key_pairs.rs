@@ -11,9 +11,7 @@ use fake_kms::{FakeKms, Fault, Material};
 use sealwax::{
     AlgorithmSuite, EncryptedDataKey, EncryptionContext, Error, Result, SecretBytes, UnwrapReason,
     crypto::RustCrypto,
-    keyring::{
-        Keyring, KmsAlgorithm, KmsError, KmsErrorKind, KmsKeyUsage, KmsOperation, UnwrapRequest, Unwrapped, WrapRequest,
-    },
+    keyring::{Keyring, KmsError, KmsErrorKind, KmsKeyUsage, KmsOperation, UnwrapRequest, Unwrapped, WrapRequest},
 };
 
 const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
