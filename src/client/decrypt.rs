@@ -148,7 +148,7 @@ impl<'a> Decrypt<'a> {
 
     /// Gets the materials for a header and verifies it with them.
     async fn verify(&self, received: ReceivedHeader, release: Release) -> Result<VerifiedHeader> {
-        let Client { provider, policy, limits } = self.client;
+        let Client { provider, policy, limits, .. } = self.client;
         let (provider, policy, limits, header) = (&**provider, *policy, *limits, received.header());
         let suite = header.suite();
         // The header may come from another decoder than this client's own.
@@ -169,7 +169,7 @@ impl<'a> Decrypt<'a> {
     }
 
     async fn start_machine(&self, received: ReceivedHeader, release: Release) -> Result<Decryptor> {
-        Ok(Decryptor::new(self.verify(received, release).await?))
+        Ok(Decryptor::new(self.verify(received, release).await?).with_plan(self.client.plan))
     }
 
     /// Reads the header from a source and starts the machine for it; also, what was read of the body with it.
@@ -194,7 +194,7 @@ impl<'a> Decrypt<'a> {
             let (received, body) = self.client.header_decoder().decode(message)?;
             let verified = self.verify(received, Release::Unverified).await?;
             let VerifiedHeader { header, opened_by, body: opener } = verified;
-            let mut plaintext: Zeroizing<Vec<u8>> = open_all(opener, body)?;
+            let mut plaintext: Zeroizing<Vec<u8>> = open_all(opener, body, self.client.plan)?;
             Ok(Decrypted { plaintext: std::mem::take(&mut *plaintext), header, opened_by })
         })
     }

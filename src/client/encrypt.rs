@@ -139,7 +139,7 @@ impl<'a> Encrypt<'a> {
     }
 
     async fn start(&self, length: Option<u64>) -> Result<Started> {
-        let Client { provider, policy, limits } = self.client;
+        let Client { provider, policy, limits, .. } = self.client;
         let (policy, frame_length) = (*policy, self.frame_length);
         if !(1..=MAX_FRAME_LENGTH).contains(&frame_length) {
             let why = format!("the frame length must be between 1 and {MAX_FRAME_LENGTH} bytes; it is {frame_length}");
@@ -161,7 +161,8 @@ impl<'a> Encrypt<'a> {
     }
 
     async fn start_machine(&self) -> Result<Encryptor> {
-        Ok(Encryptor::new(self.start(None).await?, self.plaintext_length_bound))
+        let started = self.start(None).await?;
+        Ok(Encryptor::new(started, self.plaintext_length_bound).with_plan(self.client.plan))
     }
 
     /// Encrypts a plaintext that is there as a whole.
@@ -172,7 +173,7 @@ impl<'a> Encrypt<'a> {
     pub fn bytes(self, plaintext: &'a [u8]) -> Operation<impl Future<Output = Result<Encrypted>> + 'a> {
         Operation::new(async move {
             let started = self.start(Some(plaintext.len() as u64)).await?;
-            let (header, key_report, message) = seal_all(started, plaintext)?;
+            let (header, key_report, message) = seal_all(started, plaintext, self.client.plan)?;
             Ok(Encrypted { message, header, key_report })
         })
     }

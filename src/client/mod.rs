@@ -8,6 +8,7 @@ use crate::{
     keyring::Keyring,
     limits::Limits,
     materials::{DefaultMaterialsManager, MaterialsManager},
+    message::Plan,
     suite::CommitmentPolicy,
 };
 
@@ -36,6 +37,7 @@ pub struct Client {
     provider: Arc<dyn CryptoProvider>,
     policy: CommitmentPolicy,
     limits: Limits,
+    plan: Plan,
 }
 
 #[cfg(feature = "rustcrypto")]
@@ -84,7 +86,8 @@ impl Client {
     #[must_use]
     pub fn builder_with_provider(provider: impl CryptoProvider + 'static) -> ClientBuilder {
         let provider = Arc::new(provider);
-        ClientBuilder { client: Self { provider, policy: CommitmentPolicy::default(), limits: Limits::default() } }
+        let (policy, limits, plan) = (CommitmentPolicy::default(), Limits::default(), Plan::default());
+        ClientBuilder { client: Self { provider, policy, limits, plan } }
     }
 
     /// Starts an encryption under a keyring.
@@ -210,6 +213,32 @@ impl ClientBuilder {
     #[must_use]
     pub fn max_frame_length(mut self, limit: u32) -> Self {
         self.client.limits.frame_length = limit;
+        self
+    }
+
+    /// On how many threads a long message is encrypted and decrypted, the calling one included. 1, the default, starts none; 0 is as 1.
+    ///
+    /// The message is the same, and so are the errors. A message of less than half a megabyte, or with frames of more than a few, stays on the
+    /// calling thread, and so do unframed bodies. The threads belong to one message: they start with its first long stretch and
+    /// end with its reader, writer or machine. The digest of a signed message runs beside the other work, but is itself on one thread at a
+    /// time, so that more than two threads gain it little.
+    ///
+    /// A reader or writer with several threads holds some batches of frames (up to 16 MiB in all, 3 MiB with two threads) before it
+    /// gives anything out; [`flush`](std::io::Write::flush) gives out what is whole. Where single frames are waited for, as in a
+    /// conversation, leave it at 1.
+    ///
+    /// ```
+    /// use sealwax::{Client, keyring::RawAesKeyring};
+    ///
+    /// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+    /// let client = Client::builder().threads(std::thread::available_parallelism().map_or(1, usize::from)).build();
+    /// let message = client.encrypt(&keyring).bytes(&[7; 1 << 20]).wait()?.message;
+    /// assert_eq!(Client::new().decrypt(&keyring).bytes(&message).wait()?.plaintext, [7; 1 << 20]);
+    /// # Ok::<(), sealwax::Error>(())
+    /// ```
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.client.plan = Plan::new(threads);
         self
     }
 

@@ -13,8 +13,8 @@ mod header_decoder;
 pub(crate) use aad::{BodyAad, BodyPart};
 pub use encrypted_data_key::EncryptedDataKey;
 pub(crate) use frame::{
-    FINAL_FRAME_OVERHEAD, FRAME_OVERHEAD, Frame, FrameKind, MAX_FRAMES, Parsed, parse_footer, parse_frame_prefix,
-    parse_piece, parse_unframed_prefix, write_frame_prefix,
+    FINAL_FRAME_OVERHEAD, FRAME_OVERHEAD, Frame, FrameKind, MAX_FRAMES, Parsed, Prefix, parse_footer,
+    parse_frame_prefix, parse_piece, parse_unframed_prefix, write_frame_prefix,
 };
 pub use header::{ContentType, Header};
 pub(crate) use header::{HeaderFields, MessageId};

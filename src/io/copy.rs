@@ -66,13 +66,24 @@ fn pump<M: Machine>(mut source: impl Read, sink: &mut impl Write, mut machine: M
     loop {
         let count = read_some(&mut source, machine.spare())?;
         if count == 0 {
+            // What other threads still have is written from where it is, and not gathered for the end.
+            machine.settle()?;
+            write_ready(&mut machine, sink)?;
             return machine.finish();
         }
         machine.advance(count)?;
+        write_ready(&mut machine, sink)?;
+    }
+}
+
+/// Writes all output that is ready.
+fn write_ready(machine: &mut impl Machine, sink: &mut impl Write) -> Result<()> {
+    while !machine.output().is_empty() {
         let ready = machine.output().len();
         sink.write_all(machine.output())?;
         machine.consume(ready);
     }
+    Ok(())
 }
 
 /// Keeps a copy of all that is read.

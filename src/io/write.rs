@@ -66,6 +66,7 @@ impl<W: Write> Write for EncryptingWriter<W> {
 
     /// Writes the frames that are ready. Plaintext that does not fill a frame stays: only the final frame may be short.
     fn flush(&mut self) -> io::Result<()> {
+        self.machine.settle()?;
         drain(&mut self.sink, &mut self.machine)?;
         self.sink.flush()
     }
@@ -90,7 +91,7 @@ pub(crate) type Opener<'a> = Box<dyn FnOnce(ReceivedHeader) -> Result<Decryptor>
 /// Decrypts what is written to it, and writes the plaintext to its sink.
 ///
 /// Plaintext is written frame by frame, each once it is authenticated, and at the latest with the next write, a flush, or the
-/// end. Only [`finish`](Self::finish) says that the message was whole. Signed messages are refused, unless the writer was made by
+/// end; with [several threads](crate::ClientBuilder::threads) at the latest with a flush or the end. Only [`finish`](Self::finish) says that the message was whole. Signed messages are refused, unless the writer was made by
 /// [`writer_unverified`](crate::Decrypt::writer_unverified).
 ///
 /// ```
@@ -184,6 +185,7 @@ impl<W: Write> Write for DecryptingWriter<'_, W> {
 
     fn flush(&mut self) -> io::Result<()> {
         if let Stage::Body(machine) = &mut self.stage {
+            machine.settle()?;
             drain(&mut self.sink, &mut **machine)?;
         }
         self.sink.flush()

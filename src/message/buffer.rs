@@ -2,15 +2,31 @@
 
 use zeroize::Zeroizing;
 
-/// Bytes between a start and an end. Its memory is overwritten when it is dropped, and when it grows.
+/// Memory of a fixed length: plain, or such that overwrites itself when it is dropped.
+pub(super) trait Memory: AsRef<[u8]> + AsMut<[u8]> + Send {}
+
+impl<M: AsRef<[u8]> + AsMut<[u8]> + Send> Memory for M {}
+
+/// Bytes between a start and an end. Unless its memory is plain, it is overwritten when it is dropped, and when it grows.
 #[derive(Default)]
-pub(super) struct Buffer {
-    bytes: Zeroizing<Vec<u8>>,
+pub(super) struct Buffer<M = Zeroizing<Vec<u8>>> {
+    bytes: M,
     start: usize,
     end: usize,
 }
 
-impl Buffer {
+impl<M: Memory + From<Vec<u8>> + Default> Buffer<M> {
+    /// All of some memory, of which the first so many bytes are in it.
+    pub(super) fn holding(bytes: M, length: usize) -> Self {
+        let end = length.min(bytes.as_ref().len());
+        Self { bytes, start: 0, end }
+    }
+
+    /// The memory, to be used again.
+    pub(super) fn into_memory(self) -> M {
+        self.bytes
+    }
+
     pub(super) fn len(&self) -> usize {
         self.end - self.start
     }
@@ -21,7 +37,7 @@ impl Buffer {
 
     /// The bytes that are in it.
     pub(super) fn filled(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
+        &self.bytes.as_ref()[self.start..self.end]
     }
 
     /// Takes bytes out at the front, as many as there are at the most.
@@ -34,30 +50,34 @@ impl Buffer {
 
     /// All the room behind the bytes, at least so much: they move to the front, or to more memory, if need be.
     pub(super) fn spare(&mut self, at_least: usize) -> &mut [u8] {
-        if self.bytes.len() - self.end < at_least {
+        if self.size() - self.end < at_least {
             let length = self.len();
-            if self.bytes.len() - length >= at_least {
-                self.bytes.copy_within(self.start..self.end, 0);
+            if self.size() - length >= at_least {
+                self.bytes.as_mut().copy_within(self.start..self.end, 0);
             } else {
-                let capacity = (length + at_least).max(self.bytes.len().saturating_mul(2));
-                let mut grown = Zeroizing::new(vec![0; capacity]);
-                grown[..length].copy_from_slice(self.filled());
+                let capacity = (length + at_least).max(self.size().saturating_mul(2));
+                let mut grown = M::from(vec![0; capacity]);
+                grown.as_mut()[..length].copy_from_slice(self.filled());
                 self.bytes = grown;
             }
             (self.start, self.end) = (0, length);
         }
-        &mut self.bytes[self.end..]
+        &mut self.bytes.as_mut()[self.end..]
     }
 
     /// Takes in bytes that were written to [`spare`](Self::spare), as many as have room at the most.
     pub(super) fn advance(&mut self, count: usize) {
-        self.end += count.min(self.bytes.len() - self.end);
+        self.end += count.min(self.size() - self.end);
     }
 
     /// Takes in bytes from elsewhere.
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         self.spare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
         self.advance(bytes.len());
+    }
+
+    fn size(&self) -> usize {
+        self.bytes.as_ref().len()
     }
 
     /// Throws everything away and overwrites it.
@@ -72,7 +92,7 @@ mod tests {
 
     #[test]
     fn bytes_come_out_as_they_went_in() {
-        let mut buffer = Buffer::default();
+        let mut buffer = Buffer::<Zeroizing<Vec<u8>>>::default();
         let mut out = Vec::new();
         for round in 0..100_u8 {
             buffer.extend(&vec![round; usize::from(round % 7)]);
@@ -90,7 +110,7 @@ mod tests {
 
     #[test]
     fn room_is_reused_before_memory_grows() {
-        let mut buffer = Buffer::default();
+        let mut buffer = Buffer::<Zeroizing<Vec<u8>>>::default();
         buffer.extend(&[1; 64]);
         let size = buffer.bytes.len();
         for _ in 0..1000 {

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::key::MessageKey;
+use super::{
+    key::MessageKey,
+    parallel::{Plan, open_regular_frames},
+};
 use crate::{
     context::{EncryptionContext, PUBLIC_KEY_ENTRY},
     crypto::{CryptoProvider, Digest, VerifyingKey},
     error::{ContextError, Direction, Error, FormatError, Result},
     format::{
-        BodyPart, ContentType, FRAME_OVERHEAD, Frame, FrameKind, Header, MAX_FRAMES, Parsed, ReceivedHeader,
+        BodyPart, ContentType, FRAME_OVERHEAD, Frame, FrameKind, Header, MAX_FRAMES, Parsed, Prefix, ReceivedHeader,
         parse_footer, parse_frame_prefix, parse_piece, parse_unframed_prefix,
     },
     limits::Limits,
@@ -112,12 +115,12 @@ fn check_materials(parameters: &OpenParameters<'_>, header: &Header, materials: 
 
 /// Opens the pieces of a body, in their order.
 pub(crate) struct BodyOpener {
-    key: Arc<MessageKey>,
-    content_type: ContentType,
-    limits: Limits,
+    pub(super) key: Arc<MessageKey>,
+    pub(super) content_type: ContentType,
+    pub(super) limits: Limits,
     /// The sequence number of the next frame.
-    next: u32,
-    verifier: Option<FooterVerifier>,
+    pub(super) next: u32,
+    pub(super) verifier: Option<FooterVerifier>,
 }
 
 impl BodyOpener {
@@ -135,20 +138,10 @@ impl BodyOpener {
 
     /// Reads the next piece at the front of `input`, which must bear the number that follows.
     pub(super) fn parse<'a>(&self, input: &'a [u8]) -> Result<Parsed<Frame<'a>>> {
-        let prefix = match self.content_type {
-            ContentType::Framed { frame_length } => parse_frame_prefix(input, frame_length)?,
-            ContentType::Unframed => parse_unframed_prefix(input)?,
-        };
-        let prefix = match prefix {
-            Parsed::Whole(prefix) => prefix,
-            Parsed::Needs(count) => return Ok(Parsed::Needs(count)),
-        };
-        let (expected, found) = (self.next, prefix.sequence_number);
-        if found != expected {
-            return Err(FormatError::SequenceNumber { expected, found }.into());
-        }
-        self.limits.check_frame_length(prefix.content_length)?;
-        Ok(parse_piece(input, &prefix))
+        Ok(match numbered_prefix(input, self.content_type, self.next, &self.limits)? {
+            Parsed::Whole(prefix) => parse_piece(input, &prefix),
+            Parsed::Needs(count) => Parsed::Needs(count),
+        })
     }
 
     /// Opens a regular frame into `out`, which is as long as its content.
@@ -182,6 +175,26 @@ impl BodyOpener {
     }
 }
 
+/// Reads the prefix of the piece at the front of `input`, which must bear this number and keep within the limits.
+pub(super) fn numbered_prefix<'a>(
+    input: &'a [u8],
+    content_type: ContentType,
+    expected: u32,
+    limits: &Limits,
+) -> Result<Parsed<Prefix<'a>>> {
+    let prefix = match content_type {
+        ContentType::Framed { frame_length } => parse_frame_prefix(input, frame_length)?,
+        ContentType::Unframed => parse_unframed_prefix(input)?,
+    };
+    if let Parsed::Whole(Prefix { sequence_number: found, content_length, .. }) = prefix {
+        if found != expected {
+            return Err(FormatError::SequenceNumber { expected, found }.into());
+        }
+        limits.check_frame_length(content_length)?;
+    }
+    Ok(prefix)
+}
+
 /// What follows the body.
 pub(super) enum AfterBody {
     /// A signature to verify.
@@ -195,8 +208,9 @@ pub(super) struct Verified(());
 
 /// Verifies the footer over what was read so far.
 pub(super) struct FooterVerifier {
-    digest: Box<dyn Digest>,
-    key: Arc<dyn VerifyingKey>,
+    /// Of everything before the next frame.
+    pub(super) digest: Box<dyn Digest>,
+    pub(super) key: Arc<dyn VerifyingKey>,
 }
 
 impl FooterVerifier {
@@ -219,9 +233,11 @@ impl FooterVerifier {
 }
 
 /// Opens a body that is there as a whole, with what follows it. If it fails, what was opened is cleared.
-pub(crate) fn open_all(mut body: BodyOpener, input: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn open_all(body: BodyOpener, input: &[u8], plan: Plan) -> Result<Zeroizing<Vec<u8>>> {
     let mut plaintext = Zeroizing::new(vec![0; max_plaintext_length(body.content_type, input.len())]);
-    let (mut rest, mut at) = (input, 0);
+    let (mut body, opened) = open_regular_frames(body, input, &mut plaintext, plan)?;
+    let mut rest = &input[opened..];
+    let mut at = max_plaintext_length(body.content_type, opened);
     let after = loop {
         let Parsed::Whole(frame) = body.parse(rest)? else { return Err(FormatError::Truncated.into()) };
         let out = plaintext.get_mut(at..at + frame.content.len()).ok_or(FormatError::Truncated)?;

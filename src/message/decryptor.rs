@@ -6,6 +6,8 @@ use super::{
     CHUNK, Machine,
     buffer::Buffer,
     decrypt::{AfterBody, BodyOpener, FooterVerifier, Verified, VerifiedHeader},
+    output::Output,
+    parallel::{Ahead, Plan, SpreadOpener},
 };
 use crate::{
     error::{Error, FormatError, Result},
@@ -45,10 +47,11 @@ pub struct Decryptor {
     header: Header,
     opened_by: OpenedBy,
     stage: Stage,
+    plan: Plan,
     /// Bytes of a piece that is not whole yet.
-    input: Buffer,
+    input: Buffer<Vec<u8>>,
     /// Plaintext that may be released.
-    output: Buffer,
+    output: Output<Zeroizing<Vec<u8>>>,
     /// Plaintext that only the signature releases.
     held: Zeroizing<Vec<u8>>,
     /// The bytes of the body that were opened, without the footer.
@@ -61,19 +64,22 @@ pub(crate) struct SecondPass {
     header: Header,
     opened_by: OpenedBy,
     body: BodyOpener,
+    plan: Plan,
 }
 
 #[cfg(feature = "fs")]
 impl SecondPass {
     /// The machine for the second pass. Its bytes must be those of the first: nobody else may be able to change them.
     pub(crate) fn after(self, _first: &Finished) -> Decryptor {
-        let Self { header, opened_by, body } = self;
-        Decryptor::new(VerifiedHeader { header, opened_by, body })
+        let Self { header, opened_by, body, plan } = self;
+        Decryptor::new(VerifiedHeader { header, opened_by, body }).with_plan(plan)
     }
 }
 
 enum Stage {
     Body(BodyOpener),
+    /// Regular frames of the body, on several threads, which have the input too.
+    Spread(Box<SpreadOpener>),
     Footer(FooterVerifier),
     Done(Verified),
     Failed,
@@ -114,11 +120,17 @@ impl Decryptor {
             header,
             opened_by,
             stage: Stage::Body(body),
+            plan: Plan::default(),
             input: Buffer::default(),
-            output: Buffer::default(),
+            output: Output::default(),
             held: Zeroizing::default(),
             body_length: 0,
         }
+    }
+
+    /// Works on as many threads as are planned, once the message is long enough.
+    pub(crate) fn with_plan(self, plan: Plan) -> Self {
+        Self { plan, ..self }
     }
 
     /// What it takes to open the same bytes again once their signature is verified.
@@ -126,7 +138,9 @@ impl Decryptor {
     pub(crate) fn second_pass(&self) -> Option<SecondPass> {
         match &self.stage {
             Stage::Body(body) => {
-                Some(SecondPass { header: self.header.clone(), opened_by: self.opened_by.clone(), body: body.again() })
+                let Self { header, opened_by, plan, .. } = self;
+                let (header, opened_by) = (header.clone(), opened_by.clone());
+                Some(SecondPass { header, opened_by, body: body.again(), plan: *plan })
             }
             _ => None,
         }
@@ -167,20 +181,58 @@ impl Decryptor {
 
     fn try_push(&mut self, mut message: &[u8]) -> Result<()> {
         while !message.is_empty() {
-            if self.input.is_empty() {
+            if let Stage::Spread(body) = &mut self.stage {
+                let (taken, ahead) = body.take(message, &mut self.output)?;
+                message = &message[taken..];
+                self.gather_before(ahead)?;
+            } else if self.input.is_empty() {
                 match self.step(message)? {
                     Step::Took(count) => message = &message[count..],
                     Step::Needs(_) => {
                         self.input.extend(message);
-                        return Ok(());
+                        return self.spread();
                     }
                 }
+                self.spread()?;
             } else {
                 let missing = self.drain_input()?;
                 let (piece, rest) = message.split_at(missing.min(message.len()));
                 self.input.extend(piece);
                 message = rest;
             }
+        }
+        self.drain_input().map(|_| ())
+    }
+
+    /// Goes on with several threads, if they are planned and it is time. The input goes to them.
+    fn spread(&mut self) -> Result<()> {
+        if !self.plan.is_parallel() || !matches!(self.stage, Stage::Body(_)) {
+            return Ok(());
+        }
+        if let Stage::Body(body) = std::mem::replace(&mut self.stage, Stage::Failed) {
+            match SpreadOpener::new(body, self.plan) {
+                Ok(body) => {
+                    self.stage = Stage::Spread(Box::new(body));
+                    let input = std::mem::take(&mut self.input);
+                    self.try_push(input.filled())?;
+                }
+                Err(body) => self.stage = Stage::Body(body),
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with the calling thread alone where the final frame is ahead.
+    fn gather_before(&mut self, ahead: Ahead) -> Result<()> {
+        if ahead == Ahead::Regular {
+            return Ok(());
+        }
+        if let Stage::Spread(body) = std::mem::replace(&mut self.stage, Stage::Failed) {
+            let (body, rest, before) = body.gather(&mut self.output)?;
+            self.stage = Stage::Body(body);
+            self.plan = Plan::default();
+            self.body_length += before;
+            self.input.extend(&rest);
         }
         self.drain_input().map(|_| ())
     }
@@ -216,16 +268,17 @@ impl Decryptor {
                 let length = frame.content.len();
                 self.body_length += frame.bytes.len() as u64;
                 if frame.kind == FrameKind::Regular {
-                    body.open_regular(&frame, &mut self.output.spare(length)[..length])?;
-                    self.output.advance(length);
+                    let output = self.output.own();
+                    body.open_regular(&frame, &mut output.spare(length)[..length])?;
+                    output.advance(length);
                     self.stage = Stage::Body(body);
                 } else if body.is_signed() {
                     self.held = Zeroizing::new(vec![0; length]);
                     self.stage = Self::after(body.open_final(&frame, &mut self.held)?);
                 } else {
-                    let out = &mut self.output.spare(length)[..length];
-                    self.stage = Self::after(body.open_final(&frame, out)?);
-                    self.output.advance(length);
+                    let output = self.output.own();
+                    self.stage = Self::after(body.open_final(&frame, &mut output.spare(length)[..length])?);
+                    output.advance(length);
                 }
                 Ok(Step::Took(frame.bytes.len()))
             }
@@ -240,7 +293,7 @@ impl Decryptor {
                 }
             },
             Stage::Done(_) => Err(FormatError::TrailingBytes.into()),
-            Stage::Failed => Err(Error::Ended),
+            Stage::Spread(_) | Stage::Failed => Err(Error::Ended),
         }
     }
 
@@ -263,15 +316,32 @@ impl Decryptor {
         })
     }
 
-    /// The plaintext that is ready.
+    /// The plaintext that is ready: with [several threads](crate::ClientBuilder::threads) the first part, behind which there may be
+    /// more once it is [consumed](Self::consume).
     #[must_use]
     pub fn output(&self) -> &[u8] {
-        self.output.filled()
+        self.output.first()
     }
 
     /// Drops output that was taken away.
     pub fn consume(&mut self, count: usize) {
         self.output.consume(count);
+        if let Stage::Spread(body) = &mut self.stage {
+            body.collect(&mut self.output);
+        }
+    }
+
+    /// Waits until the plaintext of every frame that is whole is in the output, but for the final frame of a signed message. Only with
+    /// [several threads](crate::ClientBuilder::threads) there is something to wait for. [`Encryptor::settle`](crate::message::Encryptor::settle)
+    /// has an example.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn settle(&mut self) -> Result<()> {
+        self.guarded(|machine| match &mut machine.stage {
+            Stage::Spread(body) => body.settle(&mut machine.output),
+            _ => Ok(()),
+        })
     }
 
     /// Ends the reading: the message must have been whole. Gives the rest of the plaintext, output that was not taken
@@ -279,19 +349,22 @@ impl Decryptor {
     ///
     /// # Errors
     /// [`FormatError::Truncated`] if the end of the message has not been seen; as [`push`](Self::push) otherwise.
-    pub fn finish(self) -> Result<Finished> {
+    pub fn finish(mut self) -> Result<Finished> {
+        // What is wrong with frames that are there comes before what is not there.
+        self.settle()?;
         match self.stage {
             Stage::Done(_) if self.input.is_empty() => {}
             Stage::Failed => return Err(Error::Ended),
             _ => return Err(FormatError::Truncated.into()),
         }
         let Self { header, opened_by, output, held, body_length, .. } = self;
-        let plaintext = if output.is_empty() {
+        let ready: usize = output.parts().map(<[u8]>::len).sum();
+        let plaintext = if ready == 0 {
             held
         } else {
             // In one allocation: one that grows would leave plaintext behind.
-            let mut plaintext = Zeroizing::new(Vec::with_capacity(output.len() + held.len()));
-            plaintext.extend_from_slice(output.filled());
+            let mut plaintext = Zeroizing::new(Vec::with_capacity(ready + held.len()));
+            output.parts().for_each(|part| plaintext.extend_from_slice(part));
             plaintext.extend_from_slice(&held);
             plaintext
         };
@@ -303,13 +376,21 @@ impl Machine for Decryptor {
     type End = Finished;
 
     fn spare(&mut self) -> &mut [u8] {
-        self.input.spare(CHUNK)
+        match &mut self.stage {
+            Stage::Spread(body) => body.spare(),
+            _ => self.input.spare(CHUNK),
+        }
     }
 
     fn advance(&mut self, count: usize) -> Result<()> {
         self.guarded(|machine| {
+            if let Stage::Spread(body) = &mut machine.stage {
+                let ahead = body.advance(count, &mut machine.output)?;
+                return machine.gather_before(ahead);
+            }
             machine.input.advance(count);
-            machine.drain_input().map(|_| ())
+            machine.drain_input()?;
+            machine.spread()
         })
     }
 
@@ -319,6 +400,10 @@ impl Machine for Decryptor {
 
     fn consume(&mut self, count: usize) {
         self.consume(count);
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.settle()
     }
 
     fn finish(self) -> Result<Finished> {

@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use super::key::MessageKey;
+use super::{
+    key::MessageKey,
+    parallel::{Plan, seal_regular_frames},
+};
 use crate::{
     context::{EncryptionContext, MAX_WRITTEN_LENGTH, PUBLIC_KEY_ENTRY, RESERVED_PREFIX},
     crypto::{CryptoProvider, Digest, IV_LENGTH, SigningKey},
@@ -102,7 +105,7 @@ pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMater
     limits.check_header_length(bytes.len())?;
 
     let signer = signing_key.map(|key| Signer::new(provider, key, &bytes));
-    let sealer = FrameSealer { key, frame_length: frame_length as usize, next: 1, signer };
+    let sealer = FrameSealer { key: Arc::new(key), frame_length: frame_length as usize, next: 1, signer };
     Ok(Started { header: fields.into_header(bytes.len()), bytes, sealer, key_report })
 }
 
@@ -124,9 +127,10 @@ fn check_signing_key(
 }
 
 /// What is signed, as far as it is written.
-struct Signer {
-    digest: Box<dyn Digest>,
-    key: Arc<dyn SigningKey>,
+pub(super) struct Signer {
+    /// Of everything before the next frame.
+    pub(super) digest: Box<dyn Digest>,
+    pub(super) key: Arc<dyn SigningKey>,
 }
 
 impl Signer {
@@ -139,11 +143,11 @@ impl Signer {
 
 /// Seals the frames of a body, in their order.
 pub(crate) struct FrameSealer {
-    key: MessageKey,
-    frame_length: usize,
+    pub(super) key: Arc<MessageKey>,
+    pub(super) frame_length: usize,
     /// The sequence number of the next frame.
-    next: u32,
-    signer: Option<Signer>,
+    pub(super) next: u32,
+    pub(super) signer: Option<Signer>,
 }
 
 impl FrameSealer {
@@ -158,7 +162,7 @@ impl FrameSealer {
     }
 
     /// The most bytes that the final frame of so many bytes and the footer take.
-    fn max_tail_length(&self, plaintext: usize) -> usize {
+    pub(super) fn max_tail_length(&self, plaintext: usize) -> usize {
         FINAL_FRAME_OVERHEAD
             + plaintext
             + self.signer.as_ref().map_or(0, |signer| 2 + signer.key.algorithm().signature_length())
@@ -171,7 +175,7 @@ impl FrameSealer {
     pub(super) fn seal_regular(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<usize> {
         debug_assert_eq!(plaintext.len(), self.frame_length);
         if self.next == MAX_FRAMES {
-            return Err(self.too_long());
+            return Err(Self::too_long(self.frame_length));
         }
         let length = self.key.seal_frame(FrameKind::Regular, self.next, plaintext, out)?;
         self.next += 1;
@@ -181,8 +185,17 @@ impl FrameSealer {
         Ok(length)
     }
 
-    fn too_long(&self) -> Error {
-        let limit = u64::from(MAX_FRAMES).saturating_mul(self.frame_length as u64);
+    /// The first of the next numbers for so many regular frames, and for how many of them there are numbers.
+    pub(super) fn take_numbers(next: &mut u32, frames: usize) -> (u32, usize) {
+        let first = *next;
+        let taken = u32::try_from(frames).unwrap_or(u32::MAX).min(MAX_FRAMES - first);
+        *next += taken;
+        (first, taken as usize)
+    }
+
+    /// A plaintext that has more frames of this length than there are numbers.
+    pub(super) fn too_long(frame_length: usize) -> Error {
+        let limit = u64::from(MAX_FRAMES).saturating_mul(frame_length as u64);
         Error::PlaintextTooLong { limit, declared: false }
     }
 
@@ -215,19 +228,21 @@ impl FrameSealer {
 const OVERLONG_SIGNATURE: Error = Error::Provider("a signature is longer than the suite's are");
 
 /// Seals a plaintext that is there as a whole. The final frame is full where the plaintext ends with a frame.
-pub(crate) fn seal_all(started: Started, plaintext: &[u8]) -> Result<(Header, KeyReport, Vec<u8>)> {
-    let Started { header, bytes, mut sealer, key_report } = started;
+pub(crate) fn seal_all(started: Started, plaintext: &[u8], plan: Plan) -> Result<(Header, KeyReport, Vec<u8>)> {
+    let Started { header, bytes, sealer, key_report } = started;
     let frame_length = sealer.frame_length();
     let regular = plaintext.len().saturating_sub(1) / frame_length;
     if regular as u64 >= MAX_FRAMES.into() {
-        return Err(sealer.too_long());
+        return Err(FrameSealer::too_long(frame_length));
     }
     let (regular_frames, last) = plaintext.split_at(regular * frame_length);
     let body_length = regular * sealer.sealed_frame_length() + sealer.max_tail_length(last.len());
     let mut message = vec![0; bytes.len() + body_length];
     message[..bytes.len()].copy_from_slice(&bytes);
     let mut at = bytes.len();
-    for frame in regular_frames.chunks_exact(frame_length) {
+    let (mut sealer, sealed) = seal_regular_frames(sealer, regular_frames, &mut message[at..], plan)?;
+    at += sealed / frame_length * sealer.sealed_frame_length();
+    for frame in regular_frames[sealed..].chunks_exact(frame_length) {
         at += sealer.seal_regular(frame, &mut message[at..])?;
     }
     at += sealer.seal_final(last, &mut message[at..])?;

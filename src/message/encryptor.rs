@@ -4,6 +4,8 @@ use super::{
     CHUNK, Machine,
     buffer::Buffer,
     encrypt::{FrameSealer, Started},
+    output::Output,
+    parallel::{Plan, SpreadSealer},
 };
 use crate::{
     error::{Error, Result},
@@ -36,14 +38,22 @@ use crate::{
 pub struct Encryptor {
     header: Header,
     key_report: KeyReport,
-    sealer: FrameSealer,
+    stage: Stage,
+    plan: Plan,
     /// Plaintext that waits for its frame to be full, and for a byte to follow it.
     input: Buffer,
     /// Sealed frames that wait to be taken away.
-    output: Buffer,
+    output: Output<Vec<u8>>,
     /// How much plaintext may still come.
     bound: Option<Bound>,
-    failed: bool,
+}
+
+enum Stage {
+    /// Sealing on the calling thread.
+    Here(FrameSealer),
+    /// Sealing on several threads, which have the input too.
+    Spread(Box<SpreadSealer>),
+    Failed,
 }
 
 /// A declared bound on the plaintext.
@@ -55,10 +65,16 @@ struct Bound {
 impl Encryptor {
     pub(crate) fn new(started: Started, plaintext_length_bound: Option<u64>) -> Self {
         let Started { header, bytes, sealer, key_report } = started;
-        let mut output = Buffer::default();
-        output.extend(&bytes);
+        let mut output = Output::default();
+        output.own().extend(&bytes);
         let bound = plaintext_length_bound.map(|limit| Bound { limit, left: limit });
-        Self { header, key_report, sealer, input: Buffer::default(), output, bound, failed: false }
+        let (stage, plan, input) = (Stage::Here(sealer), Plan::default(), Buffer::default());
+        Self { header, key_report, stage, plan, input, output, bound }
+    }
+
+    /// Works on as many threads as are planned, once the message is long enough.
+    pub(crate) fn with_plan(self, plan: Plan) -> Self {
+        Self { plan, ..self }
     }
 
     /// The header of the message.
@@ -91,28 +107,26 @@ impl Encryptor {
 
     fn try_push(&mut self, mut plaintext: &[u8]) -> Result<()> {
         self.count(plaintext.len())?;
-        let frame_length = self.sealer.frame_length();
+        let Self { stage, input, output, plan, .. } = self;
         while !plaintext.is_empty() {
-            self.seal_input(true)?;
-            if self.input.is_empty() && plaintext.len() > frame_length {
-                let (frame, rest) = plaintext.split_at(frame_length);
-                seal_regular(&mut self.sealer, frame, &mut self.output)?;
-                plaintext = rest;
-            } else {
-                let (piece, rest) = plaintext.split_at(plaintext.len().min(frame_length - self.input.len()));
-                self.input.extend(piece);
-                plaintext = rest;
-            }
-        }
-        Ok(())
-    }
-
-    /// Seals what the input has of whole frames: those that a byte follows, in it or elsewhere.
-    fn seal_input(&mut self, more_follows: bool) -> Result<()> {
-        let frame_length = self.sealer.frame_length();
-        while self.input.len() + usize::from(more_follows) > frame_length {
-            seal_regular(&mut self.sealer, &self.input.filled()[..frame_length], &mut self.output)?;
-            self.input.consume(frame_length);
+            let taken = match stage {
+                Stage::Here(sealer) => {
+                    seal_input(sealer, input, output, true)?;
+                    let frame_length = sealer.frame_length;
+                    if input.is_empty() && plaintext.len() > frame_length {
+                        seal_regular(sealer, &plaintext[..frame_length], output)?;
+                        frame_length
+                    } else {
+                        let taken = plaintext.len().min(frame_length - input.len());
+                        input.extend(&plaintext[..taken]);
+                        taken
+                    }
+                }
+                Stage::Spread(sealer) => sealer.take(plaintext, output)?,
+                Stage::Failed => return Err(Error::Ended),
+            };
+            plaintext = &plaintext[taken..];
+            stage.spread(*plan, input, output)?;
         }
         Ok(())
     }
@@ -126,25 +140,58 @@ impl Encryptor {
     }
 
     fn guarded<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        if self.failed {
+        if matches!(self.stage, Stage::Failed) {
             return Err(Error::Ended);
         }
         work(self).inspect_err(|_| {
-            self.failed = true;
+            self.stage = Stage::Failed;
             self.input.clear();
             self.output.clear();
         })
     }
 
-    /// The part of the message that is ready.
+    /// The part of the message that is ready: with [several threads](crate::ClientBuilder::threads) the first part, behind which
+    /// there may be more once it is [consumed](Self::consume).
     #[must_use]
     pub fn output(&self) -> &[u8] {
-        self.output.filled()
+        self.output.first()
     }
 
     /// Drops output that was taken away.
     pub fn consume(&mut self, count: usize) {
         self.output.consume(count);
+        if let Stage::Spread(sealer) = &mut self.stage {
+            sealer.collect(&mut self.output);
+        }
+    }
+
+    /// Waits until every frame that is whole, and that a byte follows, is in the output. Only with
+    /// [several threads](crate::ClientBuilder::threads) there is something to wait for.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    ///
+    /// ```
+    /// # use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
+    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+    /// let client = Client::builder().threads(2).build();
+    /// let mut encryptor = client.encrypt(&keyring).frame_length(100_000).machine().wait()?;
+    /// let header_length = encryptor.header().length();
+    /// encryptor.push(&[7; 1_000_001])?;
+    /// encryptor.settle()?;
+    /// let mut message = Vec::new();
+    /// while !encryptor.output().is_empty() {
+    ///     message.extend_from_slice(encryptor.output());
+    ///     encryptor.consume(encryptor.output().len());
+    /// }
+    /// assert_eq!(message.len(), header_length + 10 * (4 + 12 + 100_000 + 16));
+    /// # Ok::<(), sealwax::Error>(())
+    /// ```
+    pub fn settle(&mut self) -> Result<()> {
+        self.guarded(|machine| match &mut machine.stage {
+            Stage::Spread(sealer) => sealer.settle(&mut machine.output),
+            Stage::Here(_) | Stage::Failed => Ok(()),
+        })
     }
 
     /// Ends the message: gives what is left of it, output that was not taken away first.
@@ -152,19 +199,65 @@ impl Encryptor {
     /// # Errors
     /// As [`push`](Self::push); [`Error::Provider`] if signing fails.
     pub fn finish(self) -> Result<Vec<u8>> {
-        if self.failed {
-            return Err(Error::Ended);
-        }
-        let mut rest = self.output.filled().to_vec();
-        self.sealer.seal_final_onto(self.input.filled(), &mut rest)?;
+        let Self { stage, input, mut output, .. } = self;
+        let (sealer, spread);
+        let (sealer, last) = match stage {
+            Stage::Here(here) => (here, input.filled()),
+            Stage::Spread(sealing) => {
+                (sealer, spread) = sealing.gather(&mut output)?;
+                (sealer, &spread[..])
+            }
+            Stage::Failed => return Err(Error::Ended),
+        };
+        let ready: usize = output.parts().map(<[u8]>::len).sum();
+        let mut rest = Vec::with_capacity(ready + sealer.max_tail_length(last.len()));
+        output.parts().for_each(|part| rest.extend_from_slice(part));
+        sealer.seal_final_onto(last, &mut rest)?;
         Ok(rest)
     }
 }
 
+impl Stage {
+    /// Goes on with several threads, if they are planned and it is time. The input goes to them.
+    fn spread(&mut self, plan: Plan, input: &mut Buffer, output: &mut Output<Vec<u8>>) -> Result<()> {
+        if !plan.is_parallel() || !matches!(self, Self::Here(_)) {
+            return Ok(());
+        }
+        if let Self::Here(sealer) = std::mem::replace(self, Self::Failed) {
+            *self = match SpreadSealer::new(sealer, plan) {
+                Ok(mut sealer) => {
+                    while !input.is_empty() {
+                        let taken = sealer.take(input.filled(), output)?;
+                        input.consume(taken);
+                    }
+                    input.clear();
+                    Self::Spread(Box::new(sealer))
+                }
+                Err(sealer) => Self::Here(sealer),
+            };
+        }
+        Ok(())
+    }
+}
+
+/// Seals what the input has of whole frames: those that a byte follows, in it or elsewhere.
+fn seal_input(
+    sealer: &mut FrameSealer,
+    input: &mut Buffer,
+    output: &mut Output<Vec<u8>>,
+    more_follows: bool,
+) -> Result<()> {
+    while input.len() + usize::from(more_follows) > sealer.frame_length {
+        seal_regular(sealer, &input.filled()[..sealer.frame_length], output)?;
+        input.consume(sealer.frame_length);
+    }
+    Ok(())
+}
+
 /// Seals a regular frame into the room that the output has, or gets.
-fn seal_regular(sealer: &mut FrameSealer, frame: &[u8], output: &mut Buffer) -> Result<()> {
-    let length = sealer.seal_regular(frame, output.spare(sealer.sealed_frame_length()))?;
-    output.advance(length);
+fn seal_regular(sealer: &mut FrameSealer, frame: &[u8], output: &mut Output<Vec<u8>>) -> Result<()> {
+    let length = sealer.seal_regular(frame, output.own().spare(sealer.sealed_frame_length()))?;
+    output.own().advance(length);
     Ok(())
 }
 
@@ -172,14 +265,25 @@ impl Machine for Encryptor {
     type End = Vec<u8>;
 
     fn spare(&mut self) -> &mut [u8] {
-        self.input.spare(CHUNK)
+        match &mut self.stage {
+            Stage::Spread(sealer) => sealer.spare(),
+            Stage::Here(_) | Stage::Failed => self.input.spare(CHUNK),
+        }
     }
 
     fn advance(&mut self, count: usize) -> Result<()> {
         self.guarded(|machine| {
             machine.count(count)?;
-            machine.input.advance(count);
-            machine.seal_input(false)
+            let Self { stage, input, output, plan, .. } = machine;
+            match stage {
+                Stage::Here(sealer) => {
+                    input.advance(count);
+                    seal_input(sealer, input, output, false)?;
+                    stage.spread(*plan, input, output)
+                }
+                Stage::Spread(sealer) => sealer.advance(count, output),
+                Stage::Failed => Err(Error::Ended),
+            }
         })
     }
 
@@ -189,6 +293,10 @@ impl Machine for Encryptor {
 
     fn consume(&mut self, count: usize) {
         self.consume(count);
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.settle()
     }
 
     fn finish(self) -> Result<Self::End> {

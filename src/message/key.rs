@@ -2,8 +2,11 @@
 
 use crate::{
     crypto::{AeadKey, CryptoProvider, Expand, IV_LENGTH, Iv, TAG_LENGTH, Tag},
-    error::Result,
-    format::{BodyAad, BodyPart, Frame, FrameKind, MessageId, write_frame_prefix},
+    error::{Error, Result},
+    format::{
+        BodyAad, BodyPart, FRAME_OVERHEAD, Frame, FrameKind, MessageId, Parsed, parse_frame_prefix, parse_piece,
+        write_frame_prefix,
+    },
     secret::SecretBytes,
     suite::{AlgorithmSuite, COMMIT_KEY_LENGTH, KeyDerivation},
 };
@@ -83,6 +86,45 @@ impl MessageKey {
         let tag = self.aead.seal(&iv, aad.as_bytes(), plaintext, content)?;
         rest[..TAG_LENGTH].copy_from_slice(&tag);
         Ok(prefix + plaintext.len() + TAG_LENGTH)
+    }
+
+    /// Seals regular frames that follow each other, whose plaintext is so long each, into `out`, which is as long as they are.
+    /// The numbers from the first on must exist.
+    pub(super) fn seal_regular_frames(
+        &self,
+        first: u32,
+        frame_length: usize,
+        plaintext: &[u8],
+        out: &mut [u8],
+    ) -> Result<()> {
+        let sealed = out.chunks_exact_mut(frame_length + FRAME_OVERHEAD);
+        // The numbers come last: none is asked for after the last frame.
+        for ((frame, out), number) in plaintext.chunks_exact(frame_length).zip(sealed).zip(first..) {
+            self.seal_frame(FrameKind::Regular, number, frame, out)?;
+        }
+        Ok(())
+    }
+
+    /// Opens regular frames that follow each other, whose content is so long each, into `out`, which is as long as their content.
+    /// Their numbers must have been checked. If one fails, its part of `out` is cleared.
+    pub(super) fn open_regular_frames(
+        &self,
+        first: u32,
+        frame_length: usize,
+        sealed: &[u8],
+        out: &mut [u8],
+    ) -> Result<()> {
+        let sealed = sealed.chunks_exact(frame_length + FRAME_OVERHEAD);
+        for ((frame, out), number) in sealed.zip(out.chunks_exact_mut(frame_length)).zip(first..) {
+            let length = u32::try_from(frame_length).map_err(|_| Error::Integrity)?;
+            let Parsed::Whole(prefix) = parse_frame_prefix(frame, length)? else { return Err(Error::Integrity) };
+            let Parsed::Whole(frame) = parse_piece(frame, &prefix) else { return Err(Error::Integrity) };
+            if frame.kind != FrameKind::Regular || frame.sequence_number != number {
+                return Err(Error::Integrity);
+            }
+            self.open(BodyPart::RegularFrame, &frame, out)?;
+        }
+        Ok(())
     }
 
     /// Opens one piece of a body into `out`, which is as long as its content. If it fails, `out` is cleared.

@@ -1,4 +1,5 @@
-//! The machines that write and read messages. They take bytes and give bytes: they read, write, spawn and await nothing.
+//! The machines that write and read messages. They take bytes and give bytes: they read, write and await nothing, and
+//! start threads only for a client that [asks for them](crate::ClientBuilder::threads).
 //!
 //! Every step of a message is a type of its own that is moved into the next, so that a check cannot be left out: frames
 //! are opened by what only a verified header turns into, and a message counts as verified by a value that only the
@@ -20,11 +21,14 @@ mod decryptor;
 mod encrypt;
 mod encryptor;
 mod key;
+mod output;
+mod parallel;
 
 pub(crate) use decrypt::{OpenParameters, VerifiedHeader, open_all, verify_header};
 pub use decryptor::{Decryptor, Finished};
 pub(crate) use encrypt::{StartParameters, Started, seal_all, start};
 pub use encryptor::Encryptor;
+pub(crate) use parallel::Plan;
 
 /// How many bytes the shells move at a time: enough that the calls beside the cryptography do not count.
 pub(crate) const CHUNK: usize = 64 * 1024;
@@ -40,11 +44,16 @@ pub(crate) trait Machine: Sized {
     /// Takes in input that was written to [`spare`](Self::spare), and works on it.
     fn advance(&mut self, count: usize) -> Result<()>;
 
-    /// Output that is ready.
+    /// The first of the output that is ready. There may be more behind it: nothing is ready where this is empty.
     fn output(&self) -> &[u8];
 
     /// Drops output that was taken away.
     fn consume(&mut self, count: usize);
+
+    /// Waits for what other threads still work on, so that everything that can be ready is.
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Ends the stream.
     fn finish(self) -> Result<Self::End>;

@@ -1,6 +1,6 @@
 //! The command line: what can be said, and what it becomes.
 
-use std::path::PathBuf;
+use std::{num::NonZero, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use sealwax::{
@@ -67,6 +67,21 @@ pub(crate) struct ReportArguments {
     /// Say it as one line of JSON, also if it fails
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How fast it goes.
+#[derive(Args)]
+pub(crate) struct SpeedArguments {
+    /// On how many threads to work; by default as many as the machine runs at once. 1 starts none
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+impl SpeedArguments {
+    pub(crate) fn apply(&self, builder: sealwax::ClientBuilder) -> sealwax::ClientBuilder {
+        let available = || std::thread::available_parallelism().map_or(1, NonZero::get);
+        builder.threads(self.threads.map_or_else(available, usize::from))
+    }
 }
 
 /// The keys and what is authenticated with them.
@@ -148,6 +163,9 @@ pub(crate) struct EncryptArguments {
     pub(crate) frame_length: u32,
 
     #[command(flatten)]
+    pub(crate) speed: SpeedArguments,
+
+    #[command(flatten)]
     pub(crate) report: ReportArguments,
 
     #[command(flatten)]
@@ -165,6 +183,9 @@ pub(crate) struct DecryptArguments {
     /// Let the plaintext of a signed message go to standard output before its signature is verified
     #[arg(long)]
     pub(crate) release_unverified: bool,
+
+    #[command(flatten)]
+    pub(crate) speed: SpeedArguments,
 
     #[command(flatten)]
     pub(crate) report: ReportArguments,

@@ -10,13 +10,13 @@ use crate::{
 };
 
 pub(crate) fn run(arguments: &DecryptArguments) -> Result<(), Failure> {
-    let DecryptArguments { keys, limits, release_unverified, report, streams } = arguments;
+    let DecryptArguments { keys, limits, release_unverified, speed, report, streams } = arguments;
     let manager = keys.manager(key_uri::keyring(&keys.keys, None)?)?;
     let context = keys.context()?;
     let input = Input::open(&streams.input)?;
     let mut output = Output::create(streams)?;
 
-    let client = limits.apply(Client::builder().commitment_policy(keys.policy())).build();
+    let client = speed.apply(limits.apply(Client::builder().commitment_policy(keys.policy()))).build();
     let decrypt = client.decrypt_with(&*manager).context(context);
     let name = input.name.clone();
     let source = input.with_progress();

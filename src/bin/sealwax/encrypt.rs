@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(crate) fn run(arguments: &EncryptArguments) -> Result<(), Failure> {
-    let EncryptArguments { keys, suite, quorum, frame_length, report, streams } = arguments;
+    let EncryptArguments { keys, suite, quorum, frame_length, speed, report, streams } = arguments;
     let manager = keys.manager(key_uri::keyring(&keys.keys, *quorum)?)?;
     let context = keys.context()?;
     let input = Input::open(&streams.input)?;
@@ -19,7 +19,7 @@ pub(crate) fn run(arguments: &EncryptArguments) -> Result<(), Failure> {
         return Err(Failure::usage("a message is no text for a terminal: say -o OUT, or redirect the output"));
     }
 
-    let client = Client::builder().commitment_policy(keys.policy()).build();
+    let client = speed.apply(Client::builder().commitment_policy(keys.policy())).build();
     let mut encrypt = client.encrypt_with(&*manager).context(context).frame_length(*frame_length);
     if let Some(suite) = suite {
         encrypt = encrypt.suite(*suite);

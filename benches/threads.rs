@@ -1,0 +1,140 @@
+//! What a second thread brings, and how far a message on one thread is from the primitives, in one run.
+//!
+//!     cargo bench --bench threads
+//!
+//! The cases take turns. The table gives medians; ratios are medians of ratios within a turn. A bound is a loop that seals or opens each
+//! frame into one and the same buffer, SHA-384 alone, or both one after the other. `-- quick` takes less time and means less;
+//! `-- threads=4` takes another number of threads than 2; `-- frame=65536` another frame length than 4096.
+
+use std::{hint::black_box, io, time::Instant};
+
+use sealwax::{
+    AlgorithmSuite, Client,
+    crypto::{CryptoProvider, HashAlgorithm, RustCrypto},
+    keyring::RawAesKeyring,
+};
+
+const MIB: usize = 1 << 20;
+const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
+const SIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384;
+
+struct Case<'a> {
+    name: String,
+    run: Box<dyn FnMut() + 'a>,
+    /// The seconds of each turn.
+    times: Vec<f64>,
+}
+
+impl<'a> Case<'a> {
+    fn new(name: impl Into<String>, run: impl FnMut() + 'a) -> Self {
+        Self { name: name.into(), run: Box::new(run), times: Vec::new() }
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// How the frames of a message are turned, by bytes in memory or by a stream.
+fn run(provider: impl CryptoProvider + Clone + 'static, threads: usize, frame: usize, size: usize, rounds: usize) {
+    let keyring = RawAesKeyring::new("bench", "key", vec![7; 32]).unwrap();
+    let clients =
+        [1, threads].map(|threads| (threads, Client::builder_with_provider(provider.clone()).threads(threads).build()));
+    let plaintext: Vec<u8> = (0..size).map(|at| (at * 31) as u8).collect();
+    let seal = |client: &Client, suite| {
+        client.encrypt(&keyring).suite(suite).frame_length(frame as u32).bytes(&plaintext).wait().unwrap().message
+    };
+    let messages = [(UNSIGNED, seal(&clients[0].1, UNSIGNED)), (SIGNED, seal(&clients[0].1, SIGNED))];
+    let key = provider.aes_gcm(&[9; 32]).unwrap();
+    let aad = [0; 78];
+    let mut buffer = vec![0; frame];
+    let tags: Vec<_> =
+        plaintext.chunks_exact(frame).map(|text| key.seal(&[1; 12], &aad, text, &mut buffer).unwrap()).collect();
+    let mut sealed = plaintext.clone();
+    for frame in sealed.chunks_exact_mut(frame) {
+        key.seal_in_place(&[1; 12], &aad, frame).unwrap();
+    }
+
+    let mut cases = vec![
+        Case::new("frame loop, encrypt", || {
+            let mut out = vec![0; frame];
+            for text in plaintext.chunks_exact(frame) {
+                black_box(key.seal(&[1; 12], &aad, text, &mut out).unwrap());
+            }
+        }),
+        Case::new("frame loop, decrypt", || {
+            let mut out = vec![0; frame];
+            for (text, tag) in sealed.chunks_exact(frame).zip(&tags) {
+                key.open(&[1; 12], &aad, text, tag, &mut out).unwrap();
+            }
+        }),
+        Case::new("SHA-384", || {
+            let mut digest = provider.digest(HashAlgorithm::Sha384);
+            plaintext.chunks(64 * 1024).for_each(|piece| digest.update(piece));
+            black_box(digest.finish());
+        }),
+    ];
+    let (keyring, plaintext, seal) = (&keyring, &plaintext, &seal);
+    for (suite, message) in &messages {
+        for way in ["memory", "stream"] {
+            for (threads, client) in &clients {
+                cases.push(Case::new(format!("{:#06x} encrypt {way} {threads}", suite.id()), move || match way {
+                    "memory" => drop(black_box(seal(client, *suite))),
+                    _ => {
+                        let encrypt = client.encrypt(keyring).suite(*suite).frame_length(frame as u32);
+                        encrypt.copy(&plaintext[..], io::sink()).wait().unwrap();
+                    }
+                }));
+            }
+            for (threads, client) in &clients {
+                cases.push(Case::new(format!("{:#06x} decrypt {way} {threads}", suite.id()), move || match way {
+                    "memory" => drop(black_box(client.decrypt(keyring).bytes(message).wait().unwrap())),
+                    _ => drop(client.decrypt(keyring).copy_unverified(&message[..], io::sink()).wait().unwrap()),
+                }));
+            }
+        }
+    }
+    for round in 0..=rounds {
+        for case in &mut cases {
+            let start = Instant::now();
+            (case.run)();
+            if round > 0 {
+                case.times.push(start.elapsed().as_secs_f64());
+            }
+        }
+    }
+
+    println!("\n{provider:?}, {} MiB in frames of {frame} bytes, {rounds} turns\n", size / MIB);
+    println!("| what | MB/s | MB/s, {threads} threads | times one | one, of its bound | {threads}, of SHA-384 |");
+    println!("|---|---:|---:|---:|---:|---:|");
+    let speed = |case: &Case<'_>| size as f64 / median(case.times.iter().copied()) / 1e6;
+    let ratio = |of: &dyn Fn(usize) -> f64, case: &Case<'_>| {
+        median(case.times.iter().enumerate().map(|(turn, time)| of(turn) / time))
+    };
+    let [encrypting, decrypting, sha] = &cases[..3] else { return };
+    for case in [encrypting, decrypting, sha] {
+        println!("| {} | {:.0} | | | | |", case.name, speed(case));
+    }
+    for pair in cases[3..].chunks_exact(2) {
+        let [one, several] = pair else { return };
+        let (name, _) = one.name.rsplit_once(' ').unwrap_or_default();
+        let aead = if name.contains("encrypt") { encrypting } else { decrypting };
+        let signed = name.starts_with("0x0578");
+        let bound = |turn: usize| aead.times[turn] + if signed { sha.times[turn] } else { 0.0 };
+        let of_sha = if signed { format!("{:.2}", ratio(&|turn| sha.times[turn], several)) } else { String::new() };
+        let (times_one, of_bound) = (ratio(&|turn| one.times[turn], several), ratio(&bound, one));
+        let (slow, fast) = (speed(one), speed(several));
+        println!("| {name} | {slow:.0} | {fast:.0} | {times_one:.2} | {of_bound:.2} | {of_sha} |");
+    }
+}
+
+fn main() {
+    let arguments: Vec<_> = std::env::args().collect();
+    let number = |name: &str| arguments.iter().find_map(|argument| argument.strip_prefix(name)?.parse().ok());
+    let quick = arguments.iter().any(|argument| argument == "quick" || argument == "--test");
+    let (threads, frame) = (number("threads=").unwrap_or(2), number("frame=").unwrap_or(4096));
+    let (size, rounds) = if quick { (4, 2) } else { (64, 15) };
+    run(RustCrypto, threads, frame, number("size=").unwrap_or(size) * MIB, number("rounds=").unwrap_or(rounds));
+}

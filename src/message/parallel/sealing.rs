@@ -1,0 +1,95 @@
+//! Sealing what comes in pieces, on several threads.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::{
+    Plan,
+    batch::Direction,
+    crew::{Crew, rejoin},
+};
+use crate::{
+    crypto::SigningKey,
+    error::Result,
+    message::{
+        encrypt::{FrameSealer, Signer},
+        key::MessageKey,
+        output::Output,
+    },
+};
+
+/// A [`FrameSealer`] whose regular frames are sealed by several threads.
+pub(in crate::message) struct SpreadSealer {
+    crew: Crew<Zeroizing<Vec<u8>>, Vec<u8>>,
+    key: Arc<MessageKey>,
+    frame_length: usize,
+    /// The sequence number of the next frame that is handed over.
+    next: u32,
+    signing_key: Option<Arc<dyn SigningKey>>,
+}
+
+impl SpreadSealer {
+    /// Goes on with a body, if the plan wants several threads for it and its first stretch is sealed.
+    pub(in crate::message) fn new(sealer: FrameSealer, plan: Plan) -> std::result::Result<Self, FrameSealer> {
+        let Some(cut) = plan.cut_after(sealer.next - 1, sealer.frame_length) else { return Err(sealer) };
+        let FrameSealer { key, frame_length, next, signer } = sealer;
+        let (digest, signing_key) = signer.map(|Signer { digest, key }| (digest, key)).unzip();
+        let crew = Crew::new(Direction::Seal, cut, key.clone(), digest);
+        Ok(Self { crew, key, frame_length, next, signing_key })
+    }
+
+    /// Room for plaintext, at least a byte.
+    pub(in crate::message) fn spare(&mut self) -> &mut [u8] {
+        self.crew.spare()
+    }
+
+    /// Takes in plaintext that was written to [`spare`](Self::spare).
+    pub(in crate::message) fn advance(&mut self, count: usize, output: &mut Output<Vec<u8>>) -> Result<()> {
+        self.crew.advance(count);
+        if self.crew.is_full() { self.hand_over(output) } else { Ok(()) }
+    }
+
+    /// Takes in the first bytes of a plaintext; says how many.
+    pub(in crate::message) fn take(&mut self, plaintext: &[u8], output: &mut Output<Vec<u8>>) -> Result<usize> {
+        let count = self.crew.take(plaintext);
+        self.advance(0, output)?;
+        Ok(count)
+    }
+
+    /// Hands over the frames that a byte follows.
+    fn hand_over(&mut self, output: &mut Output<Vec<u8>>) -> Result<()> {
+        let frames = self.crew.input().len().saturating_sub(1) / self.frame_length;
+        let (first, taken) = FrameSealer::take_numbers(&mut self.next, frames);
+        self.crew.hand_over(first, taken, output)?;
+        if taken < frames {
+            // What came before has the first say.
+            self.crew.settle(output)?;
+            return Err(FrameSealer::too_long(self.frame_length));
+        }
+        Ok(())
+    }
+
+    /// Puts out what is done, without waiting.
+    pub(in crate::message) fn collect(&mut self, output: &mut Output<Vec<u8>>) {
+        self.crew.collect(output);
+    }
+
+    /// Seals all whole frames that a byte follows, and puts them out.
+    pub(in crate::message) fn settle(&mut self, output: &mut Output<Vec<u8>>) -> Result<()> {
+        self.hand_over(output)?;
+        self.crew.settle(output)
+    }
+
+    /// Ends the threads, with everything put out but the final frame; gives that one's plaintext, and what seals it.
+    pub(in crate::message) fn gather(
+        mut self,
+        output: &mut Output<Vec<u8>>,
+    ) -> Result<(FrameSealer, Zeroizing<Vec<u8>>)> {
+        self.settle(output)?;
+        let Self { mut crew, key, frame_length, next, signing_key } = self;
+        let signer = rejoin(signing_key, crew.take_digest(), |key, digest| Signer { digest, key })?;
+        let last = Zeroizing::new(crew.input().to_vec());
+        Ok((FrameSealer { key, frame_length, next, signer }, last))
+    }
+}
