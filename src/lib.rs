@@ -58,6 +58,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `rustcrypto` (default) | the crypto provider in pure Rust, and what uses it as its default |
+//! | `aws-lc-rs` | [a second crypto provider](crypto), faster; takes a C compiler |
 //! | `fs` | whole files, and verified copies of signed messages from any source |
 //! | `tokio` | `wait` recognises a Tokio runtime, and refuses to block it |
 //! | `raw-rsa` | the raw RSA keyring; takes a C compiler |

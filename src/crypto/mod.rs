@@ -2,7 +2,9 @@
 //!
 //! A [`CryptoProvider`] is a value given to the [client](crate::Client::builder_with_provider); everything a message needs
 //! comes from it: random bytes, AES-GCM, HKDF, digests and signatures. The feature `rustcrypto` (on by default) brings
-//! `RustCrypto`, in pure Rust; a provider of one's own takes the same six methods.
+//! `RustCrypto`, in pure Rust; the feature `aws-lc-rs` brings `AwsLcRs`, which is faster and takes a C compiler. They read
+//! each other's messages, and choose nothing by themselves: a client has the provider that it was given. A provider of
+//! one's own takes the same six methods.
 
 use std::{fmt, sync::Arc};
 
@@ -12,8 +14,13 @@ use crate::{error::Result, secret::SecretBytes};
 
 pub use crate::suite::{HashAlgorithm, SignatureAlgorithm};
 
+#[cfg(feature = "aws-lc-rs")]
+mod aws_lc_rs;
 #[cfg(feature = "rustcrypto")]
 mod rustcrypto;
+
+#[cfg(feature = "aws-lc-rs")]
+pub use self::aws_lc_rs::AwsLcRs;
 
 #[cfg(feature = "rustcrypto")]
 pub use rustcrypto::RustCrypto;
