@@ -671,5 +671,8 @@ fn help_and_version_are_on_standard_output() {
         assert!(!place.ok(&[command, "--help"]).is_empty());
     }
     let version = String::from_utf8(place.ok(&["--version"])).unwrap();
-    assert_eq!(version, format!("sealwax {}\n", env!("CARGO_PKG_VERSION")));
+    let provider = if cfg!(feature = "aws-lc-rs") { "AWS-LC" } else { "RustCrypto" };
+    assert_eq!(version, format!("sealwax {}\ncrypto provider: {provider}\n", env!("CARGO_PKG_VERSION")));
+    let short = String::from_utf8(place.ok(&["-V"])).unwrap();
+    assert_eq!(short, format!("sealwax {}\n", env!("CARGO_PKG_VERSION")));
 }

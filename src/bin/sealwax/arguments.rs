@@ -9,11 +9,11 @@ use sealwax::{
     materials::{DefaultMaterialsManager, MaterialsManager, RequiredContextManager},
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, provider};
 
 /// Encrypts files and streams before they leave the machine, in the AWS Encryption SDK message format.
 #[derive(Parser)]
-#[command(name = "sealwax", version, after_help = EXIT_CODES)]
+#[command(name = "sealwax", version, long_version = provider::VERSION, after_help = EXIT_CODES)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,

@@ -1,11 +1,9 @@
 //! `sealwax decrypt`.
 
-use sealwax::Client;
-
 use crate::{
     arguments::DecryptArguments,
     failure::Failure,
-    key_uri, report,
+    key_uri, provider, report,
     streams::{Input, Output},
 };
 
@@ -16,7 +14,7 @@ pub(crate) fn run(arguments: &DecryptArguments) -> Result<(), Failure> {
     let input = Input::open(&streams.input)?;
     let mut output = Output::create(streams)?;
 
-    let client = speed.apply(limits.apply(Client::builder().commitment_policy(keys.policy()))).build();
+    let client = speed.apply(limits.apply(provider::client().commitment_policy(keys.policy()))).build();
     let decrypt = client.decrypt_with(&*manager).context(context);
     let name = input.name.clone();
     let source = input.with_progress();

@@ -1,11 +1,9 @@
 //! `sealwax encrypt`.
 
-use sealwax::Client;
-
 use crate::{
     arguments::EncryptArguments,
     failure::Failure,
-    key_uri, report,
+    key_uri, provider, report,
     streams::{Input, Output},
 };
 
@@ -19,7 +17,7 @@ pub(crate) fn run(arguments: &EncryptArguments) -> Result<(), Failure> {
         return Err(Failure::usage("a message is no text for a terminal: say -o OUT, or redirect the output"));
     }
 
-    let client = speed.apply(Client::builder().commitment_policy(keys.policy())).build();
+    let client = speed.apply(provider::client().commitment_policy(keys.policy())).build();
     let mut encrypt = client.encrypt_with(&*manager).context(context).frame_length(*frame_length);
     if let Some(suite) = suite {
         encrypt = encrypt.suite(*suite);

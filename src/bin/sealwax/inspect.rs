@@ -7,7 +7,7 @@ use std::{
 };
 
 use sealwax::{
-    Client, ContentType, Header,
+    ContentType, Header,
     io::{BodyOutline, Outline},
 };
 use serde::Serialize;
@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::{
     arguments::InspectArguments,
     failure::Failure,
+    provider,
     streams::Input,
     text::{escape, hex},
 };
@@ -23,7 +24,7 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     let InspectArguments { json, limits, input } = arguments;
     let input = Input::open(input)?;
     let name = input.name.clone();
-    let client = limits.apply(Client::builder()).build();
+    let client = limits.apply(provider::client()).build();
     let outline =
         Outline::read(input.into_reader(), client.header_decoder()).map_err(|error| Failure::about(&name, error))?;
     let report = Report::new(&outline);

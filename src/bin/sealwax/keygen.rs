@@ -6,13 +6,9 @@ use std::{
     path::Path,
 };
 
-use sealwax::{
-    SecretBytes,
-    crypto::{CryptoProvider, RustCrypto},
-    keyring::RawAesKeyring,
-};
+use sealwax::{SecretBytes, crypto::CryptoProvider, keyring::RawAesKeyring};
 
-use crate::{arguments::KeygenArguments, failure::Failure, key_uri::raw_aes_uri};
+use crate::{arguments::KeygenArguments, failure::Failure, key_uri::raw_aes_uri, provider::Provider};
 
 pub(crate) fn run(arguments: &KeygenArguments) -> Result<(), Failure> {
     let KeygenArguments { bits, namespace, name, file } = arguments;
@@ -24,7 +20,7 @@ pub(crate) fn run(arguments: &KeygenArguments) -> Result<(), Failure> {
         "192" => 24,
         _ => 32,
     };
-    let key = RustCrypto.random_key(length)?;
+    let key = Provider.random_key(length)?;
     // Whether the names make a key that can be used is found out before anything is written.
     RawAesKeyring::new(namespace, &name, SecretBytes::from(key.as_bytes()))?;
 

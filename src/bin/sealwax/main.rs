@@ -7,6 +7,7 @@ mod failure;
 mod inspect;
 mod key_uri;
 mod keygen;
+mod provider;
 mod report;
 mod streams;
 mod text;

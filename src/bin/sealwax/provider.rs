@@ -1,0 +1,19 @@
+//! The crypto provider that the tool was built with: the faster one, where it is there.
+
+use sealwax::{Client, ClientBuilder};
+
+#[cfg(feature = "aws-lc-rs")]
+pub(crate) use sealwax::crypto::AwsLcRs as Provider;
+#[cfg(not(feature = "aws-lc-rs"))]
+pub(crate) use sealwax::crypto::RustCrypto as Provider;
+
+/// What `--version` says.
+#[cfg(feature = "aws-lc-rs")]
+pub(crate) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\ncrypto provider: AWS-LC");
+#[cfg(not(feature = "aws-lc-rs"))]
+pub(crate) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\ncrypto provider: RustCrypto");
+
+/// Configures a client over that provider.
+pub(crate) fn client() -> ClientBuilder {
+    Client::builder_with_provider(Provider)
+}
