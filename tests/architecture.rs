@@ -121,20 +121,26 @@ fn the_default_features_stay_light() {
     assert!(!packages.iter().any(|name| name.starts_with("aws-")), "{packages:?}");
 }
 
+/// The text of all sources in a folder and in those below it.
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text.push_str(&sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+    text
+}
+
 #[test]
 fn every_attack_test_is_where_the_list_says() {
     // SECURITY.md names the tests that stand for its claims; a name that is gone is a claim without a test.
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let claims = fs::read_to_string(root.join("SECURITY.md")).unwrap();
-    let mut tests = String::new();
-    for folder in ["tests", "src/message"] {
-        for entry in fs::read_dir(root.join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "rs") {
-                tests.push_str(&fs::read_to_string(path).unwrap());
-            }
-        }
-    }
+    let tests = [sources(&root.join("tests")), sources(&root.join("src/message"))].concat();
     let named: Vec<_> = claims.split('`').filter(|word| word.starts_with("attack_")).collect();
     assert!(named.len() > 15, "SECURITY.md names {} tests", named.len());
     for name in named {

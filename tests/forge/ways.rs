@@ -4,14 +4,16 @@ use std::io::{self, Read, Write};
 
 use sealwax::{Client, CommitmentPolicy, EncryptionContext, Error, HeaderDecoder, keyring::Keyring};
 
+use super::super::support::client_builder;
+
 /// A client that reads both message versions.
 pub(crate) fn reads_all() -> Client {
-    Client::builder().commitment_policy(CommitmentPolicy::RequireEncryptAllowDecrypt).build()
+    client_builder().commitment_policy(CommitmentPolicy::RequireEncryptAllowDecrypt).build()
 }
 
 /// A client that writes message version 1.
 pub(crate) fn writes_v1() -> Client {
-    Client::builder().commitment_policy(CommitmentPolicy::ForbidEncryptAllowDecrypt).build()
+    client_builder().commitment_policy(CommitmentPolicy::ForbidEncryptAllowDecrypt).build()
 }
 
 /// What one way to read a message came to.

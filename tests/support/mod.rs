@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod peer;
+pub mod provider;
 pub mod readers;
 pub mod shipped;
 pub mod writers;
@@ -15,7 +16,12 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use sealwax::{AlgorithmSuite, Client, CommitmentPolicy, EncryptionContext, Result, keyring::RawAesKeyring};
+#[allow(unused_imports, reason = "what the next two functions fall back to")]
+use sealwax::crypto::RustCrypto as Provider;
+use sealwax::{
+    AlgorithmSuite, Client, ClientBuilder, CommitmentPolicy, EncryptionContext, Result, crypto::CryptoProvider,
+    keyring::RawAesKeyring,
+};
 
 /// The text of these bytes in base64.
 pub fn to_base64(bytes: &[u8]) -> String {
@@ -43,9 +49,29 @@ pub fn skip(required: &str, why: &str) {
     say(&format!("\nSKIPPED: {why} ({required}=1 makes this a failure)"));
 }
 
+/// The crypto provider under test: the `Provider` of the module that this one is compiled into, which tests that run
+/// once per provider have, or else RustCrypto.
+pub fn provider() -> &'static dyn CryptoProvider {
+    #[allow(unused_imports, reason = "not every module has a `Provider`")]
+    use super::*;
+    &Provider
+}
+
+/// Configures a client over the provider under test.
+pub fn client_builder() -> ClientBuilder {
+    #[allow(unused_imports, reason = "not every module has a `Provider`")]
+    use super::*;
+    Client::builder_with_provider(Provider)
+}
+
+/// A client over the provider under test, with the defaults.
+pub fn new_client() -> Client {
+    client_builder().build()
+}
+
 /// A client that reads every suite, and writes those that commit.
 pub fn reading_client() -> Client {
-    Client::builder().commitment_policy(CommitmentPolicy::RequireEncryptAllowDecrypt).build()
+    client_builder().commitment_policy(CommitmentPolicy::RequireEncryptAllowDecrypt).build()
 }
 
 /// A client that may write this suite, and reads every suite.
@@ -55,7 +81,7 @@ pub fn client_for(suite: AlgorithmSuite) -> Client {
     } else {
         CommitmentPolicy::ForbidEncryptAllowDecrypt
     };
-    Client::builder().commitment_policy(policy).build()
+    client_builder().commitment_policy(policy).build()
 }
 
 /// A raw AES wrapping key, as a value: a keyring cannot be copied.

@@ -1,9 +1,6 @@
 //! The official test vectors. They are no part of this project: they are read from `../shared/vectors`, or from the
 //! folder that the environment variable SEALWAX_VECTORS names. Without them these tests are skipped, unless
 //! SEALWAX_REQUIRE_VECTORS=1.
-#![cfg(feature = "rustcrypto")]
-
-mod support;
 
 use std::{
     collections::BTreeMap,
@@ -14,14 +11,15 @@ use std::{
 };
 
 use sealwax::{
-    AlgorithmSuite, Client, ContentType, EncryptedDataKey, EncryptionContext, Error, Header, PUBLIC_KEY_ENTRY, Result,
+    AlgorithmSuite, ContentType, EncryptedDataKey, EncryptionContext, Error, Header, PUBLIC_KEY_ENTRY, Result,
     keyring::{BoxFuture, Keyring, KmsArn, RawAesKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use support::{
-    from_base64, in_parallel,
+
+use super::support::{
+    from_base64, in_parallel, new_client,
     readers::{open_every_way, refuse_every_way},
-    say, suite_of,
+    reading_client, say, skip, suite_of,
 };
 
 /// The folder of the official vectors, if it is there.
@@ -33,7 +31,7 @@ fn vectors() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    support::skip("SEALWAX_REQUIRE_VECTORS", "the official vectors are not there");
+    skip("SEALWAX_REQUIRE_VECTORS", "the official vectors are not there");
     None
 }
 
@@ -151,7 +149,7 @@ impl V1 {
     /// What the header of a case's message says; it must be that of the case.
     fn header(&self, case: &Case, message: &[u8]) -> Header {
         let what = &case.ciphertext.filename;
-        let (received, _) = support::reading_client().header_decoder().decode(message).expect(what);
+        let (received, _) = reading_client().header_decoder().decode(message).expect(what);
         let header = received.header();
         assert_eq!(header.suite(), case.suite(), "{what}");
         assert_eq!(header.content_type(), case.content_type(), "{what}");
@@ -225,7 +223,7 @@ fn open_cases<K: Keyring>(
     kind: impl Fn(Kind) -> bool,
     keyring: impl Fn(&Case, &Header) -> K + Sync,
 ) -> BTreeMap<AlgorithmSuite, usize> {
-    let (client, default, no_context) = (support::reading_client(), Client::new(), EncryptionContext::new());
+    let (client, default, no_context) = (reading_client(), new_client(), EncryptionContext::new());
     let counts = Mutex::new(BTreeMap::new());
     in_parallel(&v1.cases(kind), |case| {
         let what = &case.ciphertext.filename;
@@ -422,7 +420,7 @@ fn has_unusual_iv(header: &Header, message: &[u8]) -> bool {
 fn the_known_answers_of_version_2_open_or_are_refused_as_they_say() {
     let Some(folder) = vectors() else { return };
     let answers: KnownAnswers = read_json(&folder.join("esdk-v2-kat.json"));
-    let (client, no_context) = (Client::new(), EncryptionContext::new());
+    let (client, no_context) = (new_client(), EncryptionContext::new());
     let (mut opened, mut refused, mut unusual_ivs) = (BTreeMap::new(), 0, 0);
     for answer in &answers.tests {
         let what = &answer.comment;

@@ -1,19 +1,11 @@
 //! What holds for every plaintext, context, frame length and suite, however the bytes are cut.
-#![cfg(feature = "rustcrypto")]
-
-mod forge;
 
 use std::{
     cell::Cell,
     collections::BTreeMap,
     io::{self, Read, Write},
-    sync::Arc,
 };
 
-use forge::{
-    Forge,
-    ways::{reads_all, writes_v1},
-};
 use proptest::{
     collection::{btree_map, vec},
     prelude::*,
@@ -21,47 +13,20 @@ use proptest::{
 };
 use sealwax::{
     AlgorithmSuite, Client, CommitmentPolicy, EncryptionContext, Error, HeaderDecoder, Result,
-    crypto::{
-        AeadKey, CryptoProvider, Digest, Expand, HashAlgorithm, RustCrypto, SignatureAlgorithm, SigningKey,
-        VerifyingKey,
-    },
     message::{Decryptor, Encryptor},
+};
+
+use super::{
+    forge::{
+        Forge,
+        ways::{reads_all, writes_v1},
+    },
+    support::{new_client, provider::Fronted},
 };
 
 fn cases(cases: u32) -> ProptestConfig {
     // The machines are deterministic: a failure is shown whole, and no file of it is kept.
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
-}
-
-/// The usual primitives with known random bytes, so that two messages of the same plaintext are the same.
-#[derive(Debug)]
-struct Steady;
-
-impl CryptoProvider for Steady {
-    fn random(&self, out: &mut [u8]) -> Result<()> {
-        out.fill(0x1d);
-        Ok(())
-    }
-
-    fn aes_gcm(&self, key: &[u8]) -> Result<Box<dyn AeadKey>> {
-        RustCrypto.aes_gcm(key)
-    }
-
-    fn hkdf(&self, hash: HashAlgorithm, salt: &[u8], key: &[u8], outputs: &mut [Expand<'_>]) -> Result<()> {
-        RustCrypto.hkdf(hash, salt, key, outputs)
-    }
-
-    fn digest(&self, hash: HashAlgorithm) -> Box<dyn Digest> {
-        RustCrypto.digest(hash)
-    }
-
-    fn generate_signing_key(&self, algorithm: SignatureAlgorithm) -> Result<Arc<dyn SigningKey>> {
-        RustCrypto.generate_signing_key(algorithm)
-    }
-
-    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Arc<dyn VerifyingKey>> {
-        RustCrypto.verifying_key(algorithm, compressed)
-    }
 }
 
 /// What one call to a source or a sink does.
@@ -265,7 +230,7 @@ fn round_trips(suite: AlgorithmSuite, case: &Case) -> Result<(), TestCaseError> 
         true => CommitmentPolicy::RequireEncryptRequireDecrypt,
         false => CommitmentPolicy::ForbidEncryptAllowDecrypt,
     };
-    let client = Client::builder_with_provider(Steady).commitment_policy(policy).build();
+    let client = Client::builder_with_provider(Fronted::with_random_bytes_of(0x1d)).commitment_policy(policy).build();
     let keyring = Forge::new(suite.id()).keyring();
     let context: EncryptionContext = case.context.clone().into_iter().collect();
     let encrypt = || client.encrypt(&keyring).suite(suite).context(context.clone()).frame_length(*frame_length);
@@ -330,7 +295,7 @@ fn round_trips(suite: AlgorithmSuite, case: &Case) -> Result<(), TestCaseError> 
 
 /// A decrypting writer over a sink that must be waited for.
 fn a_sink_may_block(suite: AlgorithmSuite, case: &Case) -> Result<(), TestCaseError> {
-    let client = if suite.is_committing() { Client::new() } else { writes_v1() };
+    let client = if suite.is_committing() { new_client() } else { writes_v1() };
     let keyring = Forge::new(suite.id()).keyring();
     let encrypt = client.encrypt(&keyring).suite(suite).frame_length(case.frame_length);
     let message = encrypt.bytes(&case.text).wait().unwrap().message;

@@ -3,20 +3,20 @@
 //! No exception is made. Every byte of a message is checked or authenticated: the header body by the tag of the header,
 //! number, kind, length and content of a frame by its own tag, and all of it by the signature. A signature has another
 //! valid form (with s negated), but none that is one bit or one byte away in the one DER form that is read.
-#![cfg(feature = "rustcrypto")]
-
-mod forge;
 
 use std::ops::Range;
 
-use forge::{
-    Forge,
-    ways::{Outcome, Reading, reads_all, writes_v1},
-};
 use sealwax::{
-    AlgorithmSuite, Client, EncryptionContext, SecretBytes,
-    crypto::RustCrypto,
+    AlgorithmSuite, EncryptionContext, SecretBytes,
     keyring::{Keyring, RawAesKeyring, WrapRequest},
+};
+
+use super::{
+    forge::{
+        Forge, PUBLIC_KEY,
+        ways::{Outcome, Reading, reads_all, writes_v1},
+    },
+    support::{new_client, provider},
 };
 
 /// Three frames of five bytes and a rest of two.
@@ -41,7 +41,7 @@ fn keyring() -> RawAesKeyring {
 
 fn framed(suite: u16) -> Target {
     let suite = AlgorithmSuite::from_id(suite).unwrap();
-    let client = if suite.is_committing() { Client::new() } else { writes_v1() };
+    let client = if suite.is_committing() { new_client() } else { writes_v1() };
     let keyring = keyring();
     let encrypt = client.encrypt(&keyring).suite(suite).context([PAIR]).frame_length(FRAME as u32);
     let sealed = encrypt.bytes(TEXT).wait().unwrap();
@@ -59,11 +59,11 @@ fn unframed(suite: u16) -> Target {
     let mut context = EncryptionContext::from([PAIR]);
     if let Some(curve) = forge.signs() {
         use base64::{Engine, prelude::BASE64_STANDARD};
-        context.insert(forge::PUBLIC_KEY, BASE64_STANDARD.encode(curve.public_key()));
+        context.insert(PUBLIC_KEY, BASE64_STANDARD.encode(curve.public_key()));
     }
     let data_key = SecretBytes::from(forge.data_key.as_slice());
     let suite = AlgorithmSuite::from_id(suite).unwrap();
-    let request = WrapRequest::new(&RustCrypto, suite, &context);
+    let request = WrapRequest::new(provider(), suite, &context);
     let operation = async { keyring().on_encrypt(request.for_key(&data_key)).await };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let key = runtime.block_on(operation).unwrap().encrypted_data_keys.remove(0);

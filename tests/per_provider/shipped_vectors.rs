@@ -1,12 +1,10 @@
 //! The vectors that the project ships: messages that the official SDKs made (tests/peers/make_vectors.py).
-#![cfg(feature = "rustcrypto")]
-
-mod support;
 
 use std::collections::BTreeSet;
 
 use sealwax::{ContextError, EncryptionContext, Error, PUBLIC_KEY_ENTRY, keyring::MultiKeyring};
-use support::{
+
+use super::support::{
     WrappingKey, contains_context, in_parallel,
     readers::{open_every_way, refuse_every_way},
     reading_client, say,

@@ -1,0 +1,28 @@
+//! What must hold with every crypto provider: the modules of `tests/per_provider/` are compiled once for each.
+//!
+//! `cargo test --all-features --test per_provider attack_7` runs a test with all providers, and
+//! `... --test per_provider with_aws_lc_rs` all tests with one.
+#![cfg(feature = "rustcrypto")]
+#![allow(clippy::duplicate_mod, reason = "that is how they are compiled once per provider")]
+
+#[path = "."]
+mod with_rustcrypto {
+    use sealwax::crypto::RustCrypto as Provider;
+
+    mod forge;
+    mod support;
+    #[path = "per_provider/mod.rs"]
+    mod tests;
+}
+
+// The second writer of the tests is made of what the feature `rustcrypto` has, whichever provider is under test.
+#[cfg(feature = "aws-lc-rs")]
+#[path = "."]
+mod with_aws_lc_rs {
+    use sealwax::crypto::AwsLcRs as Provider;
+
+    mod forge;
+    mod support;
+    #[path = "per_provider/mod.rs"]
+    mod tests;
+}

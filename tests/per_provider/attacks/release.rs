@@ -1,0 +1,174 @@
+//! What is released before a signature or a tag holds: nothing that the method does not name.
+
+use super::*;
+
+#[test]
+fn attack_4_the_final_frame_is_held_until_the_signature_holds() {
+    for suite in SIGNED {
+        let forge = Forge::new(suite);
+        refuses(&forge, &with_a_bad_signature(forge.message(TEXT)), REGULAR, is_integrity);
+        // An unframed body is held as a whole, and so is a message of a single frame.
+        refuses(&forge, &with_a_bad_signature(forge.unframed_message(TEXT)), b"", is_integrity);
+        refuses(&forge, &with_a_bad_signature(forge.message(&TEXT[..5])), b"", is_integrity);
+        // A footer that is cut off or missing counts no more than a bad one.
+        let message = forge.message(TEXT);
+        let is_truncated = |error: &Error| matches!(error, Error::Format(FormatError::Truncated));
+        refuses(&forge, &message[..message.len() - 1], REGULAR, is_truncated);
+        let unsigned = [forge.header(), forge.frames(TEXT).concat()].concat();
+        refuses(&forge, &unsigned, REGULAR, is_truncated);
+    }
+}
+
+#[test]
+fn attack_4_a_stream_of_a_signed_message_is_refused_before_any_unwrapping() {
+    let client = reads_all();
+    for suite in SIGNED {
+        let forge = Forge::new(suite);
+        for message in [forge.message(TEXT), forge.unframed_message(TEXT)] {
+            let refused = client.decrypt(&Unasked).reader(&message[..]).wait().map(|_| ());
+            assert!(matches!(refused, Err(Error::SignedStream)), "{suite:#x}");
+
+            let mut sink = Vec::new();
+            let mut writer = client.decrypt(&Unasked).writer(&mut sink);
+            let refused = writer.write_all(&message).map_err(Error::from);
+            assert!(matches!(refused, Err(Error::SignedStream)), "{suite:#x}");
+            assert!(matches!(writer.write(b"x").map_err(Error::from), Err(Error::Ended)));
+            assert!(matches!(writer.finish().map(|_| ()), Err(Error::Ended)));
+            assert!(sink.is_empty());
+
+            let (received, _) = HeaderDecoder::new().decode(&message).unwrap();
+            let refused = client.decrypt(&Unasked).machine(received).wait().map(|_| ());
+            assert!(matches!(refused, Err(Error::SignedStream)), "{suite:#x}");
+        }
+    }
+    // The same calls take an unsigned one.
+    let forge = Forge::new(0x0478);
+    let (keyring, message) = (forge.keyring(), forge.message(TEXT));
+    let mut text = Vec::new();
+    client.decrypt(&keyring).reader(&message[..]).wait().unwrap().read_to_end(&mut text).unwrap();
+    let mut writer = client.decrypt(&keyring).writer(Vec::new());
+    writer.write_all(&message).unwrap();
+    assert_eq!((&text[..], &writer.finish().unwrap().sink[..]), (TEXT, TEXT));
+}
+
+/// Signed messages below and above what a verified copy keeps in memory.
+#[cfg(feature = "fs")]
+fn signed_messages() -> Vec<(RawAesKeyring, Vec<u8>, Vec<u8>)> {
+    [0, 1, 100_000, (1 << 20) + 300_000]
+        .into_iter()
+        .map(|length| {
+            let plaintext: Vec<u8> = (0..length).map(|at: u32| (at % 251) as u8).collect();
+            let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32]).unwrap();
+            let message = new_client().encrypt(&keyring).bytes(&plaintext).wait().unwrap().message;
+            (keyring, plaintext, message)
+        })
+        .collect()
+}
+
+#[cfg(feature = "fs")]
+#[test]
+fn attack_4_a_copy_releases_nothing_of_a_signed_message_before_its_signature_holds() {
+    let client = new_client();
+    for (keyring, plaintext, message) in signed_messages() {
+        let mut sink = Vec::new();
+        client.decrypt(&keyring).copy(&message[..], &mut sink).wait().unwrap();
+        assert!(sink == plaintext);
+
+        let cut = message[..message.len() - 1].to_vec();
+        let longer = [&message[..], b"x"].concat();
+        for bad in [with_a_bad_signature(message), cut, longer] {
+            let mut sink = Vec::new();
+            assert!(client.decrypt(&keyring).copy(&bad[..], &mut sink).wait().is_err());
+            assert!(sink.is_empty(), "{} bytes were released", sink.len());
+        }
+    }
+    // An unframed signed message takes the same way.
+    let forge = Forge::new(0x0578);
+    let message = forge.unframed_message(TEXT);
+    let mut sink = Vec::new();
+    client.decrypt(&forge.keyring()).copy(&message[..], &mut sink).wait().unwrap();
+    assert_eq!(sink, TEXT);
+    let bad = with_a_bad_signature(message);
+    let mut sink = Vec::new();
+    let refused = client.decrypt(&forge.keyring()).copy(&bad[..], &mut sink).wait();
+    assert!(matches!(refused, Err(Error::Integrity)) && sink.is_empty());
+}
+
+#[cfg(not(feature = "fs"))]
+#[test]
+fn attack_4_without_temporary_files_a_copy_of_a_signed_message_is_refused() {
+    let mut sink = Vec::new();
+    let message = Forge::new(0x0578).message(TEXT);
+    let refused = new_client().decrypt(&Unasked).copy(&message[..], &mut sink).wait();
+    assert!(matches!(refused, Err(Error::SignedStream)) && sink.is_empty());
+}
+
+#[cfg(feature = "fs")]
+#[test]
+fn attack_4_a_file_appears_only_once_the_signature_holds() {
+    let client = new_client();
+    for (keyring, plaintext, message) in signed_messages() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sealed, target) = (folder.path().join("sealed"), folder.path().join("target"));
+        let names = || {
+            let entries = std::fs::read_dir(folder.path()).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>()
+        };
+        std::fs::write(&sealed, with_a_bad_signature(message.clone())).unwrap();
+        let refused = client.decrypt(&keyring).file(&sealed, &target).wait();
+        assert!(matches!(refused, Err(Error::Integrity)), "{refused:?}");
+        assert_eq!(names(), BTreeSet::from(["sealed".to_owned()]));
+
+        // An existing target is as it was.
+        std::fs::write(&target, "before").unwrap();
+        let refused = client.decrypt(&keyring).overwrite().file(&sealed, &target).wait();
+        assert!(matches!(refused, Err(Error::Integrity)), "{refused:?}");
+        assert_eq!(std::fs::read(&target).unwrap(), b"before");
+        assert_eq!(names().len(), 2);
+
+        std::fs::write(&sealed, &message).unwrap();
+        client.decrypt(&keyring).overwrite().file(&sealed, &target).wait().unwrap();
+        assert!(std::fs::read(&target).unwrap() == plaintext);
+        assert_eq!(names().len(), 2);
+    }
+}
+
+#[test]
+fn attack_16_a_frame_that_fails_releases_nothing() {
+    for suite in FOUR {
+        let forge = Forge::new(suite);
+        let mut frames = forge.frames(TEXT);
+        // The first byte of the content and the last of the tag, of a regular frame and of the final one.
+        for (index, before) in [(1, &TEXT[..5]), (3, REGULAR)] {
+            let length = frames[index].len();
+            for at in [length - 16 - 1, length - 1] {
+                frames[index][at] ^= 1;
+                refuses(&forge, &forge.with_body(&frames), before, is_integrity);
+                frames[index][at] ^= 1;
+            }
+        }
+        let mut unframed = Forge { content_type: 1, frame_length: 0, ..forge.clone() }.unframed(TEXT);
+        *unframed.last_mut().unwrap() ^= 1;
+        let forge = Forge { content_type: 1, frame_length: 0, ..forge };
+        refuses(&forge, &forge.with_body(&[unframed]), b"", is_integrity);
+    }
+}
+
+#[test]
+fn attack_16_what_was_not_taken_away_is_cleared() {
+    let forge = Forge::new(0x0478);
+    let mut frames = forge.frames(TEXT);
+    frames[2][20] ^= 1;
+    let message = forge.with_body(&frames);
+    let (received, body) = HeaderDecoder::new().decode(&message).unwrap();
+    let keyring = forge.keyring();
+    let client = new_client();
+    let mut machine = client.decrypt(&keyring).machine(received).wait().unwrap();
+    let two_frames = 2 * frames[0].len();
+    machine.push(&body[..two_frames]).unwrap();
+    assert_eq!(machine.output(), &TEXT[..10]);
+    assert!(matches!(machine.push(&body[two_frames..]), Err(Error::Integrity)));
+    assert!(machine.output().is_empty());
+    assert!(matches!(machine.push(b""), Err(Error::Ended)));
+    assert!(matches!(machine.finish().map(|_| ()), Err(Error::Ended)));
+}

@@ -1,0 +1,16 @@
+//! The tests that run with each provider. `support::provider` is the one under test.
+
+use super::{forge, support};
+
+mod attacks;
+mod official_vectors;
+mod properties;
+mod shipped_vectors;
+mod tampering;
+
+#[test]
+fn the_provider_under_test_is_the_one_that_the_module_names() {
+    let name = if module_path!().contains("with_aws_lc_rs") { "AwsLcRs" } else { "RustCrypto" };
+    assert_eq!(format!("{:?}", support::provider()), name);
+    assert!(format!("{:?}", support::client_builder()).contains(name));
+}
