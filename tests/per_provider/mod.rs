@@ -3,8 +3,12 @@
 use super::{forge, support};
 
 mod attacks;
+mod caching;
+mod managers;
 mod official_vectors;
 mod properties;
+#[cfg(feature = "raw-ecdh")]
+mod raw_ecdh;
 mod shipped_vectors;
 mod tampering;
 

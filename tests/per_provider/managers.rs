@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use sealwax::{
-    Client, ContextError, EncryptedDataKey, Error, Result, UnwrapReason,
+    ContextError, EncryptedDataKey, Error, Result, UnwrapReason,
     keyring::{BoxFuture, Keyring, MultiKeyring, RawAesKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
     materials::{DefaultMaterialsManager, RequiredContextManager},
 };
+
+use super::support::new_client;
 
 fn raw(name: &str, byte: u8) -> RawAesKeyring {
     RawAesKeyring::new("example", name, vec![byte; 32]).unwrap()
@@ -36,7 +38,7 @@ impl Keyring for Down {
 #[test]
 fn without_a_quorum_every_child_must_wrap() {
     let keyring = MultiKeyring::new(raw("main", 1)).child(Down("down-1"));
-    let refused = Client::new().encrypt(&keyring).bytes(b"text").wait();
+    let refused = new_client().encrypt(&keyring).bytes(b"text").wait();
     assert!(matches!(refused, Err(Error::Keyring { keyring, .. }) if keyring == "down-1"));
 }
 
@@ -49,7 +51,7 @@ fn a_quorum_lets_some_children_fail_and_reports_them() {
             .child(Down("down-2"))
             .require(required)
     };
-    let client = Client::new();
+    let client = new_client();
     let sealed = client.encrypt(&keyring(1).unwrap()).bytes(b"text").wait().unwrap();
     let wrapped: Vec<_> = sealed.key_report.wrapped().iter().map(|by| (&*by.keyring, by.encrypted_data_key)).collect();
     assert_eq!(wrapped, [("raw-aes://example/main", 0), ("raw-aes://example/here", 1)]);
@@ -70,7 +72,7 @@ fn a_quorum_lets_some_children_fail_and_reports_them() {
 fn a_key_report_names_the_keyrings_inside_others() {
     let inner = MultiKeyring::without_generator(raw("b", 2)).child(raw("c", 3));
     let keyring = MultiKeyring::new(raw("a", 1)).child(inner).child(raw("d", 4));
-    let client = Client::new();
+    let client = new_client();
     let sealed = client.encrypt(&keyring).bytes(b"text").wait().unwrap();
     let names: Vec<_> = sealed.key_report.wrapped().iter().map(|by| by.keyring.to_string()).collect();
     assert_eq!(names, ["a", "b", "c", "d"].map(|name| format!("raw-aes://example/{name}")));
@@ -85,7 +87,7 @@ fn a_key_report_names_the_keyrings_inside_others() {
 
 #[test]
 fn the_key_report_of_a_decryption_names_what_opened_and_what_did_not() {
-    let client = Client::new();
+    let client = new_client();
     let both = MultiKeyring::new(raw("a", 1)).child(raw("b", 2));
     let message = client.encrypt(&both).bytes(b"text").wait().unwrap().message;
     let opened = client.decrypt(&raw("b", 2)).bytes(&message).wait().unwrap().opened_by;
@@ -110,7 +112,7 @@ fn the_key_report_of_a_decryption_names_what_opened_and_what_did_not() {
 
 #[test]
 fn a_required_context_must_be_given_both_ways() {
-    let client = Client::new();
+    let client = new_client();
     let manager = RequiredContextManager::new(["tenant", "path"], DefaultMaterialsManager::new(raw("a", 1))).unwrap();
     let all = [("tenant", "blue"), ("path", "/x"), ("purpose", "test")];
     let missing = client.encrypt_with(&manager).context([("tenant", "blue")]).bytes(b"text").wait();
@@ -167,7 +169,7 @@ impl Keyring for Unbound {
 
 #[test]
 fn a_required_context_is_bound_by_the_header_even_if_the_keyring_does_not() {
-    let client = Client::new();
+    let client = new_client();
     let manager = RequiredContextManager::new(["tenant"], DefaultMaterialsManager::new(Unbound)).unwrap();
     let message = client.encrypt_with(&manager).context([("tenant", "blue")]).bytes(b"text").wait().unwrap().message;
     let open = |tenant| client.decrypt_with(&manager).context([("tenant", tenant)]).bytes(&message).wait();
