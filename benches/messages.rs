@@ -1,236 +1,234 @@
-//! How fast messages are written and read, beside the primitives that they are made of, in one run.
+//! How fast messages are written and read with each crypto provider, beside the primitives that they are made of, in one
+//! run.
 //!
-//!     cargo bench --bench messages
+//!     cargo bench --all-features --bench messages
 //!
-//! Machines are noisy: the cases take turns, and the table gives medians and, for each case, its ratio to the primitive
-//! that bounds it, from the same turns. `cargo bench --bench messages -- quick` takes less time and means less.
+//! Machines are noisy: the cases take turns, and the table gives medians and, for each case, its ratio to the primitives
+//! of the same provider that bound it, from the same turns. Arguments after `--` choose:
+//! `quick` takes less time and means less; `rustcrypto` or `aws-lc-rs` is the one provider that takes part, without which
+//! all do that are built in.
 
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, sync::Arc};
 
 use sealwax::{
     AlgorithmSuite, Client,
-    crypto::{CryptoProvider, HashAlgorithm, RustCrypto, SignatureAlgorithm},
+    crypto::{AeadKey, CryptoProvider, HashAlgorithm, SignatureAlgorithm},
     keyring::RawAesKeyring,
 };
 
+mod turns;
+
+use turns::{Case, print_table, take_turns};
+
 const MIB: usize = 1 << 20;
+const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
+const SIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384;
 
-/// Something to be timed.
-struct Case<'a> {
+/// A provider that is built in.
+#[derive(Clone)]
+struct Provider {
     name: &'static str,
-    /// How many bytes or messages a run is about.
-    count: usize,
-    run: Box<dyn FnMut() + 'a>,
-    times: Vec<f64>,
+    primitives: Arc<dyn CryptoProvider>,
+    client: Client,
 }
 
-impl<'a> Case<'a> {
-    fn new(name: &'static str, count: usize, run: impl FnMut() + 'a) -> Self {
-        Self { name, count, run: Box::new(run), times: Vec::new() }
+impl Provider {
+    #[allow(dead_code, reason = "there may be none")]
+    fn new(name: &'static str, primitives: impl CryptoProvider + Copy + 'static) -> Self {
+        Self { name, primitives: Arc::new(primitives), client: Client::builder_with_provider(primitives).build() }
     }
 
-    fn median(&self) -> f64 {
-        let mut times = self.times.clone();
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
+    fn all() -> Vec<Self> {
+        vec![
+            #[cfg(feature = "rustcrypto")]
+            Self::new("rustcrypto", sealwax::crypto::RustCrypto),
+            #[cfg(feature = "aws-lc-rs")]
+            Self::new("aws-lc-rs", sealwax::crypto::AwsLcRs),
+        ]
     }
-}
 
-/// Runs the cases in turns, after one that does not count.
-fn take_turns(cases: &mut [Case<'_>], rounds: usize) {
-    for round in 0..=rounds {
-        for case in &mut *cases {
-            let start = Instant::now();
-            (case.run)();
-            if round > 0 {
-                case.times.push(start.elapsed().as_secs_f64());
-            }
-        }
+    fn seal(&self, keyring: &RawAesKeyring, suite: AlgorithmSuite, frame: usize, plaintext: &[u8]) -> Vec<u8> {
+        let encrypt = self.client.encrypt(keyring).suite(suite).frame_length(frame as u32);
+        encrypt.bytes(plaintext).wait().unwrap().message
     }
-}
 
-/// The median over the turns of the ratio of a bound's time to a case's: 1 is as fast as the bound.
-fn ratio(case: &Case<'_>, bound: impl Fn(usize) -> f64) -> f64 {
-    let mut ratios: Vec<_> = case.times.iter().enumerate().map(|(turn, time)| bound(turn) / time).collect();
-    ratios.sort_by(f64::total_cmp);
-    ratios[ratios.len() / 2]
+    fn open(&self, keyring: &RawAesKeyring, message: &[u8]) -> Vec<u8> {
+        self.client.decrypt(keyring).bytes(message).wait().unwrap().plaintext
+    }
 }
 
 fn keyring() -> RawAesKeyring {
     RawAesKeyring::new("bench", "key", vec![7; 32]).unwrap()
 }
 
-fn large(rounds: usize, size: usize) {
-    const FRAME: usize = 4096;
-    let (keyring, client) = (keyring(), Client::new());
+/// Long messages, whose plaintext is in memory, and the primitives on the same bytes.
+fn large(providers: &[Provider], rounds: usize, size: usize) {
     let plaintext: Vec<u8> = (0..size).map(|at| (at * 31) as u8).collect();
-    let (unsigned, signed) =
-        (AlgorithmSuite::Aes256GcmHkdfSha512CommitKey, AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384);
-    let seal = |suite| client.encrypt(&keyring).suite(suite).bytes(&plaintext).wait().unwrap().message;
-    let (unsigned_message, signed_message) = (seal(unsigned), seal(signed));
-    let key = RustCrypto.aes_gcm(&[9; 32]).unwrap();
-    let aad = [0; 78];
-    let tags: Vec<_> = {
-        let mut out = vec![0; FRAME];
-        plaintext.chunks_exact(FRAME).map(|frame| key.seal(&[1; 12], &aad, frame, &mut out).unwrap()).collect()
-    };
-    let sealed_frames: Vec<u8> = {
-        let mut out = plaintext.clone();
-        for frame in out.chunks_exact_mut(FRAME) {
-            key.seal_in_place(&[1; 12], &aad, frame).unwrap();
+    let keyring = keyring();
+    for frame in [4096, 65_536, MIB] {
+        let mut cases = vec![Case::new("", "memcpy", size, || drop(black_box(plaintext.to_vec())))];
+        for provider in providers {
+            let first = cases.len();
+            cases.extend(primitives(provider, &plaintext, frame));
+            cases.extend(messages(provider, &keyring, &plaintext, frame, first));
         }
-        out
-    };
-
-    let mut cases = [
-        Case::new("memcpy", size, || drop(black_box(plaintext.to_vec()))),
-        Case::new("AES-256-GCM encrypt, into new memory", size, || {
-            let mut out = vec![0; size];
-            for (frame, out) in plaintext.chunks_exact(FRAME).zip(out.chunks_exact_mut(FRAME)) {
-                black_box(key.seal(&[1; 12], &aad, frame, out).unwrap());
-            }
-            black_box(out);
-        }),
-        Case::new("AES-256-GCM decrypt, into new memory", size, || {
-            let mut out = vec![0; size];
-            for ((frame, tag), out) in sealed_frames.chunks_exact(FRAME).zip(&tags).zip(out.chunks_exact_mut(FRAME)) {
-                key.open(&[1; 12], &aad, frame, tag, out).unwrap();
-            }
-            black_box(out);
-        }),
-        Case::new("AES-256-GCM encrypt, into one frame", size, || {
-            let mut out = [0; FRAME];
-            for frame in plaintext.chunks_exact(FRAME) {
-                black_box(key.seal(&[1; 12], &aad, frame, &mut out).unwrap());
-            }
-        }),
-        Case::new("AES-256-GCM decrypt, into one frame", size, || {
-            let mut out = [0; FRAME];
-            for (frame, tag) in sealed_frames.chunks_exact(FRAME).zip(&tags) {
-                key.open(&[1; 12], &aad, frame, tag, &mut out).unwrap();
-            }
-        }),
-        Case::new("SHA-384 alone", size, || {
-            let mut digest = RustCrypto.digest(HashAlgorithm::Sha384);
-            plaintext.chunks(FRAME).for_each(|frame| digest.update(frame));
-            black_box(digest.finish());
-        }),
-        Case::new("0x0478 encrypt, one-shot", size, || drop(black_box(seal(unsigned)))),
-        Case::new("0x0478 decrypt, one-shot", size, || {
-            drop(black_box(client.decrypt(&keyring).bytes(&unsigned_message).wait().unwrap()));
-        }),
-        Case::new("0x0578 encrypt, one-shot", size, || drop(black_box(seal(signed)))),
-        Case::new("0x0578 decrypt, one-shot", size, || {
-            drop(black_box(client.decrypt(&keyring).bytes(&signed_message).wait().unwrap()));
-        }),
-        Case::new("0x0478 encrypt, stream", size, || {
-            let encrypt = client.encrypt(&keyring).suite(unsigned);
-            encrypt.copy(&plaintext[..], std::io::sink()).wait().unwrap();
-        }),
-        Case::new("0x0478 decrypt, stream", size, || {
-            client.decrypt(&keyring).copy_unverified(&unsigned_message[..], std::io::sink()).wait().unwrap();
-        }),
-        Case::new("0x0578 encrypt, stream", size, || {
-            let encrypt = client.encrypt(&keyring).suite(signed);
-            encrypt.copy(&plaintext[..], std::io::sink()).wait().unwrap();
-        }),
-        Case::new("0x0578 decrypt, stream", size, || {
-            client.decrypt(&keyring).copy_unverified(&signed_message[..], std::io::sink()).wait().unwrap();
-        }),
-    ];
-    take_turns(&mut cases, rounds);
-
-    println!("\n{} MiB, frames of {FRAME} bytes, one thread, {rounds} turns\n", size / MIB);
-    println!("| what | MB/s | of its bound | bound |");
-    println!("|---|---:|---:|---|");
-    let [_, new_encrypt, new_decrypt, hot_encrypt, hot_decrypt, sha, ..] = &cases;
-    for case in &cases {
-        let speed = case.count as f64 / case.median() / 1e6;
-        // One-shot results are new memory, whose pages the system must first give; a stream reuses its buffers.
-        let aead = match (case.name.contains("one-shot"), case.name.contains("decrypt")) {
-            (true, false) => new_encrypt,
-            (true, true) => new_decrypt,
-            (false, false) => hot_encrypt,
-            (false, true) => hot_decrypt,
-        };
-        if case.name.starts_with("0x0478") {
-            let ratio = ratio(case, |turn| aead.times[turn]);
-            println!("| {} | {speed:.0} | {ratio:.2} | {} |", case.name, aead.name);
-        } else if case.name.starts_with("0x0578") {
-            let ratio = ratio(case, |turn| aead.times[turn] + sha.times[turn]);
-            println!("| {} | {speed:.0} | {ratio:.2} | that, then SHA-384 |", case.name);
-        } else {
-            println!("| {} | {speed:.0} | | |", case.name);
-        }
+        take_turns(&mut cases, rounds);
+        println!("\n{} MiB, frames of {frame} bytes, one thread, {rounds} turns\n", size / MIB);
+        print_table(&cases, "MB/s", |rate| format!("{:.0}", rate / 1e6));
     }
 }
 
-fn small(rounds: usize, messages: usize) {
-    let (keyring, client) = (keyring(), Client::new());
-    let plaintext = [5; 1024];
-    let (unsigned, signed) =
-        (AlgorithmSuite::Aes256GcmHkdfSha512CommitKey, AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384);
-    let seal = |suite| client.encrypt(&keyring).suite(suite).bytes(&plaintext).wait().unwrap().message;
-    let open = |message: &[u8]| client.decrypt(&keyring).bytes(message).wait().unwrap().plaintext;
-    let (unsigned_message, signed_message) = (seal(unsigned), seal(signed));
+/// A loop over frames with nothing but AES-GCM, and a digest: five cases.
+fn primitives<'a>(provider: &Provider, plaintext: &'a [u8], frame: usize) -> [Case<'a>; 5] {
+    let (name, size) = (provider.name, plaintext.len());
+    let key: Arc<dyn AeadKey> = provider.primitives.aes_gcm(&[9; 32]).unwrap().into();
+    let keys = [key.clone(), key.clone(), key.clone(), key.clone()];
+    let [seal_new, open_new, seal_hot, open_hot] = keys;
+    let aad = [0; 78];
+    let mut sealed = plaintext.to_vec();
+    let tags: Vec<_> =
+        sealed.chunks_exact_mut(frame).map(|frame| key.seal_in_place(&[1; 12], &aad, frame).unwrap()).collect();
+    let sealed: Arc<[(Vec<u8>, _)]> = sealed.chunks_exact(frame).map(<[u8]>::to_vec).zip(tags).collect();
+    let sealed_too = sealed.clone();
+    let (mut out_seal, mut out_open) = (vec![0; frame], vec![0; frame]);
+    let primitives = provider.primitives.clone();
+    [
+        Case::new(name, "AES-256-GCM encrypt, into new memory", size, move || {
+            let mut out = vec![0; size];
+            for (frame, out) in plaintext.chunks_exact(frame).zip(out.chunks_exact_mut(frame)) {
+                black_box(seal_new.seal(&[1; 12], &aad, frame, out).unwrap());
+            }
+            black_box(out);
+        }),
+        Case::new(name, "AES-256-GCM decrypt, into new memory", size, move || {
+            let mut out = vec![0; size];
+            for ((text, tag), out) in sealed.iter().zip(out.chunks_exact_mut(frame)) {
+                open_new.open(&[1; 12], &aad, text, tag, out).unwrap();
+            }
+            black_box(out);
+        }),
+        Case::new(name, "AES-256-GCM encrypt, into one frame", size, move || {
+            for frame in plaintext.chunks_exact(frame) {
+                black_box(seal_hot.seal(&[1; 12], &aad, frame, &mut out_seal).unwrap());
+            }
+        }),
+        Case::new(name, "AES-256-GCM decrypt, into one frame", size, move || {
+            for (text, tag) in sealed_too.iter() {
+                open_hot.open(&[1; 12], &aad, text, tag, &mut out_open).unwrap();
+            }
+        }),
+        Case::new(name, "SHA-384 alone", size, move || {
+            let mut digest = primitives.digest(HashAlgorithm::Sha384);
+            plaintext.chunks(frame).for_each(|frame| digest.update(frame));
+            black_box(digest.finish());
+        }),
+    ]
+}
+
+/// Messages, bounded by the five primitives that stand from `first` on. One-shot results are new memory, whose pages the
+/// system must first give; a stream reuses its buffers.
+fn messages<'a>(
+    provider: &Provider,
+    keyring: &'a RawAesKeyring,
+    plaintext: &'a [u8],
+    frame: usize,
+    first: usize,
+) -> Vec<Case<'a>> {
+    let (name, size) = (provider.name, plaintext.len());
+    let [seal_new, open_new, seal_hot, open_hot, sha] = [0, 1, 2, 3, 4].map(|index| first + index);
+    let mut cases = Vec::new();
+    for suite in [UNSIGNED, SIGNED] {
+        let id = format!("{:#06x}", suite.id());
+        let bounds = |aead| if suite.is_signed() { vec![aead, sha] } else { vec![aead] };
+        let message: Arc<[u8]> = provider.seal(keyring, suite, frame, plaintext).into();
+        let message_too = message.clone();
+        let [one, two, three, four] = [(); 4].map(|()| provider.clone());
+        cases.extend([
+            Case::new(name, format!("{id} encrypt, one-shot"), size, move || {
+                drop(black_box(one.seal(keyring, suite, frame, plaintext)));
+            })
+            .bounded(bounds(seal_new)),
+            Case::new(name, format!("{id} decrypt, one-shot"), size, move || {
+                drop(black_box(two.open(keyring, &message)));
+            })
+            .bounded(bounds(open_new)),
+            Case::new(name, format!("{id} encrypt, stream"), size, move || {
+                let encrypt = three.client.encrypt(keyring).suite(suite).frame_length(frame as u32);
+                encrypt.copy(plaintext, std::io::sink()).wait().unwrap();
+            })
+            .bounded(bounds(seal_hot)),
+            Case::new(name, format!("{id} decrypt, stream"), size, move || {
+                four.client.decrypt(keyring).copy_unverified(&message_too[..], std::io::sink()).wait().unwrap();
+            })
+            .bounded(bounds(open_hot)),
+        ]);
+    }
+    cases
+}
+
+/// Short messages, of which there are many.
+fn small(providers: &[Provider], rounds: usize, messages: usize) {
+    let (keyring, plaintext) = (keyring(), [5; 1024]);
+    let (keyring, plaintext) = (&keyring, &plaintext);
     let algorithm = SignatureAlgorithm::EcdsaP384;
-    let key = RustCrypto.generate_signing_key(algorithm).unwrap();
-    let digest = [3; 48];
-    let signature = key.sign_digest(&digest).unwrap();
     // Signing takes a hundred times as long as all the rest.
     let signatures = (messages / 100).max(10);
-
-    let mut cases = [
-        Case::new("0x0478 encrypt", messages, || (0..messages).for_each(|_| drop(black_box(seal(unsigned))))),
-        Case::new("0x0478 decrypt", messages, || {
-            (0..messages).for_each(|_| drop(black_box(open(&unsigned_message))));
-        }),
-        Case::new("0x0578 encrypt", signatures, || (0..signatures).for_each(|_| drop(black_box(seal(signed))))),
-        Case::new("0x0578 decrypt", signatures, || {
-            (0..signatures).for_each(|_| drop(black_box(open(&signed_message))));
-        }),
-        Case::new("P-384 alone: generate a key and sign", signatures, || {
-            for _ in 0..signatures {
-                let key = RustCrypto.generate_signing_key(algorithm).unwrap();
-                black_box(key.sign_digest(&digest).unwrap());
-            }
-        }),
-        Case::new("P-384 alone: read a key and verify", signatures, || {
-            for _ in 0..signatures {
-                let key = RustCrypto.verifying_key(algorithm, key.public_key()).unwrap();
-                key.verify_digest(&digest, &signature).unwrap();
-            }
-        }),
-    ];
-    take_turns(&mut cases, rounds);
-
-    println!("\nMessages of 1 KiB, raw AES keyring, one thread, {rounds} turns\n");
-    println!("| what | a second | us each | of its bound |");
-    println!("|---|---:|---:|---:|");
-    let [.., sign, verify] = &cases;
-    for case in &cases {
-        let each = Duration::from_secs_f64(case.median() / case.count as f64);
-        let bound = match case.name {
-            "0x0578 encrypt" => format!("{:.2}", ratio(case, |turn| sign.times[turn])),
-            "0x0578 decrypt" => format!("{:.2}", ratio(case, |turn| verify.times[turn])),
-            _ => String::new(),
-        };
-        let (rate, micros) = (1.0 / each.as_secs_f64(), each.as_secs_f64() * 1e6);
-        println!("| {} | {rate:.0} | {micros:.1} | {bound} |", case.name);
+    let mut cases = Vec::new();
+    for provider in providers {
+        let name = provider.name;
+        let first = cases.len();
+        let primitives = &provider.primitives;
+        let key = primitives.generate_signing_key(algorithm).unwrap();
+        let digest = [3; 48];
+        let signature = key.sign_digest(&digest).unwrap();
+        cases.extend([
+            Case::new(name, "P-384 alone: generate a key and sign", signatures, move || {
+                for _ in 0..signatures {
+                    let key = primitives.generate_signing_key(algorithm).unwrap();
+                    black_box(key.sign_digest(&digest).unwrap());
+                }
+            }),
+            Case::new(name, "P-384 alone: read a key and verify", signatures, move || {
+                for _ in 0..signatures {
+                    let key = primitives.verifying_key(algorithm, key.public_key()).unwrap();
+                    key.verify_digest(&digest, &signature).unwrap();
+                }
+            }),
+        ]);
+        for (suite, count) in [(UNSIGNED, messages), (SIGNED, signatures)] {
+            let id = format!("{:#06x}", suite.id());
+            let bounds = |p384| if suite.is_signed() { vec![p384] } else { vec![] };
+            let message = provider.seal(keyring, suite, 4096, plaintext);
+            cases.extend([
+                Case::new(name, format!("{id} encrypt"), count, move || {
+                    (0..count).for_each(|_| drop(black_box(provider.seal(keyring, suite, 4096, plaintext))));
+                })
+                .bounded(bounds(first)),
+                Case::new(name, format!("{id} decrypt"), count, move || {
+                    (0..count).for_each(|_| drop(black_box(provider.open(keyring, &message))));
+                })
+                .bounded(bounds(first + 1)),
+            ]);
+        }
     }
+    take_turns(&mut cases, rounds);
+    println!("\nMessages of 1 KiB, raw AES keyring, one thread, {rounds} turns\n");
+    print_table(&cases, "a second (us each)", |rate| format!("{rate:.0} ({:.1})", 1e6 / rate));
 }
 
 fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    let mut providers = Provider::all();
+    if providers.iter().any(|provider| has(provider.name)) {
+        providers.retain(|provider| has(provider.name));
+    }
     // `cargo test` and `cargo build --benches` may run a benchmark only to see that it works.
-    let quick = std::env::args().any(|argument| argument == "quick" || argument == "--test");
-    if quick {
-        large(2, 4 * MIB);
-        small(2, 200);
+    if has("quick") || has("--test") {
+        large(&providers, 2, 4 * MIB);
+        small(&providers, 2, 200);
     } else {
-        large(15, 100 * MIB);
-        small(15, 20_000);
+        large(&providers, 15, 100 * MIB);
+        small(&providers, 15, 20_000);
     }
 }
