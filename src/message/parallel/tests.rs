@@ -296,10 +296,7 @@ enum Feed {
 }
 
 /// Moves bytes through a machine. Gives what came out, before an error or in all, and how it ended.
-fn drive<M: Machine>(mut machine: M, input: &[u8], feed: Feed) -> (Vec<u8>, Result<()>)
-where
-    M: Push,
-{
+fn drive<M: Machine + Push>(mut machine: M, input: &[u8], feed: Feed) -> (Vec<u8>, Result<()>) {
     let mut out = Vec::new();
     let (sizes, push) = match &feed {
         Feed::Push(sizes) => (&sizes[..], true),
