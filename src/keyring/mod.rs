@@ -36,6 +36,8 @@ pub use kms::{
 };
 #[cfg(feature = "raw-ecdh")]
 pub use kms::{AwsKmsEcdhKeyring, AwsKmsEcdhKeyringBuilder};
+#[cfg(feature = "aws-kms")]
+pub use kms::{AwsSdkKms, AwsSdkKmsSupplier};
 pub use multi::MultiKeyring;
 pub use raw_aes::RawAesKeyring;
 #[cfg(feature = "raw-ecdh")]

@@ -11,6 +11,8 @@ mod aws_keyring;
 mod aws_multi;
 #[cfg(feature = "raw-rsa")]
 mod aws_rsa;
+#[cfg(feature = "aws-kms")]
+mod aws_sdk;
 mod error;
 mod service;
 mod service_keyring;
@@ -28,6 +30,8 @@ pub use aws_keyring::AwsKmsKeyring;
 pub use aws_multi::AwsKmsMultiKeyrings;
 #[cfg(feature = "raw-rsa")]
 pub use aws_rsa::AwsKmsRsaKeyring;
+#[cfg(feature = "aws-kms")]
+pub use aws_sdk::{AwsSdkKms, AwsSdkKmsSupplier};
 pub use error::{KmsError, KmsErrorKind};
 pub use service_keyring::KmsKeyring;
 pub use supplier::KmsClientSupplier;

@@ -1,0 +1,225 @@
+//! From the SDK's errors to this crate's: the kind by the service's code, and no more of the text than can be shown.
+//!
+//! An error of the SDK is not kept. Printed for debugging it holds the whole answer, plaintext and all, and what a
+//! service says in it is its own choice.
+
+use std::{error::Error, fmt, fmt::Write};
+
+use aws_sdk_kms::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use zeroize::Zeroizing;
+
+use super::{KmsError, KmsErrorKind, KmsOperation};
+use crate::context::EncryptionContext;
+
+/// What was asked: what errors name, and what they must not repeat.
+pub(super) struct Asked<'a> {
+    operation: KmsOperation,
+    key_id: &'a str,
+    context: Option<&'a EncryptionContext>,
+    sent: &'a [u8],
+}
+
+/// Of shorter values it cannot be told whether a text repeats them.
+const SHORTEST_VALUE: usize = 3;
+
+/// The most characters of a text from outside that are shown.
+const MAX_TEXT: usize = 500;
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(operation: KmsOperation, key_id: &'a str) -> Self {
+        Self { operation, key_id, context: None, sent: &[] }
+    }
+
+    pub(super) fn context(self, context: &'a EncryptionContext) -> Self {
+        Self { context: Some(context), ..self }
+    }
+
+    /// The plaintext or ciphertext of the request.
+    pub(super) fn sent(self, sent: &'a [u8]) -> Self {
+        Self { sent, ..self }
+    }
+
+    pub(super) fn failed(&self, kind: KmsErrorKind) -> KmsError {
+        KmsError::new(self.operation, kind).key(self.key_id)
+    }
+
+    /// A part that every answer has.
+    pub(super) fn present<T>(&self, part: Option<T>, otherwise: &'static str) -> Result<T, KmsError> {
+        part.ok_or_else(|| self.failed(KmsErrorKind::InvalidAnswer(otherwise)))
+    }
+
+    pub(super) fn refused<E>(&self, error: SdkError<E, HttpResponse>) -> KmsError
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        match &error {
+            SdkError::TimeoutError(_) => {
+                self.failed(KmsErrorKind::TimedOut).caused_by("the time that was configured is over")
+            }
+            SdkError::DispatchFailure(failure) => {
+                let kind = if failure.is_timeout() { KmsErrorKind::TimedOut } else { KmsErrorKind::Unavailable };
+                self.failed(kind).caused_by(self.chain(&error))
+            }
+            SdkError::ConstructionFailure(_) => self.failed(KmsErrorKind::InvalidRequest).caused_by(self.chain(&error)),
+            SdkError::ResponseError(failure) => self.unreadable(&error, failure.raw()),
+            SdkError::ServiceError(answer) => self.answered(answer.err(), answer.raw()),
+            _ => self.failed(KmsErrorKind::Other),
+        }
+    }
+
+    /// The answer broke off, or is longer than any.
+    fn unreadable(&self, error: &(dyn Error + 'static), answer: &HttpResponse) -> KmsError {
+        let mut causes = std::iter::successors(Some(error), |&error| error.source());
+        if causes.any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
+            return self.failed(KmsErrorKind::InvalidAnswer("it is longer than any answer")).caused_by(status(answer));
+        }
+        self.failed(KmsErrorKind::Unavailable).caused_by(format!("the answer broke off ({})", status(answer)))
+    }
+
+    /// There is an answer, but not the one asked for.
+    fn answered(&self, error: &impl ProvideErrorMetadata, answer: &HttpResponse) -> KmsError {
+        let Some(code) = error.code() else {
+            let kind = kind_of_status(answer.status().as_u16());
+            return self.failed(kind).caused_by(format!("an answer without an error code ({})", status(answer)));
+        };
+        let kind = kind_of_code(code).unwrap_or_else(|| kind_of_status(answer.status().as_u16()));
+        let message = error.message().unwrap_or_default();
+        let mut text =
+            if is_name(code) && self.may_show(code) { code.to_owned() } else { "an unknown error".to_owned() };
+        match hint(code, message) {
+            Some(hint) => {
+                let _ = write!(text, ": {hint}");
+            }
+            None if !message.is_empty() && !is_about_signatures(code) && self.may_show(message) => {
+                let _ = write!(text, ": {}", shorten(message));
+            }
+            None => {}
+        }
+        let _ = write!(text, " ({}", status(answer));
+        if let Some(id) = answer.headers().get("x-amzn-requestid").filter(|id| is_name(id) && self.may_show(id)) {
+            let _ = write!(text, ", request {id}");
+        }
+        self.failed(kind).caused_by(text + ")")
+    }
+
+    /// The texts of an error and its causes.
+    fn chain(&self, error: &(dyn Error + 'static)) -> Cause {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            let _ = write!(text, ": {inner}");
+            cause = inner.source();
+        }
+        Cause(if self.may_show(&text) { shorten(&text) } else { "(withheld: it repeats the request)".to_owned() })
+    }
+
+    /// Whether a text from outside repeats nothing of the request that must not be printed.
+    fn may_show(&self, text: &str) -> bool {
+        let mut values = self.context.into_iter().flat_map(EncryptionContext::iter).map(|(_, value)| value);
+        if values.any(|value| value.len() >= SHORTEST_VALUE && text.contains(value)) {
+            return false;
+        }
+        let sent = Zeroizing::new(BASE64_STANDARD.encode(self.sent));
+        sent.is_empty() || !text.contains(&**sent)
+    }
+}
+
+/// What the SDK or the network said, as text.
+#[derive(Debug)]
+struct Cause(String);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Cause {}
+
+fn kind_of_code(code: &str) -> Option<KmsErrorKind> {
+    // Services of AWS write some of them with and some without the word at the end.
+    Some(match code.strip_suffix("Exception").unwrap_or(code) {
+        "NotFound" => KmsErrorKind::NotFound,
+        "Disabled" => KmsErrorKind::Disabled,
+        "KMSInvalidState" => KmsErrorKind::InvalidState,
+        "IncorrectKey" => KmsErrorKind::IncorrectKey,
+        "InvalidCiphertext" => KmsErrorKind::InvalidCiphertext,
+        "AccessDenied" | "NotAuthorized" | "OptInRequired" | "AuthFailure" => KmsErrorKind::AccessDenied,
+        "ExpiredToken" | "TokenRefreshRequired" | "UnrecognizedClient" | "InvalidClientTokenId" => {
+            KmsErrorKind::AccessDenied
+        }
+        "MissingAuthenticationToken" | "IncompleteSignature" | "InvalidSignature" | "SignatureDoesNotMatch" => {
+            KmsErrorKind::AccessDenied
+        }
+        "RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture" => KmsErrorKind::AccessDenied,
+        "Throttling"
+        | "Throttled"
+        | "RequestThrottled"
+        | "TooManyRequests"
+        | "RequestLimitExceeded"
+        | "SlowDown"
+        | "LimitExceeded" => KmsErrorKind::Throttled,
+        "DependencyTimeout" | "RequestTimeout" => KmsErrorKind::TimedOut,
+        "KeyUnavailable"
+        | "KMSInternal"
+        | "InternalFailure"
+        | "InternalError"
+        | "InternalServerError"
+        | "ServiceUnavailable" => KmsErrorKind::Unavailable,
+        "InvalidKeyUsage" | "InvalidGrantToken" | "InvalidArn" | "Validation" | "ValidationError" | "Serialization" => {
+            KmsErrorKind::InvalidRequest
+        }
+        "UnsupportedOperation" | "UnknownOperation" | "InvalidAction" => KmsErrorKind::Unsupported,
+        _ => return None,
+    })
+}
+
+fn kind_of_status(status: u16) -> KmsErrorKind {
+    match status {
+        200..300 => KmsErrorKind::InvalidAnswer("it cannot be read"),
+        401 | 403 => KmsErrorKind::AccessDenied,
+        408 => KmsErrorKind::TimedOut,
+        429 => KmsErrorKind::Throttled,
+        500.. => KmsErrorKind::Unavailable,
+        _ => KmsErrorKind::Other,
+    }
+}
+
+/// What to do about it, where the service's own words do not say or may not be shown.
+fn hint(code: &str, message: &str) -> Option<&'static str> {
+    match code.strip_suffix("Exception").unwrap_or(code) {
+        "ExpiredToken" | "TokenRefreshRequired" => Some("the credentials have expired"),
+        "RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture" => Some(CLOCK),
+        "InvalidSignature" | "SignatureDoesNotMatch"
+            if ["Signature expired", "Signature not yet current"].iter().any(|start| message.starts_with(start)) =>
+        {
+            Some(CLOCK)
+        }
+        "InvalidSignature" | "SignatureDoesNotMatch" => Some("the secret key does not belong to the access key"),
+        _ => None,
+    }
+}
+
+const CLOCK: &str = "the clock of this machine differs from the service's";
+
+/// Such messages repeat headers of the request, the session token among them.
+fn is_about_signatures(code: &str) -> bool {
+    code.contains("Signature") || code.contains("Authentication")
+}
+
+/// A code or an id, and nothing else.
+fn is_name(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(MAX_TEXT).collect()
+}
+
+fn status(answer: &HttpResponse) -> String {
+    format!("HTTP {}", answer.status().as_u16())
+}

@@ -1,0 +1,270 @@
+//! AWS KMS through the official SDK.
+
+mod answer;
+#[cfg(feature = "aws-kms-rustls")]
+mod connect;
+mod failure;
+mod regions;
+
+use std::collections::HashMap;
+
+use aws_sdk_kms::{
+    Client, Config,
+    config::SharedInterceptor,
+    primitives::Blob,
+    types::{EncryptionAlgorithmSpec, KeyAgreementAlgorithmSpec, KeyUsageType},
+};
+use tokio::{runtime::Handle, task::JoinHandle};
+
+pub use self::regions::AwsSdkKmsSupplier;
+use self::{answer::Guard, failure::Asked};
+use super::{
+    DeriveSharedSecret, GenerateDataKey, GeneratedDataKey, GetPublicKey, KmsAlgorithm, KmsApi, KmsCiphertext,
+    KmsDecrypt, KmsEncrypt, KmsError, KmsErrorKind, KmsKeyUsage, KmsOperation, KmsPlaintext, KmsPublicKey,
+    KmsSharedSecret,
+};
+use crate::{context::EncryptionContext, keyring::BoxFuture, secret::SecretBytes};
+
+/// AWS KMS in one region, through `aws-sdk-kms`.
+///
+/// Region, credentials, endpoint, time-outs and retries are those of the SDK's configuration. The SDK retries up to three times in all
+/// (throttling, answers of 500 and above, broken connections), and gives up a connection that is not made within 3.1 seconds, but
+/// waits **without end for an answer** unless it is told not to:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use aws_sdk_kms::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig};
+/// use sealwax::keyring::AwsSdkKms;
+///
+/// let timeouts = TimeoutConfig::builder()
+///     .operation_attempt_timeout(Duration::from_secs(5)) // one call
+///     .operation_timeout(Duration::from_secs(20)) // with its retries
+///     .build();
+/// let config = aws_sdk_kms::Config::builder()
+///     .behavior_version(BehaviorVersion::latest())
+///     .region(Region::new("eu-central-1"))
+///     .credentials_provider(Credentials::new("AKIDEXAMPLE", "the secret key", None, None, "example"))
+///     .timeout_config(timeouts)
+///     .retry_config(RetryConfig::standard().with_max_attempts(4))
+///     .build();
+/// let kms = AwsSdkKms::new(config);
+/// # let _ = kms;
+/// ```
+///
+/// With the feature `aws-config`, `AwsSdkKmsSupplier::from_environment` takes the configuration that the AWS tools use, and sets
+/// these two time-outs.
+///
+/// # The runtime
+///
+/// The SDK works within Tokio only. Await operations in a Tokio runtime whose I/O and time are enabled; without one, every
+/// call fails with [`KmsErrorKind::Unavailable`] and a text that says so. A program that has no runtime of its own gives one to
+/// [`on`](Self::on), and then [`Operation::wait`](crate::Operation::wait) works on any thread.
+///
+/// # What reaches the outside
+///
+/// Requests carry `lib/sealwax` with the version behind the SDK's user agent, which CloudTrail records. An answer of more than 64 KiB
+/// is not read. Errors contain what the service said only where that can be shown: no message that repeats a context value, a
+/// ciphertext or a plaintext, and none about signatures, because those repeat session tokens.
+/// Data keys are moved out of the SDK's answer and overwritten when dropped; the text of the answer, from which the SDK decoded
+/// them, is freed by it without being overwritten. At the log level `trace` the SDK logs requests, plaintexts included: leave the targets
+/// `aws_smithy_runtime` and `hyper` below that.
+#[derive(Clone)]
+pub struct AwsSdkKms {
+    client: Client,
+    runtime: Option<Handle>,
+}
+
+impl AwsSdkKms {
+    /// AWS KMS as this configuration has it. With the feature `aws-kms-rustls` it is reached over HTTPS (rustls with ring, the
+    /// system's certificates, no proxy) unless the configuration has an HTTP client; without the feature it must have one.
+    /// The type has an example.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let mut builder = config.to_builder();
+        builder.push_interceptor(SharedInterceptor::new(Guard));
+        #[cfg(feature = "aws-kms-rustls")]
+        if config.http_client().is_none() {
+            builder.set_http_client(Some(connect::direct()));
+        }
+        Self { client: Client::from_conf(builder.build()), runtime: None }
+    }
+
+    /// The same, with its calls made on a runtime of the caller's, whoever waits for them.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    ///
+    /// use sealwax::{Client, keyring::{AwsSdkKms, KmsKeyring}};
+    ///
+    /// # fn example(config: aws_sdk_kms::Config) -> Result<(), Box<dyn std::error::Error>> {
+    /// let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// let kms = AwsSdkKms::new(config).on(runtime.handle().clone());
+    /// // Someone must drive it; a runtime of several threads drives itself.
+    /// std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+    ///
+    /// let keyring = KmsKeyring::new("example", "alias/orders", Arc::new(kms))?;
+    /// let sealed = Client::new().encrypt(&keyring).bytes(b"text").wait()?;
+    /// # let _ = sealed;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on(self, runtime: Handle) -> Self {
+        Self { runtime: Some(runtime), ..self }
+    }
+
+    /// Makes a call where there is a runtime for it.
+    async fn call<T: Send + 'static>(
+        &self,
+        asked: &Asked<'_>,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, KmsError> {
+        let Some(runtime) = &self.runtime else {
+            return match Handle::try_current() {
+                Ok(_) => Ok(call.await),
+                Err(_) => Err(asked.failed(KmsErrorKind::Unavailable).caused_by(NO_RUNTIME)),
+            };
+        };
+        match AbortOnDrop(runtime.spawn(call)).outcome().await {
+            Ok(outcome) => Ok(outcome),
+            Err(error) if error.is_panic() => Err(asked.failed(KmsErrorKind::Other).caused_by(PANIC)),
+            Err(_) => Err(asked.failed(KmsErrorKind::Unavailable).caused_by("the runtime given for calls has ended")),
+        }
+    }
+}
+
+const NO_RUNTIME: &str = "the AWS SDK needs a Tokio runtime, and there is none on this thread: await the operation in one, \
+                          or give one to `AwsSdkKms::on`";
+
+const PANIC: &str = "the AWS SDK panicked: are I/O and time enabled in the runtime given for calls?";
+
+/// A task that nobody waits for any more is ended, as a future would be.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> AbortOnDrop<T> {
+    async fn outcome(mut self) -> Result<T, tokio::task::JoinError> {
+        (&mut self.0).await
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl KmsApi for AwsSdkKms {
+    fn generate_data_key<'a>(
+        &'a self,
+        request: GenerateDataKey<'a>,
+    ) -> BoxFuture<'a, Result<GeneratedDataKey, KmsError>> {
+        Box::pin(async move {
+            let asked = Asked::new(KmsOperation::GenerateDataKey, request.key_id).context(request.context);
+            let length = i32::try_from(request.length).map_err(|_| asked.failed(KmsErrorKind::InvalidRequest))?;
+            let call = self.client.generate_data_key().key_id(request.key_id).number_of_bytes(length);
+            let call = call.set_encryption_context(pairs(request.context));
+            let call = call.set_grant_tokens(tokens(request.grant_tokens)).send();
+            let answer = self.call(&asked, call).await?.map_err(|error| asked.refused(error))?;
+            let ciphertext = asked.present(answer.ciphertext_blob, "it lacks the encrypted data key")?;
+            Ok(GeneratedDataKey {
+                key_id: asked.present(answer.key_id, NO_KEY_ID)?,
+                plaintext: secret(asked.present(answer.plaintext, "it lacks the data key")?),
+                ciphertext: ciphertext.into_inner(),
+            })
+        })
+    }
+
+    fn encrypt<'a>(&'a self, request: KmsEncrypt<'a>) -> BoxFuture<'a, Result<KmsCiphertext, KmsError>> {
+        Box::pin(async move {
+            let asked = Asked::new(KmsOperation::Encrypt, request.key_id).context(request.context);
+            let asked = asked.sent(request.plaintext);
+            let call = self.client.encrypt().key_id(request.key_id).plaintext(Blob::new(request.plaintext));
+            let call =
+                call.set_encryption_context(pairs(request.context)).encryption_algorithm(spec(request.algorithm));
+            let call = call.set_grant_tokens(tokens(request.grant_tokens)).send();
+            let answer = self.call(&asked, call).await?.map_err(|error| asked.refused(error))?;
+            let ciphertext = asked.present(answer.ciphertext_blob, "it lacks the ciphertext")?;
+            Ok(KmsCiphertext { key_id: asked.present(answer.key_id, NO_KEY_ID)?, ciphertext: ciphertext.into_inner() })
+        })
+    }
+
+    fn decrypt<'a>(&'a self, request: KmsDecrypt<'a>) -> BoxFuture<'a, Result<KmsPlaintext, KmsError>> {
+        Box::pin(async move {
+            let asked = Asked::new(KmsOperation::Decrypt, request.key_id).context(request.context);
+            let asked = asked.sent(request.ciphertext);
+            let call = self.client.decrypt().key_id(request.key_id).ciphertext_blob(Blob::new(request.ciphertext));
+            let call =
+                call.set_encryption_context(pairs(request.context)).encryption_algorithm(spec(request.algorithm));
+            let call = call.set_grant_tokens(tokens(request.grant_tokens)).send();
+            let answer = self.call(&asked, call).await?.map_err(|error| asked.refused(error))?;
+            Ok(KmsPlaintext {
+                key_id: asked.present(answer.key_id, NO_KEY_ID)?,
+                plaintext: secret(asked.present(answer.plaintext, "it lacks the plaintext")?),
+            })
+        })
+    }
+
+    fn get_public_key<'a>(&'a self, request: GetPublicKey<'a>) -> BoxFuture<'a, Result<KmsPublicKey, KmsError>> {
+        Box::pin(async move {
+            let asked = Asked::new(KmsOperation::GetPublicKey, request.key_id);
+            let call = self.client.get_public_key().key_id(request.key_id);
+            let call = call.set_grant_tokens(tokens(request.grant_tokens)).send();
+            let answer = self.call(&asked, call).await?.map_err(|error| asked.refused(error))?;
+            Ok(KmsPublicKey {
+                key_id: asked.present(answer.key_id, NO_KEY_ID)?,
+                usage: answer.key_usage.as_ref().map(usage),
+                public_key: asked.present(answer.public_key, "it lacks the public key")?.into_inner(),
+            })
+        })
+    }
+
+    fn derive_shared_secret<'a>(
+        &'a self,
+        request: DeriveSharedSecret<'a>,
+    ) -> BoxFuture<'a, Result<KmsSharedSecret, KmsError>> {
+        Box::pin(async move {
+            let asked = Asked::new(KmsOperation::DeriveSharedSecret, request.key_id);
+            let call = self.client.derive_shared_secret().key_id(request.key_id);
+            let call = call.key_agreement_algorithm(KeyAgreementAlgorithmSpec::Ecdh);
+            let call = call.public_key(Blob::new(request.public_key));
+            let call = call.set_grant_tokens(tokens(request.grant_tokens)).send();
+            let answer = self.call(&asked, call).await?.map_err(|error| asked.refused(error))?;
+            Ok(KmsSharedSecret {
+                key_id: asked.present(answer.key_id, NO_KEY_ID)?,
+                shared_secret: secret(asked.present(answer.shared_secret, "it lacks the shared secret")?),
+            })
+        })
+    }
+}
+
+const NO_KEY_ID: &str = "it does not name the key";
+
+fn secret(blob: Blob) -> SecretBytes {
+    SecretBytes::from(blob.into_inner())
+}
+
+fn pairs(context: &EncryptionContext) -> Option<HashMap<String, String>> {
+    let pairs: HashMap<_, _> = context.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    (!pairs.is_empty()).then_some(pairs)
+}
+
+fn tokens(tokens: &[String]) -> Option<Vec<String>> {
+    (!tokens.is_empty()).then(|| tokens.to_vec())
+}
+
+fn usage(usage: &KeyUsageType) -> KmsKeyUsage {
+    match usage {
+        KeyUsageType::EncryptDecrypt => KmsKeyUsage::EncryptDecrypt,
+        KeyUsageType::KeyAgreement => KmsKeyUsage::KeyAgreement,
+        _ => KmsKeyUsage::Other,
+    }
+}
+
+fn spec(algorithm: KmsAlgorithm) -> EncryptionAlgorithmSpec {
+    match algorithm {
+        KmsAlgorithm::Symmetric => EncryptionAlgorithmSpec::SymmetricDefault,
+        KmsAlgorithm::RsaOaepSha1 => EncryptionAlgorithmSpec::RsaesOaepSha1,
+        KmsAlgorithm::RsaOaepSha256 => EncryptionAlgorithmSpec::RsaesOaepSha256,
+    }
+}
