@@ -1,0 +1,49 @@
+//! What the tests of AWS KMS share: a configuration of the SDK, and servers on loopback.
+#![allow(dead_code, unreachable_pub)]
+
+pub mod scripted;
+
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use aws_sdk_kms::config::{
+    BehaviorVersion, Builder, Credentials, Region,
+    retry::{RetryConfig, RetryPartition},
+    timeout::TimeoutConfig,
+};
+
+pub const SECRET_KEY: &str = "wJalrXUtnFEMI-the-secret-access-key";
+pub const SESSION_TOKEN: &str = "FwoGZXIvYXdzEBYaD-the-session-token";
+
+/// How often a call is made in all, where it is retried.
+pub const ATTEMPTS: usize = 3;
+
+/// A configuration for a server at this endpoint, as [`bare`].
+pub fn config(endpoint: &str, attempt: Duration) -> Builder {
+    bare(attempt).region(Region::new("us-east-1")).endpoint_url(endpoint).credentials_provider(Credentials::new(
+        "AKIDTEST",
+        SECRET_KEY,
+        Some(SESSION_TOKEN.to_owned()),
+        None,
+        "test",
+    ))
+}
+
+/// A configuration that says only this: three attempts, hardly any time between them, and so long for each.
+pub fn bare(attempt: Duration) -> Builder {
+    static CLIENTS: AtomicUsize = AtomicUsize::new(0);
+    // The SDK counts retries for all clients of a region together, and stops when there are many: not among tests.
+    let partition = format!("test-{}", CLIENTS.fetch_add(1, Ordering::Relaxed));
+    let retries = RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS as u32)
+        .with_initial_backoff(Duration::from_millis(2))
+        .with_max_backoff(Duration::from_millis(10));
+    aws_sdk_kms::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(attempt).build())
+        .retry_config(retries)
+        .retry_partition(RetryPartition::new(partition))
+}

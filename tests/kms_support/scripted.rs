@@ -1,0 +1,163 @@
+//! A server on loopback that answers as it is told, byte for byte.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// What the server does with a request.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A whole answer.
+    Answer { status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8> },
+    /// These bytes, and then the connection is closed.
+    Raw(Vec<u8>),
+    /// These bytes one by one, so long apart.
+    Slowly(Vec<u8>, Duration),
+    /// These bytes and then nothing, with the connection left open.
+    Silence(Vec<u8>),
+    /// The connection is reset after these bytes; the request is not read to its end.
+    Reset(Vec<u8>),
+    /// An answer whose body does not end.
+    Endless,
+    /// An answer that repeats the request in its error, under this code.
+    Echo(u16, &'static str),
+}
+
+impl Step {
+    pub fn json(status: u16, body: impl Into<String>) -> Self {
+        Self::Answer { status, headers: Vec::new(), body: body.into().into_bytes() }
+    }
+
+    /// An error as the service writes it.
+    pub fn error(status: u16, code: &str, message: &str) -> Self {
+        Self::json(status, serde_json::json!({"__type": code, "message": message}).to_string())
+    }
+
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        if let Self::Answer { headers, .. } = &mut self {
+            headers.push((name, value.into()));
+        }
+        self
+    }
+
+    /// The bytes of an answer on the wire.
+    pub fn bytes(&self) -> Vec<u8> {
+        let Self::Answer { status, headers, body } = self else { panic!("no whole answer") };
+        let mut head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        [head.as_bytes(), b"\r\n", body].concat()
+    }
+}
+
+/// A running server. Its threads end with the connections.
+pub struct Scripted {
+    pub endpoint: String,
+    calls: Arc<AtomicUsize>,
+    requests: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+}
+
+impl Scripted {
+    /// Does the steps one after the other, a request each; the last of them again and again.
+    pub fn start(steps: Vec<Step>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let (calls, requests) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let server = Self { endpoint, calls: calls.clone(), requests: requests.clone() };
+        thread::spawn(move || {
+            for connection in listener.incoming() {
+                let (steps, calls, requests) = (steps.clone(), calls.clone(), requests.clone());
+                // A client that goes away ends its connection, and nothing else.
+                thread::spawn(move || connection.and_then(|connection| serve(connection, &steps, &calls, &requests)));
+            }
+        });
+        server
+    }
+
+    /// How many requests there were.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// The head and the body of every request.
+    pub fn requests(&self) -> Vec<(String, Vec<u8>)> {
+        self.requests.lock().expect("no panic").clone()
+    }
+}
+
+fn serve(
+    connection: TcpStream,
+    steps: &[Step],
+    calls: &AtomicUsize,
+    requests: &Mutex<Vec<(String, Vec<u8>)>>,
+) -> io::Result<()> {
+    connection.set_nodelay(true)?;
+    let (mut reader, mut writer) = (BufReader::with_capacity(1, connection.try_clone()?), connection);
+    loop {
+        let Some((head, length)) = read_head(&mut reader)? else { return Ok(()) };
+        let step = &steps[calls.fetch_add(1, Ordering::SeqCst).min(steps.len() - 1)];
+        if let Step::Reset(bytes) = step {
+            writer.write_all(bytes)?;
+            // Give what was written a chance to arrive. The body, unread, makes the end of the connection a reset.
+            thread::sleep(Duration::from_millis(20));
+            return Ok(());
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        requests.lock().expect("no panic").push((head.clone(), body.clone()));
+        match step {
+            Step::Answer { .. } => writer.write_all(&step.bytes())?,
+            Step::Raw(bytes) => return writer.write_all(bytes),
+            Step::Silence(bytes) => {
+                writer.write_all(bytes)?;
+                // Until the client goes.
+                reader.read_to_end(&mut Vec::new())?;
+            }
+            Step::Slowly(bytes, pause) => {
+                for byte in bytes {
+                    writer.write_all(&[*byte])?;
+                    thread::sleep(*pause);
+                }
+            }
+            Step::Endless => {
+                writer.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+                loop {
+                    writer.write_all(b"4000\r\n")?;
+                    writer.write_all(&[b' '; 0x4000])?;
+                    writer.write_all(b"\r\n")?;
+                }
+            }
+            Step::Echo(status, code) => {
+                let message = format!("{head} {}", String::from_utf8_lossy(&body));
+                writer.write_all(&Step::error(*status, code, &message).bytes())?;
+            }
+            Step::Reset(_) => {}
+        }
+    }
+}
+
+/// The head of a request and the length of its body; nothing if the connection has ended.
+fn read_head(reader: &mut impl BufRead) -> io::Result<Option<(String, usize)>> {
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().map_err(io::Error::other)?;
+        }
+        if line == "\r\n" {
+            return Ok(Some((head, length)));
+        }
+        head += &line;
+    }
+}
