@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod scripted;
-
+pub mod servers;
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},

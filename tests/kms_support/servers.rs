@@ -1,1 +1,130 @@
+//! Servers that stand in for AWS KMS: moto, with the official Python SDK in the same process, and fakecloud.
 
+use std::{
+    env,
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
+};
+
+use aws_sdk_kms::{config::Region, types::KeySpec};
+use sealwax::keyring::{AwsSdkKms, AwsSdkKmsSupplier};
+use serde_json::{Value, json};
+
+use super::config;
+use crate::support::skip;
+
+/// How long a server may take for an answer, its start included.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A server in a process of its own, which ends when this is dropped.
+pub struct Server {
+    child: Child,
+    input: ChildStdin,
+    lines: Receiver<io::Result<String>>,
+    pub endpoint: String,
+}
+
+impl Server {
+    /// moto and the Python SDK (`tests/peers/kms_peer.py`). None, loudly, if they are not installed.
+    pub fn moto() -> Option<Self> {
+        let python = folder().join("py/bin/python");
+        // What an older list of packages installed is not enough.
+        let pins = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/requirements.txt");
+        if std::fs::read(folder().join("py/.stamp")).ok() != std::fs::read(pins).ok() {
+            skip("SEALWAX_REQUIRE_PEERS", "moto is not installed (tests/peers/setup.sh python)");
+            return None;
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/kms_peer.py");
+        let mut server = Self::start(Command::new(python).arg(script).stderr(Stdio::null()));
+        let hello = server.ask(json!({"op": "hello"})).expect("a greeting");
+        server.endpoint = format!("http://127.0.0.1:{}", hello["port"]);
+        Some(server)
+    }
+
+    /// fakecloud (`tests/fakecloud`). None, loudly, if it is not built.
+    pub fn fakecloud() -> Option<Self> {
+        let program = folder().join("fakecloud/debug/sealwax-test-fakecloud");
+        if !program.exists() {
+            skip("SEALWAX_REQUIRE_PEERS", "fakecloud is not built (tests/peers/setup.sh fakecloud)");
+            return None;
+        }
+        let mut server = Self::start(&mut Command::new(program));
+        server.endpoint = format!("http://127.0.0.1:{}", server.line());
+        Some(server)
+    }
+
+    fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let input = child.stdin.take().expect("it is piped");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || output.lines().try_for_each(|line| sender.send(line)));
+        Self { child, input, lines, endpoint: String::new() }
+    }
+
+    fn line(&self) -> String {
+        let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("no answer: {error}"));
+        line.expect("text")
+    }
+
+    /// Asks the Python process, in the words of `kms_peer.py`.
+    pub fn ask(&mut self, request: Value) -> Result<Value, String> {
+        writeln!(self.input, "{request}").expect("the peer takes requests");
+        let answer: Value = serde_json::from_str(&self.line()).expect("JSON");
+        match answer["ok"].as_bool() {
+            Some(true) => Ok(answer),
+            _ => Err(answer["error"].as_str().unwrap_or_default().to_owned()),
+        }
+    }
+
+    /// A call of boto3, which must succeed.
+    pub fn call(&mut self, service: &str, method: &str, arguments: Value) -> Value {
+        let request = json!({"op": "call", "service": service, "method": method, "arguments": arguments});
+        self.ask(request).unwrap_or_else(|error| panic!("{method}: {error}"))["answer"].take()
+    }
+
+    /// The SDK in a region, to make keys with.
+    pub fn admin(&self, region: &str) -> aws_sdk_kms::Client {
+        let config = config(&self.endpoint, PATIENCE).region(Region::new(region.to_owned()));
+        #[cfg(feature = "aws-kms-rustls")]
+        let config = config.http_client(aws_smithy_http_client::Builder::new().build_http());
+        aws_sdk_kms::Client::from_conf(config.build())
+    }
+
+    pub fn regions(&self) -> AwsSdkKmsSupplier {
+        AwsSdkKmsSupplier::new(config(&self.endpoint, PATIENCE).build())
+    }
+
+    pub fn kms(&self, region: &str) -> std::sync::Arc<AwsSdkKms> {
+        self.regions().region(region).expect("a region")
+    }
+
+    /// Makes a symmetric key, and returns its ARN.
+    pub async fn create_key(&self, region: &str) -> String {
+        let made = self.admin(region).create_key().key_spec(KeySpec::SymmetricDefault).send().await.expect("a key");
+        made.key_metadata.and_then(|metadata| metadata.arn).expect("its ARN")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Where `tests/peers/setup.sh` puts things.
+fn folder() -> PathBuf {
+    match env::var_os("SEALWAX_PEERS_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers"),
+    }
+}

@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# Installs what the test peers need: the official Python and Node SDKs.
+# Installs what the test peers need: the official Python and Node SDKs, and
+# servers that stand in for AWS KMS (moto, with the Python one; fakecloud, with
+# cargo).
 #
-#   tests/peers/setup.sh            both peers
-#   tests/peers/setup.sh python     just the Python one
+#   tests/peers/setup.sh            all of them
+#   tests/peers/setup.sh python     just the Python one, with moto
 #   tests/peers/setup.sh node       just the Node one
+#   tests/peers/setup.sh fakecloud  just fakecloud (see tests/fakecloud)
 #
 # Everything goes below ${SEALWAX_PEERS_DIR:-<repository>/target/peers}, in
-# py/ and js/. A peer whose pins have not changed since is left as it is.
+# py/, js/ and fakecloud/. A peer whose pins have not changed since is left as
+# it is.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -36,7 +40,7 @@ setup_python() {
     rm -rf "$to"
     quietly "$log" "${PYTHON:-python3}" -m venv "$to"
     quietly "$log" "$to/bin/python" -m pip install --disable-pip-version-check -r "$here/requirements.txt"
-    quietly "$log" "$to/bin/python" -c 'import aws_encryption_sdk'
+    quietly "$log" "$to/bin/python" -c 'import aws_encryption_sdk, moto.server'
     cp "$here/requirements.txt" "$to/.stamp"
     echo "python peer: installed"
 }
@@ -57,15 +61,24 @@ setup_node() {
     echo "node peer: installed"
 }
 
+setup_fakecloud() {
+    local log=$dir/fakecloud.log
+    : >"$log"
+    quietly "$log" cargo build --locked --manifest-path "$root/tests/fakecloud/Cargo.toml" --target-dir "$dir/fakecloud"
+    echo "fakecloud: ready"
+}
+
 case ${1:-all} in
     all)
         setup_python
         setup_node
+        setup_fakecloud
         ;;
     python) setup_python ;;
     node) setup_node ;;
+    fakecloud) setup_fakecloud ;;
     *)
-        echo "usage: setup.sh [python|node]" >&2
+        echo "usage: setup.sh [python|node|fakecloud]" >&2
         exit 2
         ;;
 esac

@@ -1,0 +1,177 @@
+"""AWS KMS on loopback (moto), and the official Python SDK over it, for the interoperability tests.
+
+Starts the server on a free port of 127.0.0.1. Reads one JSON object per line from stdin and answers each with one JSON object on stdout,
+until stdin ends. Binary values are base64. As in peer.py, what fails answers {"ok":false,"error":"ClassName: text"}.
+
+    {"op":"hello"}
+        -> {"ok":true,"port":..,"version":..,"moto":..}
+    {"op":"call","service":"kms","region":"us-east-1","method":"create_key","arguments":{..}}
+        a call of boto3, with its names -> {"ok":true,"answer":{..}}
+    {"op":"enforce"}
+        from here on every request needs credentials that a policy allows -> {"ok":true}
+    {"op":"encrypt","way":"provider"|"mpl"|"mpl-multi","keys":[ARN,..],"suite":"0x0478","frame_length":4096,"context":{..},"plaintext":..}
+        -> {"ok":true,"message":..}
+    {"op":"decrypt","way":"provider"|"provider-discovery"|"mpl"|"mpl-discovery","keys":[ARN,..],"context":{..},"message":..}
+        -> {"ok":true,"plaintext":..,"context":{..},"suite":..}
+
+"provider" is the SDK's own KMS master key provider, "mpl" are the AWS KMS keyrings of the material providers library; the discovery
+ones take the account and partition of the first key as their filter, and with "mpl" its region.
+"""
+
+import base64
+import json
+import os
+import sys
+import urllib.request
+
+# The protocol has this process's standard output for itself.
+PROTOCOL, sys.stdout = sys.stdout, sys.stderr
+
+from moto.server import ThreadedMotoServer
+
+SERVER = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+SERVER.start()
+PORT = SERVER.get_host_and_port()[1]
+ENDPOINT = "http://127.0.0.1:%d" % PORT
+
+# Nothing here may reach anything else, or read anyone's configuration.
+for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
+    del os.environ[name]
+os.environ.update(
+    AWS_ENDPOINT_URL=ENDPOINT,
+    AWS_ACCESS_KEY_ID="AKIDPEER",
+    AWS_SECRET_ACCESS_KEY="peer",
+    AWS_DEFAULT_REGION="us-east-1",
+    AWS_CONFIG_FILE=os.devnull,
+    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+    AWS_EC2_METADATA_DISABLED="true",
+)
+
+import aws_encryption_sdk
+import boto3
+import moto
+from aws_cryptographic_material_providers.mpl import AwsCryptographicMaterialProviders, models
+from aws_cryptographic_material_providers.mpl.config import MaterialProvidersConfig
+from aws_encryption_sdk import (
+    CommitmentPolicy,
+    DiscoveryAwsKmsMasterKeyProvider,
+    EncryptionSDKClient,
+    StrictAwsKmsMasterKeyProvider,
+)
+from aws_encryption_sdk.identifiers import AlgorithmSuite
+from aws_encryption_sdk.key_providers.kms import DiscoveryFilter
+
+NON_COMMITTING = EncryptionSDKClient(commitment_policy=CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT)
+COMMITTING = EncryptionSDKClient(commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT)
+MPL = AwsCryptographicMaterialProviders(config=MaterialProvidersConfig())
+
+
+class BadRequest(Exception):
+    pass
+
+
+_clients = {}
+
+
+def client(service, region):
+    if (service, region) not in _clients:
+        _clients[service, region] = boto3.client(service, region_name=region)
+    return _clients[service, region]
+
+
+def kms_of(arn):
+    return client("kms", arn.split(":")[3])
+
+
+def materials(request):
+    keys, way = request["keys"], request["way"]
+    _, partition, _, _, account, _ = keys[0].split(":")
+    if way == "provider":
+        return {"key_provider": StrictAwsKmsMasterKeyProvider(key_ids=keys)}
+    if way == "provider-discovery":
+        found = DiscoveryFilter(account_ids=[account], partition=partition)
+        return {"key_provider": DiscoveryAwsKmsMasterKeyProvider(discovery_filter=found)}
+    if way == "mpl":
+        one = models.CreateAwsKmsKeyringInput(kms_key_id=keys[0], kms_client=kms_of(keys[0]))
+        return {"keyring": MPL.create_aws_kms_keyring(input=one)}
+    if way == "mpl-multi":
+        several = models.CreateAwsKmsMultiKeyringInput(generator=keys[0], kms_key_ids=keys[1:])
+        return {"keyring": MPL.create_aws_kms_multi_keyring(input=several)}
+    if way == "mpl-discovery":
+        found = models.DiscoveryFilter(account_ids=[account], partition=partition)
+        any_key = models.CreateAwsKmsDiscoveryKeyringInput(kms_client=kms_of(keys[0]), discovery_filter=found)
+        return {"keyring": MPL.create_aws_kms_discovery_keyring(input=any_key)}
+    raise BadRequest("way %r" % way)
+
+
+def encrypt(request):
+    suite = AlgorithmSuite.get_by_id(int(request["suite"], 16))
+    message, _ = (COMMITTING if suite.is_committing() else NON_COMMITTING).encrypt(
+        source=unbase64(request["plaintext"]),
+        encryption_context=request["context"],
+        algorithm=suite,
+        frame_length=request["frame_length"],
+        **materials(request),
+    )
+    return {"message": to_base64(message)}
+
+
+def decrypt(request):
+    arguments = materials(request)
+    if "keyring" in arguments and request["context"]:
+        arguments["encryption_context"] = request["context"]
+    plaintext, header = COMMITTING.decrypt(source=unbase64(request["message"]), **arguments)
+    return {
+        "plaintext": to_base64(plaintext),
+        "context": dict(header.encryption_context),
+        "suite": "0x%04x" % header.algorithm.algorithm_id,
+    }
+
+
+def call(request):
+    method = getattr(client(request.get("service", "kms"), request.get("region", "us-east-1")), request["method"])
+    answer = method(**request.get("arguments", {}))
+    answer.pop("ResponseMetadata", None)
+    return {"answer": answer}
+
+
+def enforce(_request):
+    # A call of moto's own: how many requests more are let through without a look at who asks.
+    headers = {"Content-Type": "text/plain"}
+    with urllib.request.urlopen(urllib.request.Request(ENDPOINT + "/moto-api/reset-auth", b"0", headers)):
+        return {}
+
+
+def hello(_request):
+    return {"port": PORT, "version": aws_encryption_sdk.__version__, "moto": moto.__version__}
+
+
+OPERATIONS = {"hello": hello, "call": call, "enforce": enforce, "encrypt": encrypt, "decrypt": decrypt}
+
+
+def unbase64(text):
+    return base64.b64decode(text, validate=True)
+
+
+def to_base64(data):
+    return base64.b64encode(data).decode("ascii")
+
+
+def answer(line):
+    try:
+        request = json.loads(line)
+        if request.get("op") not in OPERATIONS:
+            raise BadRequest("op %r" % request.get("op"))
+        return {"ok": True, **OPERATIONS[request["op"]](request)}
+    except Exception as error:
+        return {"ok": False, "error": "%s: %s" % (type(error).__name__, error)}
+
+
+def main():
+    for line in sys.stdin:
+        PROTOCOL.write(json.dumps(answer(line), default=str) + "\n")
+        PROTOCOL.flush()
+
+
+if __name__ == "__main__":
+    main()
