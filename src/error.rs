@@ -89,6 +89,21 @@ pub enum Error {
     )]
     SignedStream,
 
+    /// The message has no frames, and the call would open a part of it by itself.
+    #[error("the message has no frames, so that no part of it can be opened by itself: decrypt it as a whole")]
+    Unframed,
+
+    /// The source cannot be read a second time, nor at an offset: it is a pipe, a socket or a terminal.
+    #[error(
+        "the source cannot be read twice, because it is no file: decrypt it by a copy, which keeps the ciphertext in a \
+         temporary file until it is verified, or ask for an unverified stream by its name"
+    )]
+    NotSeekable(#[source] io::Error),
+
+    /// The source is not what it was when it was verified. Nothing of the part that changed was released.
+    #[error("the source changed after it was verified: decrypt it again")]
+    SourceChanged,
+
     /// There is more plaintext than the message may carry.
     #[error("the plaintext is longer than {limit} bytes, {}", bound_reason(*.declared))]
     PlaintextTooLong {
@@ -185,7 +200,7 @@ impl From<Error> for io::Error {
         match error {
             Error::Io(inner) => inner,
             // A message that is cut off is no end of file, which callers would take for the end of the plaintext.
-            Error::Format(_) | Error::Integrity => Self::new(io::ErrorKind::InvalidData, error),
+            Error::Format(_) | Error::Integrity | Error::SourceChanged => Self::new(io::ErrorKind::InvalidData, error),
             error => Self::other(error),
         }
     }
@@ -250,6 +265,11 @@ pub enum FormatError {
         /// The number found.
         found: u32,
     },
+    /// The final frame is not where the length of the message puts it.
+    #[error(
+        "the message is cut off, extended or altered: its final frame is not where the length of the message puts it"
+    )]
+    FinalFramePosition,
     /// The final frame is longer than frames may be.
     #[error("the final frame gives a length of {found} bytes; frames have {frame_length} at most")]
     FinalFrameLength {

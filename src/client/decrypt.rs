@@ -19,6 +19,8 @@ use crate::{
     message::{Decryptor, Finished, OpenParameters, VerifiedHeader, open_all, verify_header},
 };
 
+mod ranges;
+
 /// A decryption being set up: options first, then what to decrypt.
 ///
 /// The plaintext of a signed message is released only once its signature is verified, by every method but those whose

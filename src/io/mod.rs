@@ -7,6 +7,7 @@ mod copy;
 mod outline;
 #[cfg(feature = "fs")]
 mod pending_file;
+mod range;
 mod read;
 mod write;
 
@@ -16,6 +17,8 @@ pub(crate) use copy::{copy_decrypting, copy_encrypting};
 pub use outline::{BodyOutline, Outline};
 #[cfg(feature = "fs")]
 pub use pending_file::{Overwrite, PendingFile};
+pub use range::{AsyncRangeReader, GetRange, RangeReader, ReadAt, Seekable};
+pub(crate) use range::{Frames, Ready, fetch, fetch_header};
 pub(crate) use read::read_header;
 pub use read::{DecryptingReader, EncryptingReader};
 pub use write::{DecryptingWriter, EncryptingWriter, Written};

@@ -21,7 +21,7 @@ use crate::{
     },
     limits::Limits,
     materials::{DecryptionMaterials, OpenedBy},
-    suite::CommitmentPolicy,
+    suite::{CommitmentPolicy, SignatureAlgorithm},
 };
 
 /// A message whose header is verified.
@@ -130,10 +130,14 @@ impl BodyOpener {
     }
 
     /// The same body from its beginning, for bytes whose signature will have been verified by then.
-    #[cfg(feature = "fs")]
     pub(super) fn again(&self) -> Self {
         let Self { ref key, content_type, limits, .. } = *self;
         Self { key: key.clone(), content_type, limits, next: 1, verifier: None }
+    }
+
+    /// What opens the frames of this body out of their order: the key, and the signature algorithm if a footer follows.
+    pub(super) fn into_parts(self) -> (Arc<MessageKey>, ContentType, Option<SignatureAlgorithm>) {
+        (self.key, self.content_type, self.verifier.map(|verifier| verifier.key.algorithm()))
     }
 
     /// Reads the next piece at the front of `input`, which must bear the number that follows.

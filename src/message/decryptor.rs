@@ -59,7 +59,6 @@ pub struct Decryptor {
 }
 
 /// A body to be opened a second time. Only a finished first pass turns it into a machine, which releases as it reads.
-#[cfg(feature = "fs")]
 pub(crate) struct SecondPass {
     header: Header,
     opened_by: OpenedBy,
@@ -67,9 +66,9 @@ pub(crate) struct SecondPass {
     plan: Plan,
 }
 
-#[cfg(feature = "fs")]
 impl SecondPass {
-    /// The machine for the second pass. Its bytes must be those of the first: nobody else may be able to change them.
+    /// The machine for the second pass. Its bytes must be those of the first: nobody else may be able to change them, or a
+    /// digest must show it.
     pub(crate) fn after(self, _first: &Finished) -> Decryptor {
         let Self { header, opened_by, body, plan } = self;
         Decryptor::new(VerifiedHeader { header, opened_by, body }).with_plan(plan)
@@ -109,7 +108,6 @@ pub struct Finished {
     /// Which keyring opened the message.
     pub opened_by: OpenedBy,
     /// The length of the body in bytes, without the footer.
-    #[cfg_attr(not(feature = "fs"), allow(dead_code, reason = "only a second pass needs it"))]
     pub(crate) body_length: u64,
 }
 
@@ -134,7 +132,6 @@ impl Decryptor {
     }
 
     /// What it takes to open the same bytes again once their signature is verified.
-    #[cfg(feature = "fs")]
     pub(crate) fn second_pass(&self) -> Option<SecondPass> {
         match &self.stage {
             Stage::Body(body) => {

@@ -23,12 +23,14 @@ mod encryptor;
 mod key;
 mod output;
 mod parallel;
+mod random_access;
 
 pub(crate) use decrypt::{OpenParameters, VerifiedHeader, open_all, verify_header};
 pub use decryptor::{Decryptor, Finished};
 pub(crate) use encrypt::{StartParameters, Started, seal_all, start};
 pub use encryptor::Encryptor;
 pub(crate) use parallel::Plan;
+pub(crate) use random_access::{FinalFrameSearch, RandomAccess};
 
 /// How many bytes the shells move at a time: enough that the calls beside the cryptography do not count.
 pub(crate) const CHUNK: usize = 64 * 1024;

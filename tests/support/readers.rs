@@ -1,15 +1,21 @@
 //! Every way in which the crate reads a message.
 
-use std::io::{Read, Write};
+use std::{
+    io::{self, Read, Write},
+    ops::Range,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
 use sealwax::{
-    Client, Decrypt, EncryptionContext, Error, Header, Result,
+    Client, ContentType, Decrypt, EncryptionContext, Error, FormatError, Header, Result,
+    io::GetRange,
     keyring::Keyring,
     materials::OpenedBy,
     message::{Decryptor, Finished},
 };
 
-use super::{OddReader, OddWriter, in_pieces, outcome};
+use super::{OddReader, OddWriter, in_pieces, odd_sizes, outcome};
 
 /// A way to read a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +43,17 @@ pub const WAYS: &[Way] = &[
     Way::CopyUnverified,
     Way::Copy,
 ];
+
+/// A way to read a message by its parts, which takes frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PartsWay {
+    Ranges,
+    RangesUnverified,
+    RangesAsync,
+}
+
+/// All of them.
+pub const PARTS_WAYS: &[PartsWay] = &[PartsWay::Ranges, PartsWay::RangesUnverified, PartsWay::RangesAsync];
 
 /// A message that was read to its end.
 pub struct Opening {
@@ -118,6 +135,69 @@ impl Way {
     }
 }
 
+impl PartsWay {
+    /// Whether this way refuses signed messages.
+    pub fn refuses_signed(self) -> bool {
+        self != Self::RangesUnverified
+    }
+
+    /// Reads all of a message in this way, from its end to its beginning, in pieces of odd sizes.
+    pub fn open(
+        self,
+        client: &Client,
+        keyring: &dyn Keyring,
+        context: &EncryptionContext,
+        message: &[u8],
+    ) -> Result<Opening> {
+        let decrypt = client.decrypt(keyring).context(context.clone());
+        if self == Self::RangesAsync {
+            let reader = decrypt.ranges_async(Object(message)).wait()?;
+            let all = ready(reader.read_range(0..u64::MAX))?;
+            return Ok(Opening {
+                plaintext: all,
+                header: reader.header().clone(),
+                opened_by: reader.opened_by().clone(),
+            });
+        }
+        let reader = match self {
+            Self::Ranges => decrypt.ranges(message).wait()?,
+            _ => decrypt.ranges_unverified(message).wait()?,
+        };
+        let length = usize::try_from(reader.len()).expect("it fits");
+        let mut plaintext = vec![0; length];
+        let (mut end, mut sizes) = (length, odd_sizes());
+        while end > 0 {
+            let start = end.saturating_sub(sizes.next().expect("endless"));
+            assert_eq!(reader.read_at(start as u64, &mut plaintext[start..end])?, end - start);
+            end = start;
+        }
+        Ok(Opening { plaintext, header: reader.header().clone(), opened_by: reader.opened_by().clone() })
+    }
+}
+
+/// A message as an object in a store.
+struct Object<'a>(&'a [u8]);
+
+impl GetRange for Object<'_> {
+    type Bytes = Vec<u8>;
+
+    async fn size(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    async fn get_range(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        Ok(self.0[range.start as usize..range.end as usize].to_vec())
+    }
+}
+
+/// The outcome of a future that waits for nothing.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
 /// Pushes a body in pieces of odd sizes, and takes the output away now and then only, and in parts.
 fn through_machine(mut machine: Decryptor, body: &[u8]) -> Result<Opening> {
     let mut plaintext = Vec::new();
@@ -162,7 +242,23 @@ pub fn open_every_way(
             }
         }
     }
-    first.expect("there is a way")
+    let first = first.expect("there is a way");
+    for &way in PARTS_WAYS {
+        let result = way.open(client, keyring, context, message);
+        if first.header.content_type() == ContentType::Unframed {
+            assert!(matches!(result, Err(Error::Unframed)), "{what}, {way:?}: {}", outcome(&result));
+            continue;
+        }
+        if first.header.suite().is_signed() && way.refuses_signed() {
+            assert!(matches!(result, Err(Error::SignedStream)), "{what}, {way:?}: {}", outcome(&result));
+            continue;
+        }
+        let opening = result.unwrap_or_else(|error| panic!("{what}, {way:?}: {error}"));
+        assert!(opening.plaintext == plaintext, "{what}, {way:?}: another plaintext");
+        assert!(opening.header == first.header, "{what}, {way:?}: another header");
+        assert_eq!(opening.opened_by, first.opened_by, "{what}, {way:?}");
+    }
+    first
 }
 
 /// Reads a message in every way, each of which must refuse it with an error that `expected` accepts.
@@ -178,6 +274,20 @@ pub fn refuse_every_way(
         match way.open(client, keyring, context, message) {
             Ok(_) => panic!("{what}, {way:?}: opened"),
             Err(Error::SignedStream) if way.refuses_signed() => {}
+            Err(error) => assert!(expected(&error), "{what}, {way:?}: {error:?}"),
+        }
+    }
+    for &way in PARTS_WAYS {
+        match way.open(client, keyring, context, message) {
+            // Only the signature of a message is what this way does not look at.
+            Ok(opening) => assert!(
+                opening.header.suite().is_signed() && way == PartsWay::RangesUnverified && expected(&Error::Integrity),
+                "{what}, {way:?}: opened"
+            ),
+            Err(Error::Unframed) => {}
+            Err(Error::SignedStream) if way.refuses_signed() => {}
+            // Where other ways see a fault in the order of the bytes, these see it from the end.
+            Err(Error::Integrity | Error::Format(FormatError::FinalFramePosition)) => {}
             Err(error) => assert!(expected(&error), "{what}, {way:?}: {error:?}"),
         }
     }

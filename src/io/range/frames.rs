@@ -1,0 +1,178 @@
+//! What a range of plaintext takes, without reading anything: the readers fetch what it asks for.
+
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use zeroize::{Zeroize, Zeroizing};
+
+use super::source::PIECE;
+use crate::{
+    error::{Error, Result},
+    format::Header,
+    materials::OpenedBy,
+    message::RandomAccess,
+};
+
+/// A message whose header, commitment and final frame are verified.
+pub(crate) struct Frames {
+    pub(super) header: Header,
+    pub(super) opened_by: OpenedBy,
+    access: RandomAccess,
+    /// The last frame that was wanted in part: its neighbours in the plaintext are likely to be wanted next.
+    last: Mutex<Arc<Opened>>,
+}
+
+/// The plaintext of a frame.
+struct Opened {
+    frame: u64,
+    plaintext: Zeroizing<Vec<u8>>,
+}
+
+impl Frames {
+    pub(crate) fn new(
+        header: Header,
+        opened_by: OpenedBy,
+        access: RandomAccess,
+        final_plaintext: Zeroizing<Vec<u8>>,
+    ) -> Self {
+        let last = Opened { frame: access.final_frame(), plaintext: final_plaintext };
+        Self { header, opened_by, access, last: Mutex::new(Arc::new(last)) }
+    }
+
+    /// The length of the plaintext.
+    pub(super) fn length(&self) -> u64 {
+        self.access.plaintext_length()
+    }
+
+    /// Which bytes of the message a range of plaintext takes.
+    pub(super) fn plan(&self, range: Range<u64>) -> Range<u64> {
+        let range = range.start..range.end.min(self.length());
+        if range.is_empty() {
+            return 0..0;
+        }
+        self.sealed_of(self.access.frame_at(range.start)..=self.access.frame_at(range.end - 1))
+    }
+
+    fn sealed_of(&self, frames: std::ops::RangeInclusive<u64>) -> Range<u64> {
+        self.access.sealed_of(*frames.start()).start..self.access.sealed_of(*frames.end()).end
+    }
+
+    fn last(&self) -> Arc<Opened> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, opened: Opened) -> Arc<Opened> {
+        let opened = Arc::new(opened);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = opened.clone();
+        opened
+    }
+}
+
+/// A range of plaintext being read into a buffer, which is cleared if it does not get there.
+///
+/// Ask for [`next`](Self::next) and [`supply`](Self::supply) it, until there is none.
+pub(super) struct Request<'a> {
+    frames: &'a Frames,
+    buffer: &'a mut [u8],
+    /// The offset in the plaintext of the buffer's first byte.
+    offset: u64,
+    /// What is still missing, as offsets in the plaintext.
+    missing: Range<u64>,
+    failed: bool,
+}
+
+impl<'a> Request<'a> {
+    /// Wants the plaintext from an offset on, as much of it as there is and the buffer has room for.
+    pub(super) fn new(frames: &'a Frames, offset: u64, buffer: &'a mut [u8]) -> Self {
+        let there = frames.length().saturating_sub(offset).min(buffer.len() as u64);
+        let buffer = &mut buffer[..there as usize];
+        // Offsets past the end have nothing missing, and no sum to overflow.
+        let missing = if there == 0 { 0..0 } else { offset..offset + there };
+        Self { frames, buffer, offset, missing, failed: false }
+    }
+
+    /// How many bytes of plaintext it is about.
+    pub(super) fn length(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Takes what the kept frame has, and says which bytes of the message are needed next; none at the end.
+    pub(super) fn next(&mut self) -> Option<Range<u64>> {
+        if self.missing.is_empty() {
+            return None;
+        }
+        let access = &self.frames.access;
+        let last = self.frames.last();
+        let kept = access.plaintext_of(last.frame);
+        if kept.contains(&self.missing.start) {
+            let taken = self.missing.start..self.missing.end.min(kept.end);
+            self.missing.start = taken.end;
+            self.copy(&last, taken);
+        } else if kept.contains(&(self.missing.end - 1)) {
+            let taken = kept.start..self.missing.end;
+            self.missing.end = taken.start;
+            self.copy(&last, taken);
+        }
+        if self.missing.is_empty() {
+            return None;
+        }
+        let first = access.frame_at(self.missing.start);
+        let at_once = (PIECE / access.sealed_length()).max(1);
+        let end = access.frame_at(self.missing.end - 1).min(first + (at_once - 1));
+        Some(self.frames.sealed_of(first..=end))
+    }
+
+    /// Opens the frames that [`next`](Self::next) asked for: whole ones straight into the buffer.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`] if they are not the frames of this message; the whole buffer is then cleared.
+    pub(super) fn supply(&mut self, mut sealed: &[u8]) -> Result<()> {
+        while !sealed.is_empty() && !self.missing.is_empty() {
+            sealed = self.open_first(sealed).inspect_err(|_| self.failed = true)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the first missing frame from the front of `sealed`, and gives the rest of that.
+    fn open_first<'s>(&mut self, sealed: &'s [u8]) -> Result<&'s [u8]> {
+        let access = &self.frames.access;
+        let frame = access.frame_at(self.missing.start);
+        let there = access.sealed_of(frame);
+        let length = usize::try_from(there.end - there.start).unwrap_or(usize::MAX);
+        let (sealed, rest) = sealed.split_at_checked(length).ok_or(Error::Integrity)?;
+        let text = access.plaintext_of(frame);
+        let taken = self.missing.start..self.missing.end.min(text.end);
+        self.missing.start = taken.end;
+        if taken == text {
+            access.open(frame, sealed, self.place(&taken))?;
+        } else {
+            let mut plaintext = Zeroizing::new(vec![0; (text.end - text.start) as usize]);
+            access.open(frame, sealed, &mut plaintext)?;
+            let opened = self.frames.keep(Opened { frame, plaintext });
+            self.copy(&opened, taken);
+        }
+        Ok(rest)
+    }
+
+    /// Copies a part of a frame to its place in the buffer.
+    fn copy(&mut self, opened: &Opened, range: Range<u64>) {
+        let start = self.frames.access.plaintext_of(opened.frame).start;
+        let part = (range.start - start) as usize..(range.end - start) as usize;
+        self.place(&range).copy_from_slice(&opened.plaintext[part]);
+    }
+
+    /// The place in the buffer of a range of plaintext.
+    fn place(&mut self, range: &Range<u64>) -> &mut [u8] {
+        &mut self.buffer[(range.start - self.offset) as usize..(range.end - self.offset) as usize]
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        if self.failed || !self.missing.is_empty() {
+            self.buffer.zeroize();
+        }
+    }
+}

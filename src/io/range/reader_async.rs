@@ -1,0 +1,107 @@
+//! The reader for sources that must be awaited.
+
+use std::ops::Range;
+
+use zeroize::Zeroizing;
+
+use super::{
+    fetch,
+    frames::{Frames, Request},
+    source::GetRange,
+};
+use crate::{error::Result, format::Header, materials::OpenedBy};
+
+/// Reads parts of a framed message out of an object store, or of anything else that is awaited: as
+/// [`RangeReader`](super::RangeReader), with the same checks.
+///
+/// ```
+/// # use std::{io, ops::Range};
+/// # use sealwax::{AlgorithmSuite, Client, io::GetRange, keyring::RawAesKeyring};
+/// # struct Object(Vec<u8>);
+/// # impl GetRange for Object {
+/// #     type Bytes = Vec<u8>;
+/// #     async fn size(&self) -> io::Result<u64> { Ok(self.0.len() as u64) }
+/// #     async fn get_range(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+/// #         Ok(self.0[range.start as usize..range.end as usize].to_vec())
+/// #     }
+/// # }
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+/// # let client = Client::new();
+/// # let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
+/// # let object = Object(client.encrypt(&keyring).suite(unsigned).bytes(b"some longer text").await?.message);
+/// let reader = client.decrypt(&keyring).ranges_async(object).await?;
+/// assert_eq!(reader.read_range(5..11).await?, b"longer");
+/// # Ok::<(), sealwax::Error>(())
+/// # }).unwrap();
+/// ```
+pub struct AsyncRangeReader<S> {
+    source: S,
+    frames: Frames,
+}
+
+impl<S: GetRange> AsyncRangeReader<S> {
+    pub(crate) fn new(source: S, frames: Frames) -> Self {
+        Self { source, frames }
+    }
+
+    /// The header, which is authentic; if the message is signed, its signature is not verified.
+    pub fn header(&self) -> &Header {
+        &self.frames.header
+    }
+
+    /// Which keyring opened the message.
+    pub fn opened_by(&self) -> &OpenedBy {
+        &self.frames.opened_by
+    }
+
+    /// The length of the plaintext in bytes.
+    pub fn len(&self) -> u64 {
+        self.frames.length()
+    }
+
+    /// Whether the plaintext is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Which bytes of the message a range of plaintext takes. [`RangeReader::plan`](super::RangeReader::plan) has an example.
+    pub fn plan(&self, range: Range<u64>) -> Range<u64> {
+        self.frames.plan(range)
+    }
+
+    /// Reads plaintext from an offset on, as much as `buffer` has room for or as there is; says how much. Past the end that is
+    /// nothing. A future that is dropped leaves `buffer` cleared, and the reader as it was.
+    ///
+    /// # Errors
+    /// As [`RangeReader::read_at`](super::RangeReader::read_at).
+    pub async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let mut request = Request::new(&self.frames, offset, buffer);
+        while let Some(range) = request.next() {
+            request.supply(fetch(&self.source, range).await?.as_ref())?;
+        }
+        Ok(request.length())
+    }
+
+    /// The plaintext in a range, as far as there is any.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    pub async fn read_range(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        let length = range.end.min(self.len()).saturating_sub(range.start);
+        let mut plaintext = Zeroizing::new(vec![0; usize::try_from(length).unwrap_or(usize::MAX)]);
+        self.read_at(range.start, &mut plaintext).await?;
+        Ok(std::mem::take(&mut *plaintext))
+    }
+
+    /// The source.
+    pub fn get_ref(&self) -> &S {
+        &self.source
+    }
+
+    /// Gives the source back.
+    pub fn into_inner(self) -> S {
+        self.source
+    }
+}
