@@ -85,7 +85,7 @@ pub enum Error {
     /// The message is signed, and the call would release plaintext before the signature is verified.
     #[error(
         "the message is signed, and reading it as a stream would release plaintext before the signature is verified: \
-         decrypt it in one piece, to a file or by a verified copy, or ask for an unverified stream by its name"
+         decrypt it in one piece, to a file, or by a verified copy or reader, or ask for an unverified stream by its name"
     )]
     SignedStream,
 

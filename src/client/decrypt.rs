@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod ranges;
+mod verified;
 
 /// A decryption being set up: options first, then what to decrypt.
 ///
@@ -30,7 +31,10 @@ mod ranges;
 /// |---|---|---|
 /// | [`bytes`](Self::bytes), `file` (feature `fs`) | at the end | at the end |
 /// | [`copy`](Self::copy) | frame by frame | at the end, in a second pass over a spool |
+/// | [`reader_verified`](Self::reader_verified), [`copy_verified`](Self::copy_verified) | at the end, in a second pass over the source | the same |
 /// | [`reader`](Self::reader), [`writer`](Self::writer), [`machine`](Self::machine) | frame by frame | refused |
+/// | [`ranges`](Self::ranges) | what is asked for | refused |
+/// | [`ranges_verified`](Self::ranges_verified) | what is asked for, after all of it | the same |
 /// | [`reader_unverified`](Self::reader_unverified) and so on | frame by frame | frame by frame, the last at the end |
 ///
 /// ```

@@ -9,6 +9,7 @@ mod outline;
 mod pending_file;
 mod range;
 mod read;
+mod verified;
 mod write;
 
 #[cfg(feature = "fs")]
@@ -21,6 +22,8 @@ pub use range::{AsyncRangeReader, GetRange, RangeReader, ReadAt, Seekable};
 pub(crate) use range::{Frames, Ready, fetch, fetch_header};
 pub(crate) use read::read_header;
 pub use read::{DecryptingReader, EncryptingReader};
+pub(crate) use verified::verify_source;
+pub use verified::{Verified, VerifiedReader};
 pub use write::{DecryptingWriter, EncryptingWriter, Written};
 
 use std::io::{self, Read};

@@ -130,7 +130,7 @@ impl BodyOpener {
     }
 
     /// The same body from its beginning, for bytes whose signature will have been verified by then.
-    pub(super) fn again(&self) -> Self {
+    pub(crate) fn again(&self) -> Self {
         let Self { ref key, content_type, limits, .. } = *self;
         Self { key: key.clone(), content_type, limits, next: 1, verifier: None }
     }

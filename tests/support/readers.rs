@@ -9,7 +9,7 @@ use std::{
 
 use sealwax::{
     Client, ContentType, Decrypt, EncryptionContext, Error, FormatError, Header, Result,
-    io::GetRange,
+    io::{GetRange, RangeReader, ReadAt, Seekable},
     keyring::Keyring,
     materials::OpenedBy,
     message::{Decryptor, Finished},
@@ -29,6 +29,8 @@ pub enum Way {
     MachineUnverified,
     CopyUnverified,
     Copy,
+    ReaderVerified,
+    CopyVerified,
 }
 
 /// All of them.
@@ -42,6 +44,8 @@ pub const WAYS: &[Way] = &[
     Way::MachineUnverified,
     Way::CopyUnverified,
     Way::Copy,
+    Way::ReaderVerified,
+    Way::CopyVerified,
 ];
 
 /// A way to read a message by its parts, which takes frames.
@@ -49,11 +53,13 @@ pub const WAYS: &[Way] = &[
 pub enum PartsWay {
     Ranges,
     RangesUnverified,
+    RangesVerified,
     RangesAsync,
 }
 
 /// All of them.
-pub const PARTS_WAYS: &[PartsWay] = &[PartsWay::Ranges, PartsWay::RangesUnverified, PartsWay::RangesAsync];
+pub const PARTS_WAYS: &[PartsWay] =
+    &[PartsWay::Ranges, PartsWay::RangesUnverified, PartsWay::RangesVerified, PartsWay::RangesAsync];
 
 /// A message that was read to its end.
 pub struct Opening {
@@ -84,6 +90,7 @@ impl Way {
                 let opened = decrypt.bytes(message).wait()?;
                 Ok(Opening { plaintext: opened.plaintext, header: opened.header, opened_by: opened.opened_by })
             }
+            Self::ReaderVerified | Self::CopyVerified => self.verified(decrypt, message),
             Self::Reader | Self::ReaderUnverified => self.through_reader(decrypt, message),
             Self::Writer | Self::WriterUnverified => self.through_writer(decrypt, message),
             Self::Machine | Self::MachineUnverified => {
@@ -109,6 +116,24 @@ impl Way {
                 Ok(Opening { plaintext: sink.bytes, header: opened.header, opened_by: opened.opened_by })
             }
         }
+    }
+
+    /// In a first pass all of it is verified: if that fails, nothing is released.
+    fn verified(self, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
+        if self == Self::CopyVerified {
+            let mut sink = OddWriter::default();
+            let opened = decrypt.copy_verified(message, &mut sink).wait();
+            assert!(opened.is_ok() || sink.bytes.is_empty(), "a verified copy released what did not verify");
+            return opened.map(|opened| Opening {
+                plaintext: sink.bytes,
+                header: opened.header,
+                opened_by: opened.opened_by,
+            });
+        }
+        let mut reader = decrypt.reader_verified(Seekable::new(io::Cursor::new(message))).wait()?;
+        let mut plaintext = Vec::new();
+        reader.read_to_end(&mut plaintext)?;
+        Ok(Opening { plaintext, header: reader.header().clone(), opened_by: reader.opened_by().clone() })
     }
 
     fn through_reader(self, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
@@ -138,7 +163,7 @@ impl Way {
 impl PartsWay {
     /// Whether this way refuses signed messages.
     pub fn refuses_signed(self) -> bool {
-        self != Self::RangesUnverified
+        matches!(self, Self::Ranges | Self::RangesAsync)
     }
 
     /// Reads all of a message in this way, from its end to its beginning, in pieces of odd sizes.
@@ -159,20 +184,25 @@ impl PartsWay {
                 opened_by: reader.opened_by().clone(),
             });
         }
-        let reader = match self {
-            Self::Ranges => decrypt.ranges(message).wait()?,
-            _ => decrypt.ranges_unverified(message).wait()?,
-        };
-        let length = usize::try_from(reader.len()).expect("it fits");
-        let mut plaintext = vec![0; length];
-        let (mut end, mut sizes) = (length, odd_sizes());
-        while end > 0 {
-            let start = end.saturating_sub(sizes.next().expect("endless"));
-            assert_eq!(reader.read_at(start as u64, &mut plaintext[start..end])?, end - start);
-            end = start;
+        match self {
+            Self::Ranges => read_backwards(&decrypt.ranges(message).wait()?),
+            Self::RangesVerified => read_backwards(&decrypt.ranges_verified(message).wait()?),
+            _ => read_backwards(&decrypt.ranges_unverified(message).wait()?),
         }
-        Ok(Opening { plaintext, header: reader.header().clone(), opened_by: reader.opened_by().clone() })
     }
+}
+
+/// Reads all of a message from its end to its beginning.
+fn read_backwards<S: ReadAt>(reader: &RangeReader<S>) -> Result<Opening> {
+    let length = usize::try_from(reader.len()).expect("it fits");
+    let mut plaintext = vec![0; length];
+    let (mut end, mut sizes) = (length, odd_sizes());
+    while end > 0 {
+        let start = end.saturating_sub(sizes.next().expect("endless"));
+        assert_eq!(reader.read_at(start as u64, &mut plaintext[start..end])?, end - start);
+        end = start;
+    }
+    Ok(Opening { plaintext, header: reader.header().clone(), opened_by: reader.opened_by().clone() })
 }
 
 /// A message as an object in a store.

@@ -25,7 +25,7 @@ impl<'a> Decrypt<'a> {
     }
 
     /// As [`ranges`](Self::ranges), but of a signed message too, **whose signature is never verified**: anyone who can unwrap
-    /// its data key could have written what is read. `ranges_verified` verifies it first.
+    /// its data key could have written what is read. [`ranges_verified`](Self::ranges_verified) verifies it first.
     ///
     /// # Errors
     /// As [`ranges`](Self::ranges), but for [`Error::SignedStream`].

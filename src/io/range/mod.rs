@@ -8,8 +8,8 @@ mod source;
 pub(crate) use frames::Frames;
 pub use reader::RangeReader;
 pub use reader_async::AsyncRangeReader;
-pub(crate) use source::Ready;
 pub use source::{GetRange, ReadAt, Seekable};
+pub(crate) use source::{Ready, read_range};
 
 use std::{io, ops::Range};
 

@@ -1,0 +1,325 @@
+//! Verify first, stream later: a source is read twice, and what the second reading gives is bound to the first.
+//!
+//! The first pass checks everything, the signature included, and keeps a digest of each segment of the source. The
+//! second reads a segment, compares its digest, and only then opens what is in it: a source that somebody changes in
+//! between gives an error, not a plaintext that nobody signed.
+
+use std::{
+    io::{self, Read, Write},
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::range::{ReadAt, read_range, source_error};
+use crate::{
+    crypto::{CryptoProvider, HashAlgorithm},
+    error::{Error, Result},
+    format::Header,
+    materials::OpenedBy,
+    message::{CHUNK, Decryptor, Finished},
+};
+
+/// The digest of a segment.
+const DIGEST: HashAlgorithm = HashAlgorithm::Sha256;
+/// Its length in bytes.
+const DIGEST_LENGTH: u64 = 32;
+
+/// The shortest segments, in bytes.
+const MIN_SEGMENT_LENGTH: u64 = 1 << 20;
+
+/// How long segments are, so that one of them and all digests together take the least memory: 1 MiB each for a source of
+/// 32 GiB, 6 MiB each for one of a tebibyte.
+fn segment_length(size: u64) -> u64 {
+    size.saturating_mul(DIGEST_LENGTH).isqrt().max(MIN_SEGMENT_LENGTH)
+}
+
+/// A source whose bytes were verified as a whole, and that gives these bytes or an error.
+///
+/// It holds a digest for each segment of the source, and one segment: 1 MiB or, above 32 GiB, the square root of 32 times the
+/// length; the digests take about as much. Every read reads whole segments.
+///
+/// It comes inside of the reader that [`ranges_verified`](crate::Decrypt::ranges_verified) gives.
+pub struct Verified<S> {
+    source: S,
+    size: u64,
+    segment_length: u64,
+    digests: Vec<Vec<u8>>,
+    provider: Arc<dyn CryptoProvider>,
+    /// The segment that was read last. Ciphertext, so that it needs no clearing.
+    last: Mutex<Option<Arc<Segment>>>,
+}
+
+/// A part of a source, whose digest was compared.
+struct Segment {
+    index: u64,
+    bytes: Vec<u8>,
+}
+
+/// Reads all of a message and verifies it. `size` is the length of the source, and the header is its beginning.
+pub(crate) fn verify_source<S: ReadAt>(
+    source: S,
+    size: u64,
+    mut machine: Decryptor,
+    provider: Arc<dyn CryptoProvider>,
+) -> Result<(Verified<S>, Finished)> {
+    let mut header_left = machine.header().length() as u64;
+    let segment_length = segment_length(size);
+    let mut digests = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let end = size.min(at.saturating_add(segment_length));
+        let segment = read_range(&source, at..end).map_err(source_error)?;
+        digests.push(digest_of(&*provider, &segment));
+        let in_header = header_left.min(segment.len() as u64);
+        header_left -= in_header;
+        for piece in segment[in_header as usize..].chunks(CHUNK) {
+            machine.push(piece)?;
+            machine.consume(machine.output().len());
+        }
+        at = end;
+    }
+    let finished = machine.finish()?;
+    if source.size()? != size {
+        return Err(Error::SourceChanged);
+    }
+    Ok((Verified { source, size, segment_length, digests, provider, last: Mutex::new(None) }, finished))
+}
+
+fn digest_of(provider: &dyn CryptoProvider, bytes: &[u8]) -> Vec<u8> {
+    let mut digest = provider.digest(DIGEST);
+    digest.update(bytes);
+    digest.finish()
+}
+
+impl<S: ReadAt> Verified<S> {
+    /// The source.
+    pub fn get_ref(&self) -> &S {
+        &self.source
+    }
+
+    /// Gives the source back.
+    pub fn into_inner(self) -> S {
+        self.source
+    }
+
+    /// The segment that has the byte at this offset, which is within the source.
+    fn segment_at(&self, offset: u64) -> Result<Arc<Segment>> {
+        let index = offset / self.segment_length;
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(segment) = last.filter(|segment| segment.index == index) {
+            return Ok(segment);
+        }
+        let start = index * self.segment_length;
+        let end = self.size.min(start.saturating_add(self.segment_length));
+        let bytes = read_range(&self.source, start..end).map_err(changed_if_shorter)?;
+        let expected = usize::try_from(index).ok().and_then(|index| self.digests.get(index));
+        if expected != Some(&digest_of(&*self.provider, &bytes)) {
+            return Err(Error::SourceChanged);
+        }
+        // Bytes that were added are behind the last segment.
+        if end == self.size && self.source.size()? != self.size {
+            return Err(Error::SourceChanged);
+        }
+        let segment = Arc::new(Segment { index, bytes });
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(segment.clone());
+        Ok(segment)
+    }
+
+    /// The verified bytes from an offset on, as many as one segment has of the range.
+    fn bytes_at<'s>(&self, segment: &'s Segment, range: &Range<u64>) -> &'s [u8] {
+        let start = segment.index * self.segment_length;
+        let from = usize::try_from(range.start - start).unwrap_or(usize::MAX);
+        let to = usize::try_from(range.end - start).unwrap_or(usize::MAX).min(segment.bytes.len());
+        segment.bytes.get(from..to).unwrap_or_default()
+    }
+}
+
+/// A source that has become shorter is no message that is cut off.
+fn changed_if_shorter(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Error::SourceChanged,
+        _ => error.into(),
+    }
+}
+
+impl<S: ReadAt> ReadAt for Verified<S> {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.size)
+    }
+
+    fn read_exact_at(&self, offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.size);
+        let mut range = offset..end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        while !buffer.is_empty() {
+            let segment = self.segment_at(range.start)?;
+            let bytes = self.bytes_at(&segment, &range);
+            let (now, rest) = std::mem::take(&mut buffer).split_at_mut(bytes.len());
+            now.copy_from_slice(bytes);
+            buffer = rest;
+            range.start += bytes.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Decrypts a source that was verified as a whole before there was this reader, signature and end included.
+///
+/// Nothing is released but the plaintext of the very bytes that were verified: if the source has changed since,
+/// reading ends in [`Error::SourceChanged`](crate::Error::SourceChanged) before the segment that changed. It holds, beside
+/// the frame being opened, what [`Verified`] holds.
+///
+/// ```
+/// use std::{fs::File, io::Read};
+/// use sealwax::{Client, keyring::RawAesKeyring};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("message");
+/// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+/// let client = Client::new();
+/// std::fs::write(&path, client.encrypt(&keyring).bytes(b"signed text").wait()?.message)?;
+///
+/// let mut text = String::new();
+/// client.decrypt(&keyring).reader_verified(File::open(&path)?).wait()?.read_to_string(&mut text)?;
+/// assert_eq!(text, "signed text");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a plaintext is read out of it"]
+pub struct VerifiedReader<S> {
+    source: Verified<S>,
+    header: Header,
+    opened_by: OpenedBy,
+    /// What of the source is still to be opened.
+    left: Range<u64>,
+    state: State,
+}
+
+enum State {
+    Running(Box<Decryptor>),
+    /// Giving out the last of the plaintext, from a position on.
+    Ending(Finished, usize),
+    Failed,
+}
+
+impl<S: ReadAt> VerifiedReader<S> {
+    pub(crate) fn new(source: S, size: u64, machine: Decryptor, provider: Arc<dyn CryptoProvider>) -> Result<Self> {
+        let second_pass = machine.second_pass().ok_or(Error::Ended)?;
+        let start = machine.header().length() as u64;
+        let (source, finished) = verify_source(source, size, machine, provider)?;
+        let left = start..start + finished.body_length;
+        let state = State::Running(Box::new(second_pass.after(&finished)));
+        let Finished { header, opened_by, .. } = finished;
+        Ok(Self { source, header, opened_by, left, state })
+    }
+
+    /// The header of the message.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Which keyring opened the message.
+    pub fn opened_by(&self) -> &OpenedBy {
+        &self.opened_by
+    }
+
+    /// The source.
+    pub fn get_ref(&self) -> &S {
+        self.source.get_ref()
+    }
+
+    /// Gives the source back.
+    pub fn into_inner(self) -> S {
+        self.source.into_inner()
+    }
+
+    /// Writes all that is left into a sink.
+    pub(crate) fn copy_into(mut self, mut sink: impl Write) -> Result<(Header, OpenedBy)> {
+        loop {
+            let ready = self.fill()?;
+            if ready.is_empty() {
+                break;
+            }
+            sink.write_all(ready)?;
+            let count = ready.len();
+            self.consume(count);
+        }
+        sink.flush()?;
+        Ok((self.header, self.opened_by))
+    }
+
+    /// Plaintext that is ready, some unless it is at its end. A failure of the source leaves everything as it was, to be tried
+    /// again; any other error is final.
+    fn fill(&mut self) -> Result<&[u8]> {
+        while let State::Running(machine) = &mut self.state
+            && machine.output().is_empty()
+        {
+            if self.left.is_empty() {
+                self.end()?;
+                break;
+            }
+            match self.source.segment_at(self.left.start) {
+                Ok(segment) => {
+                    let piece = self.left.start..self.left.end.min(self.left.start + CHUNK as u64);
+                    let bytes = self.source.bytes_at(&segment, &piece);
+                    self.left.start += bytes.len() as u64;
+                    machine.push(bytes).inspect_err(|_| self.state = State::Failed)?;
+                }
+                Err(Error::Io(error)) => return Err(error.into()),
+                Err(error) => {
+                    self.state = State::Failed;
+                    return Err(error);
+                }
+            }
+        }
+        match &self.state {
+            State::Running(machine) => Ok(machine.output()),
+            State::Ending(finished, at) => finished.plaintext.get(*at..).ok_or(Error::Ended),
+            State::Failed => Err(Error::Ended),
+        }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if let State::Running(machine) = std::mem::replace(&mut self.state, State::Failed) {
+            self.state = State::Ending(machine.finish()?, 0);
+        }
+        Ok(())
+    }
+
+    fn consume(&mut self, count: usize) {
+        match &mut self.state {
+            State::Running(machine) => machine.consume(count),
+            State::Ending(_, at) => *at += count,
+            State::Failed => {}
+        }
+    }
+}
+
+impl<S: ReadAt> Read for VerifiedReader<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let ready = self.fill()?;
+        let count = ready.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&ready[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_and_all_digests_are_about_as_long() {
+        for size in [0, 1, 1 << 20, 32 << 30] {
+            assert_eq!(segment_length(size), 1 << 20, "{size}");
+        }
+        for size in [33 << 30, 1 << 40, 1 << 50] {
+            let segment = segment_length(size);
+            let digests = size.div_ceil(segment) * DIGEST_LENGTH;
+            assert!(digests.abs_diff(segment) <= segment / 1000, "{size}: {segment} and {digests}");
+        }
+        assert!(segment_length(u64::MAX) >= 1 << 31);
+    }
+}

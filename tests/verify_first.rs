@@ -1,0 +1,292 @@
+//! A source that is read twice gives the plaintext of the bytes that were verified, or nothing.
+#![cfg(feature = "rustcrypto")]
+
+mod forge;
+mod support;
+
+use std::{
+    fs::File,
+    io::{self, Cursor, Read, Write},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use forge::{Forge, ways::reads_all};
+use sealwax::{
+    Error, FormatError,
+    io::{ReadAt, Seekable, VerifiedReader},
+};
+use support::pattern;
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+/// One test counts the memory of the whole process, so that they run one after another.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const MIB: usize = 1 << 20;
+const SUITES: [u16; 6] = [0x0178, 0x0214, 0x0346, 0x0378, 0x0478, 0x0578];
+
+/// A source that becomes another one at some point: after so many reads, or when it is told to.
+struct Changing {
+    before: Vec<u8>,
+    after: Vec<u8>,
+    /// How many reads the change is away.
+    reads_left: AtomicU64,
+}
+
+impl Changing {
+    fn new(before: &[u8], after: Vec<u8>) -> Self {
+        Self { before: before.to_vec(), after, reads_left: AtomicU64::new(u64::MAX) }
+    }
+
+    fn change(&self) {
+        self.reads_left.store(0, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> &Vec<u8> {
+        if self.reads_left.load(Ordering::Relaxed) > 0 { &self.before } else { &self.after }
+    }
+}
+
+impl ReadAt for Changing {
+    fn size(&self) -> io::Result<u64> {
+        self.now().size()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let outcome = self.now().read_exact_at(offset, buffer);
+        let _ = self.reads_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        outcome
+    }
+}
+
+/// A signed message, and one of another plaintext under the same key and message id whose signature does not hold: what
+/// anyone can write who can unwrap the data key.
+fn twins(length: usize) -> (Forge, Vec<u8>, [Vec<u8>; 2]) {
+    let forge = Forge { frame_length: 60_000, ..Forge::new(0x0578) };
+    let text = pattern(length);
+    let other: Vec<u8> = text.iter().map(|byte| byte ^ 0xff).collect();
+    let mut messages = [forge.message(&text), forge.message(&other)];
+    *messages[1].last_mut().unwrap() ^= 1;
+    (forge, text, messages)
+}
+
+#[test]
+fn every_message_reads_the_same() {
+    let _alone = alone();
+    for suite in SUITES {
+        for length in [0, 1, 5, 17, 3 * MIB + 1] {
+            let forge = Forge { frame_length: if length > 100 { 4096 } else { 5 }, ..Forge::new(suite) };
+            let text = pattern(length);
+            for message in [forge.message(&text), forge.unframed_message(&text)] {
+                let what = format!("{suite:#06x}, {length}");
+                let (client, keyring) = (reads_all(), forge.keyring());
+                let decrypt = || client.decrypt(&keyring).context([("tenant", "blue")]);
+                let mut plaintext = Vec::new();
+                let mut reader = decrypt().reader_verified(&message[..]).wait().expect(&what);
+                reader.read_to_end(&mut plaintext).expect(&what);
+                assert!(plaintext == text, "{what}");
+                assert_eq!(reader.read(&mut [0; 10]).unwrap(), 0);
+                assert_eq!(reader.header().suite().id(), suite);
+
+                let mut plaintext = Vec::new();
+                let seekable = Seekable::new(Cursor::new(message.clone()));
+                let opened = decrypt().copy_verified(seekable, &mut plaintext).wait().expect(&what);
+                assert!(plaintext == text, "{what}");
+                assert_eq!(opened.header.suite().id(), suite);
+            }
+            let (client, keyring) = (reads_all(), forge.keyring());
+            let message = forge.message(&text);
+            let reader = client.decrypt(&keyring).ranges_verified(&message[..]).wait().unwrap();
+            assert_eq!(reader.len(), length as u64);
+            for start in [0, length / 3, length.saturating_sub(1)] {
+                for end in [start, length / 2, length] {
+                    let expected = text.get(start..end).unwrap_or_default();
+                    assert!(reader.read_range(start as u64..end as u64).unwrap() == expected, "{suite:#06x}");
+                }
+            }
+            let unframed = forge.unframed_message(&text);
+            let refused = client.decrypt(&keyring).ranges_verified(&unframed[..]).wait();
+            assert!(matches!(refused.err(), Some(Error::Unframed)));
+        }
+    }
+}
+
+#[test]
+fn whatever_is_altered_releases_nothing() {
+    let _alone = alone();
+    for suite in [0x0378, 0x0478, 0x0578] {
+        let forge = Forge::new(suite);
+        let (client, keyring) = (reads_all(), forge.keyring());
+        let message = forge.message(b"0123456789abcdefg");
+        let refuses = |message: &[u8], what: &str| {
+            let mut released = Vec::new();
+            let outcome = client.decrypt(&keyring).copy_verified(message, &mut released).wait();
+            assert!(outcome.is_err() && released.is_empty(), "{suite:#06x}, {what}");
+            assert!(client.decrypt(&keyring).reader_verified(message).wait().is_err(), "{suite:#06x}, {what}");
+            assert!(client.decrypt(&keyring).ranges_verified(message).wait().is_err(), "{suite:#06x}, {what}");
+        };
+        for at in 0..message.len() {
+            for bit in 0..8 {
+                let mut altered = message.clone();
+                altered[at] ^= 1 << bit;
+                refuses(&altered, &format!("bit {bit} of byte {at}"));
+            }
+            refuses(&message[..at], &format!("the first {at} bytes"));
+        }
+        refuses(&[&message[..], b"x"].concat(), "one byte more");
+    }
+}
+
+#[test]
+fn attack_28_a_source_that_changes_after_it_was_verified_releases_nothing_of_the_change() {
+    let _alone = alone();
+    let (forge, text, [message, twin]) = twins(3 * MIB + 500_000);
+    let (client, keyring) = (reads_all(), forge.keyring());
+    // The twin is authentic under the data key, but for its signature: only the digests tell it apart.
+    let unverified = client.decrypt(&keyring).ranges_unverified(&twin[..]).wait().unwrap();
+    assert_ne!(unverified.read_range(0..100).unwrap(), text[..100]);
+
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut after = message.clone();
+        change(&mut after);
+        after
+    };
+    // What it becomes, and the first segment in which it differs.
+    let changes: Vec<(&str, Vec<u8>, usize)> = vec![
+        ("another message", twin.clone(), 0),
+        ("its second segment from another", with(&|after| after[MIB..2 * MIB].copy_from_slice(&twin[MIB..2 * MIB])), 1),
+        (
+            "two segments swapped",
+            with(&|after| {
+                let (first, second) = after.split_at_mut(2 * MIB);
+                first[MIB..].swap_with_slice(&mut second[..MIB]);
+            }),
+            1,
+        ),
+        ("one byte", with(&|after| after[2 * MIB + 5] ^= 1), 2),
+        ("cut within a segment", with(&|after| after.truncate(2 * MIB + 5)), 2),
+        ("cut between segments", with(&|after| after.truncate(2 * MIB)), 2),
+        ("longer", with(&|after| after.push(0)), 3),
+        ("emptied", Vec::new(), 0),
+    ];
+    for (what, after, segment) in changes {
+        let decrypt = || client.decrypt(&keyring);
+        let mut reader = decrypt().reader_verified(Changing::new(&message, after.clone())).wait().unwrap();
+        reader.get_ref().change();
+        let released = release(&mut reader, what);
+        assert!(text.starts_with(&released), "{what}: something else was released");
+        assert!(released.len() <= segment * MIB, "{what}: {} bytes", released.len());
+        assert!(released.len() + 130_000 >= segment * MIB, "{what}: {} bytes", released.len());
+
+        let ranges = decrypt().ranges_verified(Changing::new(&message, after)).wait().unwrap();
+        // The final frame, and with it the last segment, has been read.
+        ranges.get_ref().get_ref().change();
+        let (start, end) = ((segment * MIB).min(3 * MIB - 200_000) as u64, (segment * MIB + 100_000) as u64);
+        if segment < 3 {
+            let mut buffer = vec![0xee; (end - start) as usize];
+            let error = ranges.read_at(start, &mut buffer).unwrap_err();
+            assert!(matches!(error, Error::SourceChanged), "{what}: {error:?}");
+            assert!(buffer.iter().all(|byte| *byte == 0), "{what}: something was released");
+        }
+    }
+}
+
+/// Reads to the error, which must be that of a change, and gives what was released before it.
+fn release(reader: &mut VerifiedReader<Changing>, what: &str) -> Vec<u8> {
+    let mut released = Vec::new();
+    let error = Error::from(reader.read_to_end(&mut released).unwrap_err());
+    assert!(matches!(error, Error::SourceChanged), "{what}: {error:?}");
+    assert!(matches!(Error::from(reader.read(&mut [0; 10]).unwrap_err()), Error::Ended), "{what}");
+    released
+}
+
+#[test]
+fn attack_28_a_change_at_any_moment_releases_nothing_else() {
+    let _alone = alone();
+    let (forge, text, [message, twin]) = twins(2 * MIB + 100_000);
+    let (client, keyring) = (reads_all(), forge.keyring());
+    let (mut refused_at_first, mut refused_later, mut passed) = (0, 0, 0);
+    for reads in 0..12 {
+        for after in [twin.clone(), message[..MIB + 7].to_vec()] {
+            let source = Changing::new(&message, after);
+            source.reads_left.store(reads, Ordering::Relaxed);
+            let mut released = Vec::new();
+            match client.decrypt(&keyring).copy_verified(source, &mut released).wait() {
+                Ok(_) => {
+                    assert!(released == text, "{reads}");
+                    passed += 1;
+                }
+                Err(error) => {
+                    assert!(text.starts_with(&released) && released.len() < text.len(), "{reads}: {error}");
+                    if released.is_empty() { refused_at_first += 1 } else { refused_later += 1 }
+                }
+            }
+        }
+    }
+    assert!(refused_at_first > 3 && refused_later > 1 && passed > 1, "{refused_at_first} {refused_later} {passed}");
+}
+
+#[test]
+fn memory_does_not_grow_with_the_message() {
+    let _alone = alone();
+    let most = |length: usize| {
+        let forge = Forge { frame_length: 4096, ..Forge::new(0x0578) };
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&forge.message(&pattern(length))).unwrap();
+        let (client, keyring) = (reads_all(), forge.keyring());
+        let _profiler = dhat::Profiler::builder().testing().build();
+        client.decrypt(&keyring).copy_verified(&file, io::sink()).wait().unwrap();
+        dhat::HeapStats::get().max_bytes
+    };
+    let (short, long) = (most(3 * MIB), most(24 * MIB));
+    assert!(long < 4 * MIB, "{long}");
+    assert!(long.abs_diff(short) < 64 * 1024, "{short} and {long}");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_read_twice_is_refused_with_the_choices() {
+    use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    let _alone = alone();
+    let forge = Forge::new(0x0578);
+    let (client, keyring) = (reads_all(), forge.keyring());
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(&forge.message(b"text")).unwrap();
+    drop(theirs);
+    let pipe = File::from(OwnedFd::from(ours));
+    let error = client.decrypt(&keyring).copy_verified(&pipe, Vec::new()).wait().unwrap_err();
+    assert!(matches!(error, Error::NotSeekable(_)), "{error:?}");
+    assert!(error.to_string().contains("copy") && error.to_string().contains("unverified"), "{error}");
+}
+
+#[test]
+fn a_source_that_lies_about_its_length_is_found_out() {
+    struct Liar(Vec<u8>, u64);
+    impl ReadAt for Liar {
+        fn size(&self) -> io::Result<u64> {
+            Ok(self.1)
+        }
+        fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            self.0.read_exact_at(offset, buffer)
+        }
+    }
+    let _alone = alone();
+    let forge = Forge::new(0x0578);
+    let (client, keyring) = (reads_all(), forge.keyring());
+    let message = forge.message(b"text");
+    for size in [message.len() as u64 + 1, 1 << 40, u64::MAX] {
+        let _profiler = dhat::Profiler::builder().testing().build();
+        let error = client.decrypt(&keyring).copy_verified(Liar(message.clone(), size), Vec::new()).wait().unwrap_err();
+        assert!(matches!(error, Error::Format(FormatError::Truncated)), "{size}: {error:?}");
+        let most = dhat::HeapStats::get().max_bytes;
+        assert!(most < 10 * MIB, "{size}: {most}");
+    }
+}
