@@ -20,6 +20,8 @@ use crate::{
 };
 
 mod ranges;
+#[cfg(any(feature = "tokio", feature = "futures"))]
+mod streams;
 mod verified;
 
 /// A decryption being set up: options first, then what to decrypt.

@@ -19,6 +19,9 @@ use crate::{
     suite::AlgorithmSuite,
 };
 
+#[cfg(any(feature = "tokio", feature = "futures"))]
+mod streams;
+
 /// The frame length where none is asked for, in bytes: that of the specification.
 const DEFAULT_FRAME_LENGTH: u32 = 4096;
 

@@ -1,7 +1,8 @@
-//! Shells around the machines, for the readers and writers of the standard library.
+//! Shells around the machines: for the readers and writers of the standard library, for parts of a message, and for the
+//! asynchronous readers, writers and streams of Tokio and the `futures` crates (features of these names).
 //!
-//! They hold a few frames, whatever the length of the message. They read and write on the calling thread: in an
-//! asynchronous program, drive the machines directly or move the work to a thread that may block.
+//! They hold a few frames, whatever the length of the message. Those of the standard library read and write on the calling
+//! thread.
 
 mod copy;
 mod outline;
@@ -9,6 +10,8 @@ mod outline;
 mod pending_file;
 mod range;
 mod read;
+#[cfg(any(feature = "tokio", feature = "futures"))]
+mod streams;
 mod verified;
 mod write;
 
@@ -22,6 +25,17 @@ pub use range::{AsyncRangeReader, GetRange, RangeReader, ReadAt, Seekable};
 pub(crate) use range::{Frames, Ready, fetch, fetch_header};
 pub(crate) use read::read_header;
 pub use read::{DecryptingReader, EncryptingReader};
+#[cfg(feature = "futures")]
+pub(crate) use streams::Futures;
+#[cfg(feature = "tokio")]
+pub(crate) use streams::Tokio;
+#[cfg(any(feature = "tokio", feature = "futures"))]
+pub use streams::{
+    AsyncDecryptingReader, AsyncDecryptingWriter, AsyncEncryptingReader, AsyncEncryptingWriter, DecryptingStream,
+    EncryptingStream,
+};
+#[cfg(any(feature = "tokio", feature = "futures"))]
+pub(crate) use streams::{PollRead, next_header, poll_header};
 pub(crate) use verified::verify_source;
 pub use verified::{Verified, VerifiedReader};
 pub use write::{DecryptingWriter, EncryptingWriter, Written};

@@ -1,6 +1,10 @@
 //! What several test files share. Each of them is a crate of its own and uses only a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+#[cfg(all(feature = "tokio", feature = "futures"))]
+pub mod asynchronous;
+#[cfg(all(feature = "tokio", feature = "futures"))]
+pub mod patient;
 pub mod peer;
 pub mod provider;
 pub mod readers;

@@ -16,6 +16,11 @@ use sealwax::{
 };
 
 use super::{OddReader, OddWriter, in_pieces, odd_sizes, outcome};
+#[cfg(all(feature = "tokio", feature = "futures"))]
+use super::{
+    asynchronous::{Family, Shell, decrypt_through},
+    patient::Moods,
+};
 
 /// A way to read a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +36,10 @@ pub enum Way {
     Copy,
     ReaderVerified,
     CopyVerified,
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Async(Shell),
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    AsyncUnverified(Shell),
 }
 
 /// All of them.
@@ -46,6 +55,26 @@ pub const WAYS: &[Way] = &[
     Way::Copy,
     Way::ReaderVerified,
     Way::CopyVerified,
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Way::Async(Shell::Reader(Family::Tokio)),
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Way::Async(Shell::Reader(Family::Futures)),
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Way::Async(Shell::Writer(Family::Tokio)),
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Way::Async(Shell::Writer(Family::Futures)),
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Way::Async(Shell::Stream),
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Way::AsyncUnverified(Shell::Reader(Family::Tokio)),
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Way::AsyncUnverified(Shell::Reader(Family::Futures)),
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Way::AsyncUnverified(Shell::Writer(Family::Tokio)),
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Way::AsyncUnverified(Shell::Writer(Family::Futures)),
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Way::AsyncUnverified(Shell::Stream),
 ];
 
 /// A way to read a message by its parts, which takes frames.
@@ -72,6 +101,10 @@ impl Way {
     /// Whether this way refuses signed messages, rather than release what is not verified. A copy needs a temporary file
     /// for them.
     pub fn refuses_signed(self) -> bool {
+        #[cfg(all(feature = "tokio", feature = "futures"))]
+        if matches!(self, Self::Async(_)) {
+            return true;
+        }
         matches!(self, Self::Reader | Self::Writer | Self::Machine) || (self == Self::Copy && !cfg!(feature = "fs"))
     }
 
@@ -89,6 +122,12 @@ impl Way {
             Self::Bytes => {
                 let opened = decrypt.bytes(message).wait()?;
                 Ok(Opening { plaintext: opened.plaintext, header: opened.header, opened_by: opened.opened_by })
+            }
+            #[cfg(all(feature = "tokio", feature = "futures"))]
+            Self::Async(shell) | Self::AsyncUnverified(shell) => {
+                let unverified = matches!(self, Self::AsyncUnverified(_));
+                let moods = Moods::new(message.len() as u64, 5000);
+                decrypt_through(shell, decrypt, unverified, message, &moods, &mut Vec::new())
             }
             Self::ReaderVerified | Self::CopyVerified => self.verified(decrypt, message),
             Self::Reader | Self::ReaderUnverified => self.through_reader(decrypt, message),

@@ -5,6 +5,11 @@ use std::io::{Read, Write};
 use sealwax::{AlgorithmSuite, EncryptionContext, Result, keyring::Keyring, message::Encryptor};
 
 use super::{OddReader, OddWriter, client_for, in_pieces};
+#[cfg(all(feature = "tokio", feature = "futures"))]
+use super::{
+    asynchronous::{Family, Shell, encrypt_through},
+    patient::Moods,
+};
 
 /// A way to write a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,10 +19,28 @@ pub enum Writing {
     Writer,
     Machine,
     Copy,
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Async(Shell),
 }
 
 /// All of them.
-pub const WRITINGS: &[Writing] = &[Writing::Bytes, Writing::Reader, Writing::Writer, Writing::Machine, Writing::Copy];
+pub const WRITINGS: &[Writing] = &[
+    Writing::Bytes,
+    Writing::Reader,
+    Writing::Writer,
+    Writing::Machine,
+    Writing::Copy,
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Writing::Async(Shell::Reader(Family::Tokio)),
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Writing::Async(Shell::Reader(Family::Futures)),
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Writing::Async(Shell::Writer(Family::Tokio)),
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Writing::Async(Shell::Writer(Family::Futures)),
+    #[cfg(all(feature = "tokio", feature = "futures"))]
+    Writing::Async(Shell::Stream),
+];
 
 /// What to write a message with.
 pub struct Sealing<'a> {
@@ -34,6 +57,10 @@ impl Sealing<'_> {
         let encrypt = client.encrypt(self.keyring).suite(self.suite).frame_length(self.frame_length);
         let encrypt = encrypt.context(self.context.clone());
         match writing {
+            #[cfg(all(feature = "tokio", feature = "futures"))]
+            Writing::Async(shell) => {
+                encrypt_through(shell, encrypt, plaintext, &Moods::new(plaintext.len() as u64, 5000))
+            }
             Writing::Bytes => Ok(encrypt.bytes(plaintext).wait()?.message),
             Writing::Reader => {
                 let mut message = Vec::new();

@@ -1,0 +1,182 @@
+//! Decrypting asynchronous readers, writers and streams.
+
+use std::pin::Pin;
+
+use futures_core::Stream;
+
+use super::{Decrypt, Release};
+#[cfg(feature = "futures")]
+use crate::io::Futures;
+#[cfg(feature = "tokio")]
+use crate::io::Tokio;
+use crate::{
+    blocking::Operation,
+    error::{BoxError, Result},
+    io::{AsyncDecryptingReader, AsyncDecryptingWriter, DecryptingStream, PollRead, next_header, poll_header},
+    message::Decryptor,
+};
+
+impl<'a> Decrypt<'a> {
+    /// As [`reader`](Self::reader), from a source of Tokio's. It reads the header first; a future that is dropped meanwhile
+    /// loses what was read of it. [`AsyncDecryptingReader`] has an example.
+    ///
+    /// # Errors
+    /// As [`reader`](Self::reader).
+    #[cfg(feature = "tokio")]
+    pub fn tokio_reader<R: tokio::io::AsyncRead + Unpin + 'a>(
+        self,
+        source: R,
+    ) -> Operation<impl Future<Output = Result<AsyncDecryptingReader<R>>> + 'a> {
+        self.tokio_reader_as(source, Release::Verified)
+    }
+
+    /// As [`tokio_reader`](Self::tokio_reader), but releases the frames of a signed message **before its signature is
+    /// verified**, all but the final one.
+    ///
+    /// # Errors
+    /// As [`reader_unverified`](Self::reader_unverified).
+    #[cfg(feature = "tokio")]
+    pub fn tokio_reader_unverified<R: tokio::io::AsyncRead + Unpin + 'a>(
+        self,
+        source: R,
+    ) -> Operation<impl Future<Output = Result<AsyncDecryptingReader<R>>> + 'a> {
+        self.tokio_reader_as(source, Release::Unverified)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn tokio_reader_as<R: tokio::io::AsyncRead + Unpin + 'a>(
+        self,
+        mut source: R,
+        release: Release,
+    ) -> Operation<impl Future<Output = Result<AsyncDecryptingReader<R>>> + 'a> {
+        Operation::new(async move {
+            let (machine, ahead) = self.start_polled(Tokio(&mut source), release).await?;
+            AsyncDecryptingReader::new(source, machine, &ahead)
+        })
+    }
+
+    /// As [`reader`](Self::reader), from a source of the `futures` crates. It reads the header first; a future that is dropped
+    /// meanwhile loses what was read of it. [`AsyncDecryptingReader`] has an example.
+    ///
+    /// # Errors
+    /// As [`reader`](Self::reader).
+    #[cfg(feature = "futures")]
+    pub fn futures_reader<R: futures_io::AsyncRead + Unpin + 'a>(
+        self,
+        source: R,
+    ) -> Operation<impl Future<Output = Result<AsyncDecryptingReader<R>>> + 'a> {
+        self.futures_reader_as(source, Release::Verified)
+    }
+
+    /// As [`futures_reader`](Self::futures_reader), but releases the frames of a signed message **before its signature is
+    /// verified**, all but the final one.
+    ///
+    /// # Errors
+    /// As [`reader_unverified`](Self::reader_unverified).
+    #[cfg(feature = "futures")]
+    pub fn futures_reader_unverified<R: futures_io::AsyncRead + Unpin + 'a>(
+        self,
+        source: R,
+    ) -> Operation<impl Future<Output = Result<AsyncDecryptingReader<R>>> + 'a> {
+        self.futures_reader_as(source, Release::Unverified)
+    }
+
+    #[cfg(feature = "futures")]
+    fn futures_reader_as<R: futures_io::AsyncRead + Unpin + 'a>(
+        self,
+        mut source: R,
+        release: Release,
+    ) -> Operation<impl Future<Output = Result<AsyncDecryptingReader<R>>> + 'a> {
+        Operation::new(async move {
+            let (machine, ahead) = self.start_polled(Futures(&mut source), release).await?;
+            AsyncDecryptingReader::new(source, machine, &ahead)
+        })
+    }
+
+    async fn start_polled(&self, source: impl PollRead, release: Release) -> Result<(Decryptor, Vec<u8>)> {
+        let (received, ahead) = poll_header(source, self.client.header_decoder()).await?;
+        Ok((self.start_machine(received, release).await?, ahead))
+    }
+
+    /// As [`writer`](Self::writer), into a sink of Tokio's; the keyring is awaited. [`AsyncDecryptingWriter`] has an example.
+    #[cfg(feature = "tokio")]
+    pub fn tokio_writer<W: tokio::io::AsyncWrite + Unpin>(self, sink: W) -> AsyncDecryptingWriter<'a, W> {
+        self.start_async_writer(sink, Release::Verified)
+    }
+
+    /// As [`tokio_writer`](Self::tokio_writer), but releases the frames of a signed message **before its signature is
+    /// verified**, all but the final one.
+    #[cfg(feature = "tokio")]
+    pub fn tokio_writer_unverified<W: tokio::io::AsyncWrite + Unpin>(self, sink: W) -> AsyncDecryptingWriter<'a, W> {
+        self.start_async_writer(sink, Release::Unverified)
+    }
+
+    /// As [`writer`](Self::writer), into a sink of the `futures` crates; the keyring is awaited. [`AsyncDecryptingWriter`] has an
+    /// example.
+    #[cfg(feature = "futures")]
+    pub fn futures_writer<W: futures_io::AsyncWrite + Unpin>(self, sink: W) -> AsyncDecryptingWriter<'a, W> {
+        self.start_async_writer(sink, Release::Verified)
+    }
+
+    /// As [`futures_writer`](Self::futures_writer), but releases the frames of a signed message **before its signature is
+    /// verified**, all but the final one.
+    #[cfg(feature = "futures")]
+    pub fn futures_writer_unverified<W: futures_io::AsyncWrite + Unpin>(self, sink: W) -> AsyncDecryptingWriter<'a, W> {
+        self.start_async_writer(sink, Release::Unverified)
+    }
+
+    fn start_async_writer<W>(self, sink: W, release: Release) -> AsyncDecryptingWriter<'a, W> {
+        let decoder = self.client.header_decoder();
+        let opener = move |received| -> Pin<Box<dyn Future<Output = Result<Decryptor>> + Send + 'a>> {
+            Box::pin(async move { self.start_machine(received, release).await })
+        };
+        AsyncDecryptingWriter::new(sink, decoder, Box::new(opener))
+    }
+
+    /// Decrypts a stream of pieces into another. It takes the header first; a future that is dropped meanwhile loses what was
+    /// taken of it. [`DecryptingStream`] has an example.
+    ///
+    /// # Errors
+    /// As [`reader`](Self::reader).
+    pub fn stream<S, B, E>(self, source: S) -> Operation<impl Future<Output = Result<DecryptingStream<S, B>>> + 'a>
+    where
+        S: Stream<Item = Result<B, E>> + Unpin + 'a,
+        B: AsRef<[u8]> + 'a,
+        E: Into<BoxError> + 'a,
+    {
+        self.stream_as(source, Release::Verified)
+    }
+
+    /// As [`stream`](Self::stream), but releases the frames of a signed message **before its signature is verified**, all but
+    /// the final one.
+    ///
+    /// # Errors
+    /// As [`reader_unverified`](Self::reader_unverified).
+    pub fn stream_unverified<S, B, E>(
+        self,
+        source: S,
+    ) -> Operation<impl Future<Output = Result<DecryptingStream<S, B>>> + 'a>
+    where
+        S: Stream<Item = Result<B, E>> + Unpin + 'a,
+        B: AsRef<[u8]> + 'a,
+        E: Into<BoxError> + 'a,
+    {
+        self.stream_as(source, Release::Unverified)
+    }
+
+    fn stream_as<S, B, E>(
+        self,
+        mut source: S,
+        release: Release,
+    ) -> Operation<impl Future<Output = Result<DecryptingStream<S, B>>> + 'a>
+    where
+        S: Stream<Item = Result<B, E>> + Unpin + 'a,
+        B: AsRef<[u8]> + 'a,
+        E: Into<BoxError> + 'a,
+    {
+        Operation::new(async move {
+            let (received, piece) = next_header(&mut source, self.client.header_decoder()).await?;
+            Ok(DecryptingStream::new(source, piece, self.start_machine(received, release).await?))
+        })
+    }
+}

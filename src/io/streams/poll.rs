@@ -1,0 +1,136 @@
+//! What the families of asynchronous traits have in common.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use crate::{
+    error::Result,
+    message::{CHUNK, Decryptor, Encryptor, Machine},
+};
+
+/// A source that is asked for bytes.
+pub(crate) trait PollRead {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+}
+
+/// A sink that is offered bytes.
+pub(crate) trait PollWrite {
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// A source or sink of Tokio's.
+#[cfg(feature = "tokio")]
+pub(crate) struct Tokio<'a, T>(pub(crate) &'a mut T);
+
+#[cfg(feature = "tokio")]
+impl<R: tokio::io::AsyncRead + Unpin> PollRead for Tokio<'_, R> {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = tokio::io::ReadBuf::new(buffer);
+        Pin::new(&mut *self.0).poll_read(context, &mut buffer).map_ok(|()| buffer.filled().len())
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<W: tokio::io::AsyncWrite + Unpin> PollWrite for Tokio<'_, W> {
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_flush(context)
+    }
+
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_shutdown(context)
+    }
+}
+
+/// A source or sink of the `futures` crates.
+#[cfg(feature = "futures")]
+pub(crate) struct Futures<'a, T>(pub(crate) &'a mut T);
+
+#[cfg(feature = "futures")]
+impl<R: futures_io::AsyncRead + Unpin> PollRead for Futures<'_, R> {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_read(context, buffer)
+    }
+}
+
+#[cfg(feature = "futures")]
+impl<W: futures_io::AsyncWrite + Unpin> PollWrite for Futures<'_, W> {
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_flush(context)
+    }
+
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_close(context)
+    }
+}
+
+/// A machine that bytes are pushed into.
+pub(crate) trait Push: Machine {
+    /// Takes bytes from the front of `input`, as many as one poll may work on; says how many.
+    fn push_some(&mut self, input: &[u8]) -> Result<usize> {
+        let taken = &input[..input.len().min(CHUNK)];
+        self.push_all(taken)?;
+        Ok(taken.len())
+    }
+
+    fn push_all(&mut self, input: &[u8]) -> Result<()>;
+}
+
+impl Push for Encryptor {
+    fn push_all(&mut self, plaintext: &[u8]) -> Result<()> {
+        self.push(plaintext)
+    }
+}
+
+impl Push for Decryptor {
+    fn push_all(&mut self, message: &[u8]) -> Result<()> {
+        self.push(message)
+    }
+}
+
+/// Reads, and again where a signal came in between.
+pub(super) fn poll_some(
+    source: &mut impl PollRead,
+    context: &mut Context<'_>,
+    buffer: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    loop {
+        match source.poll_read(context, buffer) {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Offers a sink some bytes; says how many it took, at least one.
+pub(super) fn poll_offer(
+    sink: &mut impl PollWrite,
+    context: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    loop {
+        match sink.poll_write(context, bytes) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Gives other tasks a turn, and asks for another.
+pub(super) fn yield_now<T>(context: &Context<'_>) -> Poll<T> {
+    context.waker().wake_by_ref();
+    Poll::Pending
+}

@@ -1,0 +1,331 @@
+//! Writers: plaintext, or a message, is written into them.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use super::poll::{PollWrite, Push, poll_offer};
+use crate::{
+    error::{Error, FormatError, Result},
+    format::{Header, HeaderDecoder, ReceivedHeader},
+    io::Written,
+    message::{Decryptor, Encryptor, Finished},
+};
+
+/// What a writer is at.
+enum State<M: Push> {
+    /// Turning input into output.
+    Running(M),
+    /// Writing the last of the output, from a position on.
+    Ending(M::End, usize),
+    /// The sink is closed.
+    Closed(M::End),
+    /// An error has ended it.
+    Failed,
+}
+
+impl<M: Push> State<M> {
+    /// Takes input, once the output of what was taken before is in the sink.
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        sink: &mut impl PollWrite,
+        input: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_drain(context, sink))?;
+        let Self::Running(machine) = self else { return Poll::Ready(Err(Error::Ended.into())) };
+        Poll::Ready(machine.push_some(input).map_err(|error| {
+            *self = Self::Failed;
+            error.into()
+        }))
+    }
+
+    /// Writes what is ready, as far as the sink takes it.
+    fn poll_drain(&mut self, context: &mut Context<'_>, sink: &mut impl PollWrite) -> Poll<io::Result<()>> {
+        match self {
+            Self::Running(machine) => {
+                while !machine.output().is_empty() {
+                    let count = ready!(poll_offer(sink, context, machine.output()))?;
+                    machine.consume(count);
+                }
+            }
+            Self::Ending(rest, at) => {
+                while let Some(left) = rest.as_ref().get(*at..).filter(|left| !left.is_empty()) {
+                    *at += ready!(poll_offer(sink, context, left))?;
+                }
+            }
+            Self::Closed(_) => {}
+            Self::Failed => return Poll::Ready(Err(Error::Ended.into())),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>, sink: &mut impl PollWrite) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(context, sink))?;
+        sink.poll_flush(context)
+    }
+
+    /// Ends the message, writes what is left, and closes the sink. Every step can be tried again but the first.
+    fn poll_close(&mut self, context: &mut Context<'_>, sink: &mut impl PollWrite) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(context, sink))?;
+        if matches!(self, Self::Running(_))
+            && let Self::Running(machine) = std::mem::replace(self, Self::Failed)
+        {
+            *self = Self::Ending(machine.finish()?, 0);
+            ready!(self.poll_drain(context, sink))?;
+        }
+        ready!(sink.poll_close(context))?;
+        if let Self::Ending(..) = self
+            && let Self::Ending(end, _) = std::mem::replace(self, Self::Failed)
+        {
+            *self = Self::Closed(end);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Encrypts what is written to it, and writes the message to its sink. It is a writer of Tokio's or of the `futures` crates,
+/// as its sink is.
+///
+/// **Shutting it down** (`shutdown` with Tokio, `close` with the `futures` crates) ends the message and closes the sink. A writer
+/// that is dropped without it leaves a message that is cut off, and that no reader accepts.
+///
+/// A write takes 64 KiB at most, and only once the sink has taken what came before. A write that is cancelled has taken nothing.
+///
+/// ```
+/// # #[cfg(feature = "tokio")] {
+/// use sealwax::{Client, keyring::RawAesKeyring};
+/// use tokio::io::AsyncWriteExt;
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+/// let client = Client::new();
+/// let mut writer = client.encrypt(&keyring).tokio_writer(Vec::new()).await?;
+/// writer.write_all(b"some text").await?;
+/// writer.shutdown().await?;
+/// let message = writer.into_inner();
+/// assert_eq!(client.decrypt(&keyring).bytes(&message).await?.plaintext, b"some text");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// # }
+/// ```
+#[must_use = "a message is whole only after it was shut down"]
+pub struct AsyncEncryptingWriter<W> {
+    sink: W,
+    header: Header,
+    state: State<Encryptor>,
+}
+
+impl<W> AsyncEncryptingWriter<W> {
+    pub(crate) fn new(sink: W, machine: Encryptor) -> Self {
+        Self { sink, header: machine.header().clone(), state: State::Running(machine) }
+    }
+
+    /// The header of the message.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Gives the sink back; the message in it is whole only if the writer was shut down.
+    pub fn into_inner(self) -> W {
+        self.sink
+    }
+}
+
+/// How a header becomes a machine: it awaits the materials.
+pub(crate) type AsyncOpener<'a> = Box<dyn FnOnce(ReceivedHeader) -> Opening<'a> + Send + 'a>;
+
+/// The materials being awaited.
+type Opening<'a> = Pin<Box<dyn Future<Output = Result<Decryptor>> + Send + 'a>>;
+
+/// Decrypts what is written to it, and writes the plaintext to its sink. It is a writer of Tokio's or of the `futures` crates,
+/// as its sink is.
+///
+/// Plaintext is written frame by frame, each once it is authenticated, and at the latest with the next write, a flush, or the
+/// end. **Only shutting it down** (`shutdown` with Tokio, `close` with the `futures` crates) says that the message was whole; it
+/// closes the sink too. Signed messages are refused, unless the writer was made by a method whose name says `unverified`.
+///
+/// The keyring is awaited by the write that follows the header, or by a flush. A write takes 64 KiB at most, and only once the sink
+/// has taken what came before. A write that is cancelled has taken nothing.
+///
+/// ```
+/// # #[cfg(feature = "tokio")] {
+/// use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
+/// use tokio::io::AsyncWriteExt;
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+/// let client = Client::new();
+/// let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
+/// let message = client.encrypt(&keyring).suite(unsigned).bytes(b"text").await?.message;
+///
+/// let mut writer = client.decrypt(&keyring).tokio_writer(Vec::new());
+/// writer.write_all(&message).await?;
+/// writer.shutdown().await?;
+/// assert_eq!(writer.into_written()?.sink, b"text");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// # }
+/// ```
+#[must_use = "a message is verified only after it was shut down"]
+pub struct AsyncDecryptingWriter<'a, W> {
+    sink: W,
+    stage: Stage<'a>,
+}
+
+enum Stage<'a> {
+    Header(Box<HeaderDecoder>, AsyncOpener<'a>),
+    Opening(Opening<'a>),
+    Body(Box<State<Decryptor>>),
+    Failed,
+}
+
+impl<'a, W> AsyncDecryptingWriter<'a, W> {
+    pub(crate) fn new(sink: W, decoder: HeaderDecoder, opener: AsyncOpener<'a>) -> Self {
+        Self { sink, stage: Stage::Header(Box::new(decoder), opener) }
+    }
+
+    /// Gives the sink back, with header and keyring, once the writer was shut down.
+    ///
+    /// # Errors
+    /// [`FormatError::Truncated`] if it was not, or [`Error::Ended`] if it failed: the plaintext in the sink is then not whole.
+    pub fn into_written(self) -> Result<Written<W>> {
+        match self.stage {
+            Stage::Body(state) => match *state {
+                State::Closed(Finished { header, opened_by, .. }) => Ok(Written { sink: self.sink, header, opened_by }),
+                State::Failed => Err(Error::Ended),
+                _ => Err(FormatError::Truncated.into()),
+            },
+            Stage::Failed => Err(Error::Ended),
+            _ => Err(FormatError::Truncated.into()),
+        }
+    }
+
+    /// Gives the sink back, whatever has become of the message.
+    pub fn into_inner(self) -> W {
+        self.sink
+    }
+}
+
+impl Stage<'_> {
+    /// Awaits the materials, if it is at that.
+    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Self::Opening(opening) = self {
+            *self = match ready!(opening.as_mut().poll(context)) {
+                Ok(machine) => Self::Body(Box::new(State::Running(machine))),
+                Err(error) => {
+                    *self = Self::Failed;
+                    return Poll::Ready(Err(error.into()));
+                }
+            };
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        sink: &mut impl PollWrite,
+        message: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if message.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        ready!(self.poll_open(context))?;
+        match self {
+            Self::Body(state) => state.poll_write(context, sink, message),
+            Self::Header(..) => Poll::Ready(self.write_header(message).map_err(Into::into)),
+            Self::Opening(_) | Self::Failed => Poll::Ready(Err(Error::Ended.into())),
+        }
+    }
+
+    fn write_header(&mut self, message: &[u8]) -> Result<usize> {
+        let Self::Header(mut decoder, opener) = std::mem::replace(self, Self::Failed) else {
+            return Err(Error::Ended);
+        };
+        let (taken, header) = decoder.push(message)?;
+        *self = match header {
+            Some(header) => Self::Opening(opener(header)),
+            None => Self::Header(decoder, opener),
+        };
+        Ok(taken)
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>, sink: &mut impl PollWrite) -> Poll<io::Result<()>> {
+        ready!(self.poll_open(context))?;
+        match self {
+            Self::Body(state) => state.poll_flush(context, sink),
+            Self::Header(..) => sink.poll_flush(context),
+            Self::Opening(_) | Self::Failed => Poll::Ready(Err(Error::Ended.into())),
+        }
+    }
+
+    fn poll_close(&mut self, context: &mut Context<'_>, sink: &mut impl PollWrite) -> Poll<io::Result<()>> {
+        ready!(self.poll_open(context))?;
+        match self {
+            Self::Body(state) => state.poll_close(context, sink),
+            Self::Header(..) => {
+                *self = Self::Failed;
+                Poll::Ready(Err(Error::from(FormatError::Truncated).into()))
+            }
+            Self::Opening(_) | Self::Failed => Poll::Ready(Err(Error::Ended.into())),
+        }
+    }
+}
+
+macro_rules! families {
+    ($($writer:ident<$($lifetime:lifetime,)? W>: $state:ident),*) => {$(
+        #[cfg(feature = "tokio")]
+        impl<W: tokio::io::AsyncWrite + Unpin> tokio::io::AsyncWrite for $writer<$($lifetime,)? W> {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                let Self { sink, $state, .. } = &mut *self;
+                $state.poll_write(context, &mut super::Tokio(sink), bytes)
+            }
+
+            fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let Self { sink, $state, .. } = &mut *self;
+                $state.poll_flush(context, &mut super::Tokio(sink))
+            }
+
+            fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let Self { sink, $state, .. } = &mut *self;
+                $state.poll_close(context, &mut super::Tokio(sink))
+            }
+        }
+
+        #[cfg(feature = "futures")]
+        impl<W: futures_io::AsyncWrite + Unpin> futures_io::AsyncWrite for $writer<$($lifetime,)? W> {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                let Self { sink, $state, .. } = &mut *self;
+                $state.poll_write(context, &mut super::Futures(sink), bytes)
+            }
+
+            fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let Self { sink, $state, .. } = &mut *self;
+                $state.poll_flush(context, &mut super::Futures(sink))
+            }
+
+            fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let Self { sink, $state, .. } = &mut *self;
+                $state.poll_close(context, &mut super::Futures(sink))
+            }
+        }
+
+        // Nothing in it is pinned but the sink, which may be moved.
+        impl<W: Unpin> Unpin for $writer<$($lifetime,)? W> {}
+    )*};
+}
+
+families!(AsyncEncryptingWriter<W>: state, AsyncDecryptingWriter<'_, W>: stage);
