@@ -146,7 +146,7 @@ impl PatientSink {
     }
 
     fn wait(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
-        if self.moods.next() % 2 == 0 {
+        if self.moods.next().is_multiple_of(2) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }

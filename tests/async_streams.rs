@@ -1,0 +1,521 @@
+//! The asynchronous shells: the same results as the others, whatever makes them wait, and nothing lost or left behind.
+#![cfg(all(feature = "rustcrypto", feature = "tokio", feature = "futures"))]
+
+mod forge;
+mod support;
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use forge::{
+    Forge,
+    ways::{reads_all, writes_v1},
+};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use proptest::{prelude::*, sample::select};
+use sealwax::{
+    AlgorithmSuite, Client, Error, FormatError, Result,
+    keyring::{BoxFuture, Keyring, RawAesKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
+};
+use support::{
+    asynchronous::{Family, SHELLS, Shell, decrypt_through, encrypt_through},
+    patient::{Moods, PatientSink, PatientSource, drive},
+    pattern,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
+const SUITES: [u16; 5] = [0x0178, 0x0214, 0x0378, 0x0478, 0x0578];
+
+fn keyring() -> RawAesKeyring {
+    RawAesKeyring::new("example", "key-1", vec![7; 32]).unwrap()
+}
+
+fn unsigned(text: &[u8], frame_length: u32) -> Vec<u8> {
+    let client = Client::new();
+    client.encrypt(&keyring()).suite(UNSIGNED).frame_length(frame_length).bytes(text).wait().unwrap().message
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_one_writes_another_reads(
+        shell in select(&SHELLS[..]),
+        suite in select(&SUITES[..]),
+        length in prop_oneof![0_usize..40, 0_usize..300_000],
+        frame_length in prop_oneof![1_u32..20, 100_u32..200_000],
+        most in prop_oneof![1_usize..40, 1000_usize..200_000],
+        seed in any::<u64>(),
+    ) {
+        // A great many tiny frames show nothing more.
+        let length = length.min(frame_length as usize * 2000);
+        let suite = AlgorithmSuite::from_id(suite).unwrap();
+        let (text, moods, keyring) = (pattern(length), Moods::new(seed, most), keyring());
+        let client = if suite.is_committing() { Client::new() } else { writes_v1() };
+        let encrypt = client.encrypt(&keyring).suite(suite).frame_length(frame_length);
+        let message = encrypt_through(shell, encrypt, &text, &moods).unwrap();
+        let reads = reads_all();
+        prop_assert!(reads.decrypt(&keyring).bytes(&message).wait().unwrap().plaintext == text);
+        let opening = decrypt_through(shell, reads.decrypt(&keyring), true, &message, &moods, &mut Vec::new());
+        prop_assert!(opening.unwrap().plaintext == text);
+        if suite.is_signed() {
+            let mut released = Vec::new();
+            let refused = decrypt_through(shell, reads.decrypt(&keyring), false, &message, &moods, &mut released);
+            prop_assert!(matches!(refused.err(), Some(Error::SignedStream)));
+            prop_assert!(released.is_empty());
+        }
+    }
+}
+
+#[test]
+fn every_split_point_gives_the_same() {
+    let (client, keyring, text) = (reads_all(), keyring(), pattern(23));
+    let message = unsigned(&text, 5);
+    for split in 0..=message.len() {
+        let (first, second) = message.split_at(split);
+        let pieces = stream::iter([io::Result::Ok(first), Ok(second)]);
+        let opened = drive(client.decrypt(&keyring).stream(pieces).into_future()).unwrap();
+        assert_eq!(drive(opened.try_collect::<Vec<_>>()).unwrap().concat(), text, "{split}");
+
+        let source = AsyncReadExt::chain(first, second);
+        let mut reader = drive(client.decrypt(&keyring).tokio_reader(source).into_future()).unwrap();
+        let mut plaintext = Vec::new();
+        drive(reader.read_to_end(&mut plaintext)).unwrap();
+        assert_eq!(plaintext, text, "{split}");
+
+        let mut writer = client.decrypt(&keyring).tokio_writer(PatientSink::new(Moods::new(split as u64, 7)));
+        drive(writer.write_all(first)).unwrap();
+        drive(writer.flush()).unwrap();
+        drive(writer.write_all(second)).unwrap();
+        drive(writer.shutdown()).unwrap();
+        assert_eq!(writer.into_written().unwrap().sink.bytes, text, "{split}");
+    }
+    for split in 0..=text.len() {
+        let (first, second) = text.split_at(split);
+        let pieces = stream::iter([io::Result::Ok(first), Ok(second)]);
+        let sealed = drive(client.encrypt(&keyring).frame_length(5).stream(pieces).into_future()).unwrap();
+        let message = drive(sealed.try_collect::<Vec<_>>()).unwrap().concat();
+        assert_eq!(client.decrypt(&keyring).bytes(&message).wait().unwrap().plaintext, text, "{split}");
+    }
+}
+
+#[test]
+fn every_change_is_refused_and_nothing_behind_it_released() {
+    let text = b"0123456789abcdefg";
+    for suite in [0x0478, 0x0378] {
+        let forge = Forge::new(suite);
+        let (client, keyring) = (reads_all(), forge.keyring());
+        let message = forge.message(text);
+        let start = forge.header().len();
+        let frame = 4 + 12 + 5 + 16;
+        // As `tests/tampering.rs` has it: whole frames before the fault, and the last of a signed message at the end only.
+        let refuses = |altered: &[u8], fault: usize, what: &str| {
+            let whole = fault.saturating_sub(start) / frame;
+            let before = match forge.signs() {
+                None if fault >= message.len() => text.len(),
+                _ => whole.min(3) * 5,
+            };
+            for shell in SHELLS {
+                let (mut released, moods) = (Vec::new(), Moods::new(fault as u64, 50));
+                let outcome = decrypt_through(shell, client.decrypt(&keyring), true, altered, &moods, &mut released);
+                assert!(outcome.is_err(), "{suite:#06x}, {shell:?}, {what}");
+                assert!(text[..before].starts_with(&released), "{suite:#06x}, {shell:?}, {what}: {released:?}");
+            }
+        };
+        for at in 0..message.len() {
+            for bit in (at % 3..8).step_by(3) {
+                let mut altered = message.clone();
+                altered[at] ^= 1 << bit;
+                refuses(&altered, at, &format!("bit {bit} of byte {at}"));
+            }
+            refuses(&message[..at], at, &format!("the first {at} bytes"));
+        }
+        refuses(&[&message[..], b"x"].concat(), message.len(), "one byte more");
+    }
+}
+
+/// Polls a fresh future each time, and drops it if it waits.
+fn insist<'a, T: 'a, M>(mut machine: M, mut attempt: impl FnMut(&mut M, &mut Context<'_>) -> Poll<T>) -> (M, T) {
+    let mut cancelled = 0;
+    loop {
+        match attempt(&mut machine, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => return (machine, outcome),
+            Poll::Pending => cancelled += 1,
+        }
+        assert!(cancelled < 1_000_000, "it never gets anywhere");
+    }
+}
+
+#[test]
+fn a_future_that_is_dropped_loses_nothing() {
+    let (client, keyring, text) = (reads_all(), keyring(), pattern(50_000));
+    let message = unsigned(&text, 700);
+    for seed in 0..20 {
+        let moods = Moods::new(seed, 900);
+        let source = PatientSource::new(&message, moods.clone());
+        let mut reader = drive(client.decrypt(&keyring).tokio_reader(source).into_future()).unwrap();
+        let mut plaintext = Vec::new();
+        loop {
+            let mut buffer = [0; 333];
+            let (back, outcome) = insist(reader, |reader, context| pin!(reader.read(&mut buffer)).poll(context));
+            reader = back;
+            match outcome.unwrap() {
+                0 => break,
+                count => plaintext.extend_from_slice(&buffer[..count]),
+            }
+        }
+        assert!(plaintext == text, "{seed}");
+
+        let source = PatientSource::new(&text, moods.clone());
+        let mut sealed = drive(client.encrypt(&keyring).stream(source).into_future()).unwrap();
+        let mut again = Vec::new();
+        loop {
+            let (back, piece) = insist(sealed, |sealed, context| pin!(sealed.next()).poll(context));
+            sealed = back;
+            match piece {
+                None => break,
+                Some(piece) => again.extend_from_slice(&piece.unwrap()),
+            }
+        }
+        assert!(client.decrypt(&keyring).bytes(&again).wait().unwrap().plaintext == text, "{seed}");
+
+        let mut writer = client.decrypt(&keyring).tokio_writer(PatientSink::new(moods));
+        let mut rest = &message[..];
+        while !rest.is_empty() {
+            let piece = &rest[..rest.len().min(1234)];
+            let (back, count) = insist(writer, |writer, context| pin!(writer.write(piece)).poll(context));
+            writer = back;
+            rest = &rest[count.unwrap()..];
+        }
+        let (back, flushed) = insist(writer, |writer, context| pin!(writer.flush()).poll(context));
+        flushed.unwrap();
+        let (back, closed) = insist(back, |writer, context| pin!(writer.shutdown()).poll(context));
+        closed.unwrap();
+        assert!(back.into_written().unwrap().sink.bytes == text, "{seed}");
+    }
+}
+
+/// A sink that takes so many bytes and then never any more, and says through a flag that it was dropped.
+struct Full {
+    room: usize,
+    _alive: Arc<()>,
+}
+
+impl AsyncWrite for Full {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let count = bytes.len().min(self.room);
+        self.room -= count;
+        if count == 0 { Poll::Pending } else { Poll::Ready(Ok(count)) }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+/// How much a writer takes before it waits.
+fn taken_before_waiting(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> usize {
+    let (mut taken, mut context) = (0, Context::from_waker(Waker::noop()));
+    while let Poll::Ready(count) = Pin::new(&mut *writer).poll_write(&mut context, &bytes[taken..]) {
+        taken += count.unwrap();
+        assert!(taken < bytes.len(), "it takes everything");
+    }
+    taken
+}
+
+#[test]
+fn a_sink_that_is_full_stops_the_writer_after_one_chunk() {
+    let (client, keyring, text) = (reads_all(), keyring(), pattern(2_000_000));
+    let message = unsigned(&text, 4096);
+    for room in [0, 100_000, 500_000] {
+        let sink = Full { room, _alive: Arc::new(()) };
+        let mut writer = client.encrypt(&keyring).tokio_writer(sink).wait().unwrap();
+        let taken = taken_before_waiting(&mut writer, &text);
+        assert!(taken <= room + 64 * 1024, "{room}: {taken}");
+        assert!(taken + 70_000 >= room, "{room}: {taken}");
+
+        let sink = Full { room, _alive: Arc::new(()) };
+        let mut writer = client.decrypt(&keyring).tokio_writer(sink);
+        let taken = taken_before_waiting(&mut writer, &message);
+        assert!(taken <= room + room / 50 + 64 * 1024 + 4096, "{room}: {taken}");
+    }
+}
+
+/// A source that is always ready, and counts what is taken of it where that can be seen from outside.
+struct Counted<'a> {
+    rest: &'a [u8],
+    taken: Arc<AtomicUsize>,
+}
+
+impl<'a> Counted<'a> {
+    fn new(bytes: &'a [u8]) -> (Self, Weak<AtomicUsize>) {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let watch = Arc::downgrade(&taken);
+        (Self { rest: bytes, taken }, watch)
+    }
+
+    fn cut(&mut self, room: usize) -> &'a [u8] {
+        let (now, rest) = self.rest.split_at(room.min(self.rest.len()));
+        self.rest = rest;
+        self.taken.fetch_add(now.len(), Ordering::Relaxed);
+        now
+    }
+}
+
+impl AsyncRead for Counted<'_> {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let room = buffer.remaining();
+        buffer.put_slice(self.cut(room));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<'a> Stream for Counted<'a> {
+    type Item = io::Result<&'a [u8]>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let piece = self.cut(10_000);
+        Poll::Ready(Some(Ok(piece)).filter(|_| !piece.is_empty()))
+    }
+}
+
+#[test]
+fn a_poll_takes_a_chunk_of_the_source_at_most() {
+    let (client, keyring, text) = (reads_all(), keyring(), pattern(3_000_000));
+    for frame_length in [4096, 1 << 20] {
+        let message = unsigned(&text, frame_length);
+        let (source, watch) = Counted::new(&message);
+        let mut reader = drive(client.decrypt(&keyring).tokio_reader(source).into_future()).unwrap();
+        let mut buffer = vec![0; 1 << 20];
+        let (mut waits, mut plaintext) = (0, Vec::new());
+        loop {
+            let taken = watch.upgrade().unwrap().load(Ordering::Relaxed);
+            let outcome = pin!(reader.read(&mut buffer)).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(watch.upgrade().unwrap().load(Ordering::Relaxed) - taken <= 64 * 1024);
+            match outcome {
+                Poll::Pending => waits += 1,
+                Poll::Ready(Ok(0)) => break,
+                Poll::Ready(count) => plaintext.extend_from_slice(&buffer[..count.unwrap()]),
+            }
+            assert!(waits < 10_000, "it never gets anywhere");
+        }
+        assert!(plaintext == text);
+        // Long frames take many polls, each of which gives the others a turn.
+        assert_eq!(waits > 20, frame_length > 4096, "{waits}");
+    }
+}
+
+#[test]
+fn a_stream_asks_its_source_only_for_what_is_wanted() {
+    let (client, keyring, text) = (reads_all(), keyring(), pattern(1_000_000));
+    let pulled = std::cell::Cell::new(0);
+    let source = stream::iter(text.chunks(10_000)).map(|piece| {
+        pulled.set(pulled.get() + piece.len());
+        io::Result::Ok(piece)
+    });
+    let mut sealed = client.encrypt(&keyring).stream(source).wait().unwrap();
+    assert_eq!(pulled.get(), 0, "nothing is asked for before it is polled");
+    let mut message = Vec::new();
+    while let Some(piece) = drive(sealed.try_next()).unwrap() {
+        message.extend_from_slice(&piece);
+        assert!(piece.len() < 20_000, "{}", piece.len());
+        assert!(pulled.get() <= message.len() + 4096 + 10_000, "{} and {}", pulled.get(), message.len());
+    }
+    assert!(client.decrypt(&keyring).bytes(&message).wait().unwrap().plaintext == text);
+}
+
+#[test]
+fn what_is_dropped_half_way_is_gone() {
+    let (client, keyring, text) = (reads_all(), keyring(), pattern(500_000));
+    let message = unsigned(&text, 4096);
+
+    let (source, watch) = Counted::new(&message);
+    let mut reader = drive(client.decrypt(&keyring).tokio_reader(source).into_future()).unwrap();
+    drive(reader.read_exact(&mut [0; 100_000])).unwrap();
+    assert!(watch.upgrade().is_some());
+    drop(reader);
+    assert!(watch.upgrade().is_none(), "the source of a reader is left behind");
+
+    let (source, watch) = Counted::new(&message);
+    let mut opened = drive(client.decrypt(&keyring).stream(source).into_future()).unwrap();
+    assert!(!drive(opened.try_next()).unwrap().unwrap().is_empty());
+    drop(opened);
+    assert!(watch.upgrade().is_none(), "the source of a stream is left behind");
+
+    let alive = Arc::new(());
+    let watch = Arc::downgrade(&alive);
+    let mut writer = client.encrypt(&keyring).tokio_writer(Full { room: 100_000, _alive: alive }).wait().unwrap();
+    taken_before_waiting(&mut writer, &text);
+    drop(writer);
+    assert!(watch.upgrade().is_none(), "the sink of a writer is left behind");
+}
+
+#[test]
+fn a_writer_that_is_dropped_or_only_flushed_leaves_a_message_that_is_cut_off() {
+    let (client, keyring, text) = (reads_all(), keyring(), pattern(10_000));
+    let mut message = Vec::new();
+    let mut writer = client.encrypt(&keyring).suite(UNSIGNED).tokio_writer(&mut message).wait().unwrap();
+    drive(writer.write_all(&text)).unwrap();
+    drive(writer.flush()).unwrap();
+    drop(writer);
+    assert!(message.len() > 8192);
+    let refused = client.decrypt(&keyring).bytes(&message).wait();
+    assert!(matches!(refused, Err(Error::Format(FormatError::Truncated))));
+
+    // The other way: without the end nothing says that the plaintext was whole.
+    let message = unsigned(&text, 700);
+    let mut writer = client.decrypt(&keyring).tokio_writer(Vec::new());
+    drive(writer.write_all(&message)).unwrap();
+    drive(writer.flush()).unwrap();
+    assert!(matches!(writer.into_written(), Err(Error::Format(FormatError::Truncated))));
+    for length in [0, 10, message.len() - 1] {
+        let mut writer = client.decrypt(&keyring).tokio_writer(Vec::new());
+        drive(writer.write_all(&message[..length])).unwrap();
+        let error = Error::from(drive(writer.shutdown()).unwrap_err());
+        assert!(matches!(error, Error::Format(FormatError::Truncated)), "{length}: {error:?}");
+        assert!(writer.into_written().is_err());
+    }
+}
+
+#[test]
+fn a_closed_writer_takes_nothing_more_and_closes_again() {
+    let (client, keyring) = (reads_all(), keyring());
+    let mut writer = client.encrypt(&keyring).tokio_writer(Vec::new()).wait().unwrap();
+    drive(writer.write_all(b"text")).unwrap();
+    drive(writer.shutdown()).unwrap();
+    drive(writer.shutdown()).unwrap();
+    assert!(drive(writer.write_all(b"more")).is_err());
+    let message = writer.into_inner();
+    assert_eq!(client.decrypt(&keyring).bytes(&message).wait().unwrap().plaintext, b"text");
+}
+
+#[test]
+fn a_source_that_fails_makes_no_whole_message() {
+    let (client, keyring, text) = (reads_all(), keyring(), pattern(10_000));
+    // Most streams end after an error.
+    let pieces = [Ok(&text[..]), Err(io::Error::other("the connection was lost"))];
+    let mut sealed = client.encrypt(&keyring).suite(UNSIGNED).stream(stream::iter(pieces)).wait().unwrap();
+    let (mut message, mut errors) = (Vec::new(), Vec::new());
+    while let Some(piece) = drive(sealed.next()) {
+        match piece {
+            Ok(piece) => message.extend_from_slice(&piece),
+            Err(error) => errors.push(error),
+        }
+    }
+    assert!(matches!(&errors[..], [Error::Io(error)] if error.to_string() == "the connection was lost"), "{errors:?}");
+    assert!(matches!(client.decrypt(&keyring).bytes(&message).wait(), Err(Error::Format(FormatError::Truncated))));
+
+    let message = unsigned(&text, 700);
+    let pieces = [Ok(&message[..5000]), Err(io::Error::other("lost")), Ok(&message[5000..])];
+    let mut opened = drive(client.decrypt(&keyring).stream(stream::iter(pieces)).into_future()).unwrap();
+    let mut errors = 0;
+    let mut plaintext = Vec::new();
+    while let Some(piece) = drive(opened.next()) {
+        match piece {
+            Ok(piece) => plaintext.extend_from_slice(&piece),
+            Err(_) => errors += 1,
+        }
+    }
+    assert!(errors == 1 && plaintext.len() < 5000 && text.starts_with(&plaintext));
+}
+
+/// A keyring that takes its time, on another thread.
+struct Remote(RawAesKeyring);
+
+impl Remote {
+    async fn travel(&self) {
+        let mut sent = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut sent, true) {
+                return Poll::Ready(());
+            }
+            let waker = context.waker().clone();
+            std::thread::spawn(move || waker.wake());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Keyring for Remote {
+    fn label(&self) -> Arc<str> {
+        self.0.label()
+    }
+
+    fn on_encrypt<'a>(&'a self, request: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
+        Box::pin(async move {
+            self.travel().await;
+            self.0.on_encrypt(request).await
+        })
+    }
+
+    fn on_decrypt<'a>(&'a self, request: UnwrapRequest<'a>) -> BoxFuture<'a, Result<Unwrapped>> {
+        Box::pin(async move {
+            self.travel().await;
+            self.0.on_decrypt(request).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_keyring_is_awaited_and_readers_move_to_other_tasks() {
+    let (client, keyring, text) = (reads_all(), Remote(keyring()), pattern(100_000));
+    let mut writer = client.encrypt(&keyring).suite(UNSIGNED).tokio_writer(Vec::new()).await.unwrap();
+    writer.write_all(&text).await.unwrap();
+    writer.shutdown().await.unwrap();
+    let message = writer.into_inner();
+
+    let mut reader = client.decrypt(&keyring).tokio_reader(io::Cursor::new(message.clone())).await.unwrap();
+    let task = tokio::spawn(async move {
+        let mut plaintext = Vec::new();
+        reader.read_to_end(&mut plaintext).await.map(|_| plaintext)
+    });
+    assert!(task.await.unwrap().unwrap() == text);
+
+    let mut writer = client.decrypt(&keyring).tokio_writer(Vec::new());
+    writer.write_all(&message).await.unwrap();
+    writer.shutdown().await.unwrap();
+    assert!(writer.into_written().unwrap().sink == text);
+
+    // The operation itself may be moved too.
+    let owned: Arc<(Client, Remote, Vec<u8>)> = Arc::new((client, keyring, message));
+    let task = tokio::spawn(async move {
+        let (client, keyring, message) = &*owned;
+        let pieces = stream::iter(message.chunks(777).map(io::Result::Ok));
+        let opened = client.decrypt(keyring).stream(pieces).await?;
+        opened.try_collect::<Vec<_>>().await
+    });
+    assert!(task.await.unwrap().unwrap().concat() == text);
+}
+
+#[test]
+fn attack_4_no_asynchronous_shell_releases_the_end_of_a_message_whose_signature_does_not_hold() {
+    let forge = Forge::new(0x0578);
+    let (client, keyring) = (reads_all(), forge.keyring());
+    let mut message = forge.message(b"0123456789abcdefg");
+    let last = message.len() - 1;
+    message[last] ^= 1;
+    for shell in SHELLS {
+        let moods = Moods::new(9, 20);
+        let mut released = Vec::new();
+        let refused = decrypt_through(shell, client.decrypt(&keyring), false, &message, &moods, &mut released);
+        assert!(matches!(refused.err(), Some(Error::SignedStream)) && released.is_empty(), "{shell:?}");
+        let refused = decrypt_through(shell, client.decrypt(&keyring), true, &message, &moods, &mut released);
+        assert!(matches!(refused.err(), Some(Error::Integrity)), "{shell:?}");
+        assert!(b"0123456789abcde".starts_with(&released[..]), "{shell:?}: {released:?}");
+    }
+    assert!(SHELLS.contains(&Shell::Writer(Family::Futures)));
+}
