@@ -63,6 +63,7 @@
 //! | `tokio` | `wait` recognises a Tokio runtime, and refuses to block it |
 //! | `raw-rsa` | the raw RSA keyring; takes a C compiler |
 //! | `raw-ecdh` | the raw ECDH keyring |
+//! | `local-kms` | a key management service in a folder |
 //! | `metrics` | counts what the data-key cache does, for the recorder of the `metrics` crate |
 //! | `conformance` | suites to try keyrings and caches of your own with, in their tests |
 //! | `cli` | the command-line tool |
@@ -81,6 +82,8 @@ mod format;
 pub mod io;
 pub mod keyring;
 mod limits;
+#[cfg(feature = "local-kms")]
+pub mod local_kms;
 pub mod materials;
 pub mod message;
 mod secret;

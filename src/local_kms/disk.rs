@@ -1,0 +1,271 @@
+//! What a store does to its folder, step by step; tests make any of the steps fail.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::LocalKmsError;
+
+type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
+
+/// The file that holds the store.
+pub(super) const STORE_FILE: &str = "store.bin";
+/// The audit log.
+pub(super) const LOG_FILE: &str = "audit.log";
+/// The file whose lock is the store's. It is empty and stays.
+pub(super) const LOCK_FILE: &str = "lock";
+/// How the name of a file that is still being written begins, and how it ends.
+const PARTIAL: (&str, &str) = (".store-", ".partial");
+/// How the name of a root key in the folder begins, and how it ends.
+const ROOT_KEY: (&str, &str) = ("root-", ".key");
+/// The longest store that is read, in bytes: a quarter of a million keys.
+const MAX_FILE: u64 = 256 << 20;
+
+/// Something that is done to the folder, and that may fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Create,
+    Write,
+    SyncFile,
+    Rename,
+    SyncFolder,
+    Append,
+    SyncLog,
+    CutLog,
+    Remove,
+}
+
+/// Asks the tests whether a step fails.
+#[cfg(test)]
+fn step(step: Step) -> io::Result<()> {
+    super::faults::hit(step)
+}
+
+#[cfg(not(test))]
+#[allow(clippy::unnecessary_wraps, reason = "in tests it does fail")]
+fn step(_: Step) -> io::Result<()> {
+    Ok(())
+}
+
+/// The folder of a store.
+pub(super) struct Disk {
+    folder: PathBuf,
+}
+
+impl Disk {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Makes the folder, for its owner alone, if it is not there.
+    pub(super) fn create_folder(&self) -> Result<()> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&self.folder).map_err(LocalKmsError::io("making", &self.folder))
+    }
+
+    /// Opens the lock file, which is made if it is not there.
+    pub(super) fn lock_file(&self) -> Result<File> {
+        let path = self.path(LOCK_FILE);
+        private().read(true).write(true).create(true).open(&path).map_err(LocalKmsError::io("opening", &path))
+    }
+
+    /// Waits for the lock. The system gives it back when its holder dies, so that none is left behind.
+    ///
+    /// It is asked for again and again rather than waited for, so that a holder that is stopped blocks nobody for ever.
+    pub(super) fn lock<'a>(&self, file: &'a File, patience: Duration) -> Result<Locked<'a>> {
+        let (start, mut pause) = (Instant::now(), Duration::from_micros(50));
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Locked(file)),
+                Err(TryLockError::WouldBlock) if start.elapsed() >= patience => {
+                    return Err(LocalKmsError::Busy { path: self.path(LOCK_FILE) });
+                }
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(TryLockError::Error(error)) => {
+                    return Err(LocalKmsError::io("locking", &self.path(LOCK_FILE))(error));
+                }
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(2));
+        }
+    }
+
+    /// Opens the store file and reads it; none if it is not there.
+    pub(super) fn read_store(&self) -> Result<Option<(File, Vec<u8>)>> {
+        let path = self.path(STORE_FILE);
+        match File::open(&path) {
+            Ok(file) => read_all(&file, &path).map(|bytes| Some((file, bytes))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(LocalKmsError::io("opening", &path)(error)),
+        }
+    }
+
+    /// Puts a file in the place of the one of this name, at one stroke: afterwards it is the old one or the new one, whole.
+    pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> Result<File> {
+        let path = self.path(name);
+        let failed = |action| LocalKmsError::io(action, &path);
+        step(Step::Create).map_err(failed("creating"))?;
+        let mut builder = tempfile::Builder::new();
+        let mut file =
+            builder.prefix(PARTIAL.0).suffix(PARTIAL.1).tempfile_in(&self.folder).map_err(failed("creating"))?;
+        if let Err(error) = step(Step::Write) {
+            // As a full disk does: a part of it is there.
+            file.write_all(bytes.get(..bytes.len() / 2).unwrap_or_default()).map_err(failed("writing"))?;
+            return Err(failed("writing")(error));
+        }
+        file.write_all(bytes).map_err(failed("writing"))?;
+        step(Step::SyncFile).and_then(|()| file.as_file().sync_all()).map_err(failed("syncing"))?;
+        step(Step::Rename).map_err(failed("replacing"))?;
+        let file = file.persist(&path).map_err(|error| failed("replacing")(error.error))?;
+        self.sync_folder()?;
+        Ok(file)
+    }
+
+    /// Writes a file that did not exist and that only its owner can read, and brings it to the disk.
+    pub(super) fn create_private(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let write = || {
+            step(Step::Create)?;
+            let mut file = private().write(true).create_new(true).open(path)?;
+            step(Step::Write)?;
+            file.write_all(bytes)?;
+            step(Step::SyncFile)?;
+            file.sync_all()
+        };
+        write().map_err(LocalKmsError::io("creating", path))?;
+        sync(path.parent().unwrap_or(&self.folder)).map_err(LocalKmsError::io("syncing the folder of", path))
+    }
+
+    fn sync_folder(&self) -> Result<()> {
+        let synced = step(Step::SyncFolder).and_then(|()| sync(&self.folder));
+        synced.map_err(LocalKmsError::io("syncing", &self.folder))
+    }
+
+    /// Opens the log to read it and to append to it.
+    pub(super) fn open_log(&self) -> Result<File> {
+        let path = self.path(LOG_FILE);
+        private().read(true).append(true).create(true).open(&path).map_err(LocalKmsError::io("opening", &path))
+    }
+
+    pub(super) fn append(&self, mut log: &File, bytes: &[u8]) -> Result<()> {
+        let path = self.path(LOG_FILE);
+        let failed = || LocalKmsError::io("appending to", &path);
+        if let Err(error) = step(Step::Append) {
+            log.write_all(bytes.get(..bytes.len() / 2).unwrap_or_default()).map_err(failed())?;
+            return Err(failed()(error));
+        }
+        log.write_all(bytes).map_err(failed())
+    }
+
+    pub(super) fn sync_log(&self, log: &File) -> Result<()> {
+        let synced = step(Step::SyncLog).and_then(|()| log.sync_data());
+        synced.map_err(LocalKmsError::io("syncing", &self.path(LOG_FILE)))
+    }
+
+    pub(super) fn cut_log(&self, log: &File, length: u64) -> Result<()> {
+        let cut = step(Step::CutLog).and_then(|()| log.set_len(length));
+        cut.map_err(LocalKmsError::io("cutting a torn line off", &self.path(LOG_FILE)))
+    }
+
+    /// Removes what a process that was killed has left of a file it was writing.
+    pub(super) fn sweep(&self) -> Result<()> {
+        self.remove_where(|name| name.starts_with(PARTIAL.0) && name.ends_with(PARTIAL.1))
+    }
+
+    /// Removes all root keys but the one of this name.
+    pub(super) fn sweep_root_keys(&self, kept: Option<&str>) -> Result<()> {
+        self.remove_where(|name| is_root_key(name) && Some(name) != kept)
+    }
+
+    fn remove_where(&self, select: impl Fn(&str) -> bool) -> Result<()> {
+        let failed = || LocalKmsError::io("clearing up", &self.folder);
+        for entry in fs::read_dir(&self.folder).map_err(failed())? {
+            let entry = entry.map_err(failed())?;
+            if entry.file_name().to_str().is_some_and(&select) {
+                step(Step::Remove).and_then(|()| fs::remove_file(entry.path())).map_err(failed())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of a root key in the folder.
+pub(super) fn root_key_name(id: &str) -> String {
+    format!("{}{id}{}", ROOT_KEY.0, ROOT_KEY.1)
+}
+
+/// Whether a name is one that [`root_key_name`] makes; a header that names another file is not followed there.
+pub(super) fn is_root_key(name: &str) -> bool {
+    let id = name.strip_prefix(ROOT_KEY.0).and_then(|rest| rest.strip_suffix(ROOT_KEY.1));
+    id.is_some_and(|id| id.len() == 16 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+/// Reads an open file from its start, up to a limit.
+pub(super) fn read_all(mut file: &File, path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    Read::by_ref(&mut file).take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(LocalKmsError::io("reading", path))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(LocalKmsError::damaged(path, "it is longer than any key store"));
+    }
+    Ok(bytes)
+}
+
+/// Whether the file that now has this path is the open one, unchanged since.
+///
+/// A number of a file is not given to another while someone has it open, so that this is exact on Unix. Elsewhere length and
+/// time of change decide.
+pub(super) fn is_current(open: &fs::Metadata, path: &Path) -> io::Result<bool> {
+    let now = fs::metadata(path)?;
+    #[cfg(unix)]
+    let same = {
+        use std::os::unix::fs::MetadataExt as _;
+        (now.dev(), now.ino()) == (open.dev(), open.ino())
+    };
+    #[cfg(not(unix))]
+    let same = true;
+    Ok(same && now.len() == open.len() && now.modified()? == open.modified()?)
+}
+
+/// For files that only their owner can read.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+#[cfg(unix)]
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all()
+}
+
+/// Elsewhere a folder cannot be opened, and its changes are brought to the disk by the system.
+#[cfg(not(unix))]
+fn sync(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// The lock is held.
+pub(super) struct Locked<'a>(&'a File);
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // Closing the file, or the end of the process, gives it back too.
+        let _ = self.0.unlock();
+    }
+}

@@ -1,0 +1,229 @@
+//! Every step of every change fails in turn, once as an error and once as the end of the process.
+
+use std::{
+    cell::RefCell,
+    io,
+    path::Path,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use super::{KeyState, LocalKms, PassphraseCost, Root, WaitingPeriod, disk::Step};
+use crate::context::EncryptionContext;
+
+/// What is to happen at the steps of this thread.
+#[derive(Default)]
+struct Plan {
+    /// The step that fails, counted from 0; none fails without it.
+    fails: Option<usize>,
+    /// Whether everything after it fails too, as if the process had ended there.
+    dies: bool,
+    seen: Vec<Step>,
+}
+
+thread_local! {
+    static PLAN: RefCell<Plan> = RefCell::default();
+}
+
+/// Whether a step is to fail.
+pub(super) fn hit(step: Step) -> io::Result<()> {
+    PLAN.with_borrow_mut(|plan| {
+        let position = plan.seen.len();
+        plan.seen.push(step);
+        match plan.fails {
+            Some(at) if position == at || plan.dies && position > at => Err(io::Error::other("injected")),
+            _ => Ok(()),
+        }
+    })
+}
+
+/// Runs something under a plan, and says which steps it took.
+fn under<T>(fails: Option<usize>, dies: bool, run: impl FnOnce() -> T) -> (T, Vec<Step>) {
+    PLAN.set(Plan { fails, dies, seen: Vec::new() });
+    let answer = run();
+    (answer, PLAN.take().seen)
+}
+
+/// Cheap to try; what the cost is, is not the question here.
+const CHEAP: PassphraseCost = PassphraseCost { memory_kib: 8, passes: 1, lanes: 1 };
+
+fn passphrase() -> Root {
+    Root::passphrase_with_cost(b"new".to_vec(), CHEAP)
+}
+
+fn open(folder: &Path) -> LocalKms {
+    let clock = || UNIX_EPOCH + Duration::from_secs(2_000_000_000);
+    let builder = |root| LocalKms::builder(folder).root(root).clock(clock).open().wait();
+    builder(Root::default()).or_else(|_| builder(passphrase())).expect("the store opens")
+}
+
+/// A store with two keys, an alias, something sealed, and a key whose deletion is due.
+struct Fixture {
+    folder: tempfile::TempDir,
+    keys: [String; 2],
+    sealed: Vec<Vec<u8>>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let kms = LocalKms::builder(folder.path())
+            .clock(|| UNIX_EPOCH + Duration::from_secs(1_000_000_000))
+            .create()
+            .wait()
+            .unwrap();
+        let keys = [(); 2].map(|()| kms.create_key("kept").unwrap().key_id);
+        kms.create_alias("one", &keys[0]).unwrap();
+        let seal = |key: &String| kms.encrypt(key, key.as_bytes(), &EncryptionContext::new()).unwrap().ciphertext;
+        let mut sealed: Vec<_> = keys.iter().map(seal).collect();
+        kms.rotate_key(&keys[0]).unwrap();
+        sealed.push(kms.encrypt(&keys[0], keys[0].as_bytes(), &EncryptionContext::new()).unwrap().ciphertext);
+        Self { folder, keys, sealed }
+    }
+
+    /// What must hold whatever has happened: the store opens, every ciphertext opens, the log is whole, and work goes on.
+    fn check(&self, at: &str) -> LocalKms {
+        let kms = open(self.folder.path());
+        for sealed in &self.sealed {
+            let opened = kms.decrypt(sealed, &EncryptionContext::new()).unwrap_or_else(|error| panic!("{at}: {error}"));
+            assert!(self.keys.iter().any(|key| opened.plaintext.ct_eq(key.as_bytes())), "{at}");
+        }
+        kms.create_key("afterwards").unwrap_or_else(|error| panic!("{at}: {error}"));
+        let report = kms.verify_audit_log().unwrap();
+        assert!(report.faults.is_empty(), "{at}: {:?}", report.faults);
+        let left = std::fs::read_dir(self.folder.path()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(!left.iter().any(|name| name.ends_with(".partial")), "{at}: {left:?}");
+        kms
+    }
+}
+
+/// Tries a change with every one of its steps failing, and says what the steps are. `is_done` says whether the change is there.
+fn try_all(
+    name: &str,
+    change: impl Fn(&LocalKms, &Fixture) -> Result<(), String>,
+    is_done: impl Fn(&LocalKms, &Fixture) -> bool,
+) -> Vec<Step> {
+    let fixture = Fixture::new();
+    let kms = open(fixture.folder.path());
+    let (outcome, steps) = under(None, false, || change(&kms, &fixture));
+    outcome.unwrap();
+    assert!(is_done(&fixture.check(name), &fixture), "{name}");
+
+    for dies in [false, true] {
+        for (position, step) in steps.iter().enumerate() {
+            let at = format!("{name}, {step:?} (step {position}), dies: {dies}");
+            let fixture = Fixture::new();
+            let kms = open(fixture.folder.path());
+            let (outcome, seen) = under(Some(position), dies, || change(&kms, &fixture));
+            assert_eq!(seen.get(position), Some(step), "{at}");
+            let done = is_done(&fixture.check(&at), &fixture);
+            // What is said to be done is done. What is said to have failed is done or not: a folder that does not sync leaves
+            // that open.
+            assert!(outcome.is_err() || done, "{at}: reported as done");
+            if !dies {
+                // The same open store goes on.
+                assert_eq!(is_done(&kms, &fixture), done, "{at}");
+                kms.create_key("by the same process").unwrap_or_else(|error| panic!("{at}: {error}"));
+                assert!(kms.verify_audit_log().unwrap().faults.is_empty(), "{at}");
+            }
+        }
+    }
+    steps
+}
+
+fn text<T>(outcome: Result<T, impl std::fmt::Display>) -> Result<(), String> {
+    outcome.map(drop).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_change_that_fails_at_any_step_leaves_the_old_state_or_the_new() {
+    let steps = try_all(
+        "describe",
+        |kms, fixture| text(kms.update_key_description(&fixture.keys[1], "changed")),
+        |kms, fixture| kms.describe_key(&fixture.keys[1]).unwrap().description == "changed",
+    );
+    for step in [Step::Create, Step::Write, Step::SyncFile, Step::Rename, Step::SyncFolder, Step::SyncLog, Step::Append]
+    {
+        assert!(steps.contains(&step), "{step:?} was not tried");
+    }
+    try_all(
+        "create",
+        |kms, _| text(kms.create_key("new")),
+        |kms, _| kms.list_keys().unwrap().iter().any(|key| key.description == "new"),
+    );
+    try_all(
+        "rotate",
+        |kms, fixture| text(kms.rotate_key(&fixture.keys[1])),
+        |kms, fixture| kms.describe_key(&fixture.keys[1]).unwrap().generations == 2,
+    );
+    try_all(
+        "alias",
+        |kms, fixture| text(kms.update_alias("one", &fixture.keys[1])),
+        |kms, fixture| kms.describe_key("one").unwrap().key_id == fixture.keys[1],
+    );
+}
+
+#[test]
+fn a_deletion_that_fails_at_any_step_destroys_only_its_key() {
+    try_all(
+        "delete",
+        |kms, _| {
+            let key = text(kms.create_key("doomed")).and_then(|()| {
+                let keys = kms.list_keys().map_err(|error| error.to_string())?;
+                keys.into_iter().find(|key| key.description == "doomed").ok_or_else(|| "not there".to_owned())
+            })?;
+            text(kms.schedule_key_deletion(&key.key_id, WaitingPeriod::Sooner(Duration::ZERO)))?;
+            text(kms.list_keys())
+        },
+        |kms, _| {
+            let keys = kms.list_keys().unwrap();
+            assert!(keys.iter().all(|key| !matches!(key.state, KeyState::PendingDeletion(_))));
+            keys.iter().all(|key| key.description != "doomed")
+        },
+    );
+}
+
+#[test]
+fn a_rotation_of_the_root_that_fails_at_any_step_leaves_the_old_root_or_the_new() {
+    let generation = |kms: &LocalKms| kms.audit_log().unwrap().iter().any(|line| line.operation == "RotateRoot");
+    let steps = try_all(
+        "root in the folder",
+        |kms, _| text(kms.rotate_root(Root::key_file_in_folder()).wait()),
+        |kms, _| generation(kms),
+    );
+    assert!(steps.contains(&Step::Remove));
+    try_all("passphrase", |kms, _| text(kms.rotate_root(passphrase()).wait()), |kms, _| generation(kms));
+}
+
+#[test]
+fn an_answer_that_cannot_be_logged_is_not_given_and_a_torn_line_is_cut_off() {
+    let steps = try_all(
+        "decrypt",
+        |kms, fixture| text(kms.decrypt(&fixture.sealed[0], &EncryptionContext::new())),
+        |_, _| true,
+    );
+    assert_eq!(steps, [Step::Append]);
+    let fixture = Fixture::new();
+    let kms = open(fixture.folder.path());
+    let (outcome, _) = under(Some(0), false, || kms.decrypt(&fixture.sealed[0], &EncryptionContext::new()));
+    assert!(outcome.is_err());
+    // Half a line is there; the next operation cuts it off, and whoever fails to do so says so.
+    let (outcome, steps) = under(Some(0), false, || kms.decrypt(&fixture.sealed[0], &EncryptionContext::new()));
+    assert!(outcome.is_err());
+    assert_eq!(steps, [Step::CutLog]);
+    fixture.check("torn line");
+}
+
+#[test]
+fn a_store_that_fails_to_be_made_can_be_made_afterwards() {
+    let (_, steps) = under(None, false, || LocalKms::create(tempfile::tempdir().unwrap().path()).unwrap());
+    for dies in [false, true] {
+        for position in 0..steps.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let (_, _) = under(Some(position), dies, || text(LocalKms::create(folder.path())));
+            let kms = LocalKms::builder(folder.path()).open_or_create().wait().unwrap();
+            kms.create_key("").unwrap();
+            assert!(kms.verify_audit_log().unwrap().faults.is_empty(), "step {position}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The store at work: under the lock, the newest state, one change at a time, and a line in the log for everything.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    LocalKmsError, Root,
+    audit::{Event, Log, Scribe, Tail},
+    disk::{Disk, LOG_FILE, Locked, STORE_FILE, is_current},
+    file::{Unverified, encode},
+    record::{Contents, RootRecord, Timestamp},
+};
+use crate::secret::SecretBytes;
+
+type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
+
+/// Tells the time of day.
+pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
+
+/// What can be chosen for an open store.
+pub(super) struct Options {
+    pub(super) clock: Arc<Clock>,
+    pub(super) identity: Option<String>,
+    pub(super) context_values: bool,
+    pub(super) sync_audit: bool,
+    pub(super) patience: Duration,
+}
+
+/// A store that is open.
+pub(super) struct Store {
+    pub(super) disk: Disk,
+    lock: File,
+    options: Options,
+    /// Where a root key that another process has changed is read from, if it lies in a file.
+    root: Root,
+    loaded: Mutex<Loaded>,
+}
+
+/// The state in memory.
+pub(super) struct Loaded {
+    root_key: SecretBytes,
+    /// A root that this process tried to give the store, when it is not known whether it came to that.
+    tried_root: Option<(RootRecord, SecretBytes)>,
+    pub(super) contents: Contents,
+    scribe: Scribe,
+    /// The file it was read from, kept open so that its number is not given to another.
+    file: Option<File>,
+    log: Log,
+    /// The last line that belongs to a change.
+    journal: Tail,
+    next_deletion: Option<Timestamp>,
+    /// Key material that has been in use, and which key each generation of it belongs to.
+    opened: HashMap<String, Arc<SecretBytes>>,
+    owners: HashMap<String, String>,
+}
+
+/// The store under its lock, up to date.
+pub(super) struct Session<'a> {
+    store: &'a Store,
+    pub(super) loaded: MutexGuard<'a, Loaded>,
+    pub(super) now: Timestamp,
+    _lock: Locked<'a>,
+}
+
+impl Store {
+    /// The store with these contents. The file is what they were read from or written to.
+    pub(super) fn new(
+        disk: Disk,
+        lock: File,
+        options: Options,
+        root: &Root,
+        root_key: SecretBytes,
+        contents: Contents,
+        file: File,
+    ) -> Result<Self> {
+        let scribe = Scribe {
+            key: contents.open_audit_key(&root_key).map_err(LocalKmsError::Crypto)?,
+            identity: options.identity.clone(),
+            context_values: options.context_values,
+        };
+        let log = Log::open(&disk)?;
+        let mut loaded = Loaded {
+            root_key,
+            tried_root: None,
+            contents,
+            scribe,
+            file: Some(file),
+            log,
+            journal: Tail::start(),
+            next_deletion: None,
+            opened: HashMap::new(),
+            owners: HashMap::new(),
+        };
+        loaded.index(&disk)?;
+        Ok(Self { disk, lock, options, root: root.for_rereading(), loaded: Mutex::new(loaded) })
+    }
+
+    /// Takes the lock, and brings memory up to date with the folder and both with the time.
+    pub(super) fn session(&self) -> Result<Session<'_>> {
+        // What a panic may have left half done is read again.
+        let loaded = self.loaded.lock().unwrap_or_else(|poisoned: PoisonError<MutexGuard<'_, Loaded>>| {
+            let mut loaded = poisoned.into_inner();
+            loaded.file = None;
+            loaded
+        });
+        let lock = self.disk.lock(&self.lock, self.options.patience)?;
+        let now = Timestamp::from((self.options.clock)());
+        let mut session = Session { store: self, loaded, now, _lock: lock };
+        session.refresh()?;
+        session.finish_journal()?;
+        session.destroy_what_is_due()?;
+        Ok(session)
+    }
+}
+
+impl Loaded {
+    /// What follows from the contents.
+    fn index(&mut self, disk: &Disk) -> Result<()> {
+        let malformed = || LocalKmsError::damaged(&disk.path(STORE_FILE), "its journal is malformed");
+        self.journal = Tail::of(&self.contents.journal).ok_or_else(malformed)?;
+        self.next_deletion = self.contents.next_deletion();
+        self.opened.clear();
+        let keys = self.contents.keys.values();
+        let owners = keys.flat_map(|key| key.backing.iter().map(|backing| (backing.id.clone(), key.id.clone())));
+        self.owners = owners.collect();
+        Ok(())
+    }
+
+    /// The key that a generation of material belongs to.
+    pub(super) fn owner(&self, backing_id: &str) -> Option<&str> {
+        self.owners.get(backing_id).map(String::as_str)
+    }
+
+    /// The material of a generation of a key, opened when it is first used.
+    pub(super) fn material(&mut self, key_id: &str, backing_id: &str) -> Result<Arc<SecretBytes>> {
+        if let Some(material) = self.opened.get(backing_id) {
+            return Ok(material.clone());
+        }
+        let key = self.contents.keys.get(key_id);
+        let backing = key.and_then(|key| key.backing.iter().find(|backing| backing.id == backing_id));
+        let backing = backing.ok_or_else(|| LocalKmsError::NotFound { name: key_id.to_owned() })?;
+        let material = Arc::new(backing.open(&self.root_key, key_id).map_err(LocalKmsError::Crypto)?);
+        self.opened.insert(backing_id.to_owned(), material.clone());
+        Ok(material)
+    }
+
+    pub(super) fn root_key(&self) -> &SecretBytes {
+        &self.root_key
+    }
+
+    pub(super) fn audit_key(&self) -> (&SecretBytes, &Tail) {
+        (&self.scribe.key, &self.journal)
+    }
+}
+
+impl Session<'_> {
+    fn disk(&self) -> &Disk {
+        &self.store.disk
+    }
+
+    /// Reads the store again if another process has changed it.
+    fn refresh(&mut self) -> Result<()> {
+        let path = self.disk().path(STORE_FILE);
+        let failed = || LocalKmsError::io("looking at", &path);
+        if let Some(file) = &self.loaded.file {
+            let found = file.metadata().map_err(failed())?;
+            match is_current(&found, &path) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(self.gone()),
+                Err(error) => return Err(failed()(error)),
+            }
+        }
+        let (file, bytes) = self.disk().read_store()?.ok_or_else(|| self.gone())?;
+        let unverified = Unverified::parse(&path, &bytes)?;
+        let known = &self.loaded.contents.header;
+        if unverified.header.store_id != known.store_id {
+            return Err(LocalKmsError::damaged(&path, "it is another store than the one that was opened"));
+        }
+        let record = &unverified.header.root;
+        let changed_root = match &self.loaded.tried_root {
+            _ if *record == known.root => None,
+            Some((tried, key)) if tried == record => Some(key.duplicate()),
+            _ => {
+                let folder = self.disk().folder();
+                let key = self.store.root.reread(&path, folder, record)?;
+                Some(key.ok_or_else(|| LocalKmsError::RootChanged { path: folder.to_owned() })?)
+            }
+        };
+        let contents = unverified.open(changed_root.as_ref().unwrap_or(&self.loaded.root_key))?;
+        let (was, is) = (known.generation, contents.header.generation);
+        if is < was {
+            let what = format!("it is an older copy: generation {is} after generation {was}");
+            return Err(LocalKmsError::damaged(&path, what));
+        }
+        let loaded = &mut *self.loaded;
+        if let Some(key) = changed_root {
+            loaded.root_key = key;
+        }
+        loaded.tried_root = None;
+        loaded.contents = contents;
+        loaded.index(&self.store.disk)?;
+        loaded.file = Some(file);
+        Ok(())
+    }
+
+    fn gone(&self) -> LocalKmsError {
+        LocalKmsError::NoStore { path: self.disk().folder().to_owned() }
+    }
+
+    /// Writes the line of the last change into the log, if whoever made that change did not come to it. From here on the log
+    /// reaches as far as the store says, or further.
+    fn finish_journal(&mut self) -> Result<()> {
+        let loaded = &mut *self.loaded;
+        if loaded.log.tail(&self.store.disk)?.sequence < loaded.journal.sequence {
+            loaded.log.append(&self.store.disk, &loaded.contents.journal, loaded.journal.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the keys whose waiting period is over.
+    fn destroy_what_is_due(&mut self) -> Result<()> {
+        while self.loaded.next_deletion.is_some_and(|due| due <= self.now) {
+            let now = self.now;
+            let due = self.loaded.contents.keys.values().find(|key| key.deletion.is_some_and(|due| due <= now));
+            let Some(id) = due.map(|key| key.id.clone()) else { break };
+            let mut contents = self.loaded.contents.clone();
+            contents.keys.remove(&id);
+            contents.aliases.retain(|_, target| *target != id);
+            self.commit(contents, Event::new("DeleteKey").key(&id), None)?;
+        }
+        Ok(())
+    }
+
+    /// Puts changed contents in the place of the present ones, and a line about it into the log: both or neither.
+    ///
+    /// The line is part of what is written (the journal), so that the log has it even if this process dies before it is
+    /// appended there.
+    pub(super) fn commit(&mut self, mut contents: Contents, event: Event, new_root: Option<SecretBytes>) -> Result<()> {
+        let disk = &self.store.disk;
+        let loaded = &mut *self.loaded;
+        disk.sweep()?;
+        // What the journal holds now is about to be replaced: its line, and those before, must be on the disk.
+        loaded.log.sync(disk)?;
+        let (line, tail) = loaded.scribe.line(event, self.now, loaded.log.tail(disk)?)?;
+        contents.header.generation = contents.header.generation.saturating_add(1);
+        contents.journal.clone_from(&line);
+        let bytes = encode(&contents, new_root.as_ref().unwrap_or(&loaded.root_key)).map_err(LocalKmsError::Crypto)?;
+        // Until it is known which of the two is on the disk, nothing in memory counts.
+        loaded.file = None;
+        loaded.tried_root = new_root.map(|key| (contents.header.root.clone(), key));
+        let file = disk.replace(STORE_FILE, &bytes)?;
+        if let Some((_, key)) = loaded.tried_root.take() {
+            loaded.root_key = key;
+        }
+        loaded.contents = contents;
+        loaded.index(disk)?;
+        loaded.file = Some(file);
+        // The change is made and its line is in the store; if it cannot be appended now, the next operation does so.
+        let _ = loaded.log.append(disk, &line, tail);
+        Ok(())
+    }
+
+    /// Appends a line about something that changed nothing.
+    pub(super) fn log(&mut self, event: Event) -> Result<()> {
+        let disk = &self.store.disk;
+        let loaded = &mut *self.loaded;
+        let (line, tail) = loaded.scribe.line(event, self.now, loaded.log.tail(disk)?)?;
+        loaded.log.append(disk, &line, tail)?;
+        if self.store.options.sync_audit { loaded.log.sync(disk) } else { Ok(()) }
+    }
+
+    /// Gives an answer, once there is a line about it in the log: no answer goes out that was not logged.
+    pub(super) fn answer<T>(&mut self, mut event: Event, answer: Result<T>) -> Result<T> {
+        if let Err(error) = &answer {
+            event.outcome = error.outcome();
+        }
+        self.log(event)?;
+        answer
+    }
+
+    pub(super) fn log_path(&self) -> PathBuf {
+        self.disk().path(LOG_FILE)
+    }
+}
