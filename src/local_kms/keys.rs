@@ -508,3 +508,45 @@ fn uuid() -> Result<String> {
     // Version 4, and the variant of RFC 9562.
     Ok([part(0..8), "-", part(8..12), "-4", part(13..16), "-a", part(17..20), "-", part(20..32)].concat())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::context::EncryptionContext;
+
+    #[test]
+    fn a_thousand_keys_are_quick() {
+        let folder = tempfile::tempdir().unwrap();
+        let kms = LocalKms::create(folder.path()).unwrap();
+        let first = kms.create_key("one of many").unwrap().key_id;
+        // In one change: what is measured here is not how fast the disk syncs.
+        let many = kms.store.session().unwrap().change(Event::new("Test"), |contents, root, now, _| {
+            for number in 1..1000 {
+                let mut key = contents.resolve(&first)?.clone();
+                key.id = format!("{first}-{number}");
+                key.backing = vec![BackingKey::new(root, &key.id, None, now).map_err(LocalKmsError::Crypto)?];
+                contents.aliases.insert(format!("alias/{number}"), key.id.clone());
+                contents.keys.insert(key.id.clone(), key);
+            }
+            Ok(())
+        });
+        many.unwrap();
+        let start = Instant::now();
+        assert_eq!(LocalKms::open(folder.path()).unwrap().list_keys().unwrap().len(), 1000);
+        let listed = start.elapsed();
+        let start = Instant::now();
+        kms.disable_key("999").unwrap();
+        let changed = start.elapsed();
+        let start = Instant::now();
+        for _ in 0..1000 {
+            kms.generate_data_key("500", 32, &EncryptionContext::new()).unwrap();
+        }
+        let generated = start.elapsed();
+        println!("opened and listed in {listed:?}; a change in {changed:?}; 1,000 data keys in {generated:?}");
+        // Ten times what was measured and more: a busy machine must not fail this.
+        assert!(listed < Duration::from_millis(500), "{listed:?}");
+        assert!(generated < Duration::from_secs(2), "{generated:?}");
+    }
+}

@@ -227,7 +227,12 @@ impl Root {
     pub(super) fn reread(&self, file: &Path, folder: &Path, record: &RootRecord) -> Result<Option<SecretBytes>> {
         match (&self.0, record) {
             (Source::InFolder, RootRecord::KeyFile { name }) if is_root_key(name) => {
-                read_key(&folder.join(name)).map(Some)
+                let key = folder.join(name);
+                if !key.exists() {
+                    let what = format!("its root key {name} is not there, or its head was altered");
+                    return Err(LocalKmsError::damaged(file, what));
+                }
+                read_key(&key).map(Some)
             }
             (_, RootRecord::KeyFile { name }) if !is_root_key(name) => {
                 Err(LocalKmsError::damaged(file, "its head names a root key that cannot be one"))

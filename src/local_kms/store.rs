@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
+    fs::{File, Metadata},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
@@ -21,6 +21,12 @@ type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 
 /// Tells the time of day.
 pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
+
+/// A file and what it is like now. What cannot be told is read again at the next look.
+fn with_metadata(file: File) -> Option<(File, Metadata)> {
+    let metadata = file.metadata().ok()?;
+    Some((file, metadata))
+}
 
 /// What can be chosen for an open store.
 pub(super) struct Options {
@@ -48,8 +54,8 @@ pub(super) struct Loaded {
     tried_root: Option<(RootRecord, SecretBytes)>,
     pub(super) contents: Contents,
     scribe: Scribe,
-    /// The file it was read from, kept open so that its number is not given to another.
-    file: Option<File>,
+    /// The file it was read from, kept open so that its number is not given to another, and what it was like then.
+    file: Option<(File, Metadata)>,
     log: Log,
     /// The last line that belongs to a change.
     journal: Tail,
@@ -61,10 +67,12 @@ pub(super) struct Loaded {
 
 /// The store under its lock, up to date.
 pub(super) struct Session<'a> {
+    // Given back before the mutex, in the order of the fields: the lock belongs to the open file, which the threads share, so
+    // that who comes next must not find it held and then lose it.
+    _lock: Locked<'a>,
     store: &'a Store,
     pub(super) loaded: MutexGuard<'a, Loaded>,
     pub(super) now: Timestamp,
-    _lock: Locked<'a>,
 }
 
 impl Store {
@@ -89,7 +97,7 @@ impl Store {
             tried_root: None,
             contents,
             scribe,
-            file: Some(file),
+            file: with_metadata(file),
             log,
             journal: Tail::start(),
             next_deletion: None,
@@ -110,7 +118,7 @@ impl Store {
         });
         let lock = self.disk.lock(&self.lock, self.options.patience)?;
         let now = Timestamp::from((self.options.clock)());
-        let mut session = Session { store: self, loaded, now, _lock: lock };
+        let mut session = Session { _lock: lock, store: self, loaded, now };
         session.refresh()?;
         session.finish_journal()?;
         session.destroy_what_is_due()?;
@@ -167,9 +175,8 @@ impl Session<'_> {
     fn refresh(&mut self) -> Result<()> {
         let path = self.disk().path(STORE_FILE);
         let failed = || LocalKmsError::io("looking at", &path);
-        if let Some(file) = &self.loaded.file {
-            let found = file.metadata().map_err(failed())?;
-            match is_current(&found, &path) {
+        if let Some((_, known)) = &self.loaded.file {
+            match is_current(known, &path) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(self.gone()),
@@ -205,7 +212,7 @@ impl Session<'_> {
         loaded.tried_root = None;
         loaded.contents = contents;
         loaded.index(&self.store.disk)?;
-        loaded.file = Some(file);
+        loaded.file = with_metadata(file);
         Ok(())
     }
 
@@ -260,7 +267,7 @@ impl Session<'_> {
         }
         loaded.contents = contents;
         loaded.index(disk)?;
-        loaded.file = Some(file);
+        loaded.file = with_metadata(file);
         // The change is made and its line is in the store; if it cannot be appended now, the next operation does so.
         let _ = loaded.log.append(disk, &line, tail);
         Ok(())
