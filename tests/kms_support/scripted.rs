@@ -58,11 +58,14 @@ impl Step {
     }
 }
 
+/// What was asked: the head of each request, and its body.
+type Requests = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// A running server. Its threads end with the connections.
 pub struct Scripted {
     pub endpoint: String,
     calls: Arc<AtomicUsize>,
-    requests: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    requests: Requests,
 }
 
 impl Scripted {
