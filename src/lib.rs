@@ -30,6 +30,8 @@
 //! | something to write to | [`Encrypt::writer`] | [`Decrypt::writer`] |
 //! | bytes you move yourself | [`Encrypt::machine`] | [`Decrypt::machine`] |
 //!
+//! [`Decrypt::reencrypt`] moves a message to other keys.
+//!
 //! All but the first take constant memory, whatever the length of the message.
 //!
 //! # Who wraps the data keys
@@ -90,7 +92,9 @@ mod secret;
 mod suite;
 
 pub use blocking::Operation;
-pub use client::{Client, ClientBuilder, Decrypt, Decrypted, Encrypt, Encrypted, Opened, Sealed};
+pub use client::{
+    Client, ClientBuilder, Decrypt, Decrypted, Encrypt, Encrypted, Opened, Reencrypt, Reencrypted, Sealed,
+};
 pub use context::{EncryptionContext, PUBLIC_KEY_ENTRY};
 pub use error::{
     BoxError, ContextError, Direction, Error, FormatError, LimitError, Result, UnwrapAttempt, UnwrapFailure,

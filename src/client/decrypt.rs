@@ -6,7 +6,7 @@ use std::{fs::File, path::Path};
 
 use zeroize::Zeroizing;
 
-use super::{Client, Source};
+use super::{Client, Encrypt, Reencrypt, Source};
 #[cfg(feature = "fs")]
 use crate::io::{Overwrite, PendingFile, copy_verified};
 use crate::{
@@ -56,7 +56,7 @@ mod verified;
 pub struct Decrypt<'a> {
     client: &'a Client,
     source: Source<'a>,
-    context: EncryptionContext,
+    pub(super) context: EncryptionContext,
     #[cfg(feature = "fs")]
     overwrite: Overwrite,
 }
@@ -352,6 +352,12 @@ impl<'a> Decrypt<'a> {
             target.commit()?;
             Ok(opened)
         })
+    }
+
+    /// Encrypts again what is decrypted: under other keys, or with another suite, frame length or encryption context.
+    /// [`Reencrypt`] has an example.
+    pub fn reencrypt(self, to: Encrypt<'a>) -> Reencrypt<'a> {
+        Reencrypt::new(self, to)
     }
 
     /// The machine itself, for those who move the bytes: for the header that a [`HeaderDecoder`](crate::HeaderDecoder) has read.

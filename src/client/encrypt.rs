@@ -48,12 +48,12 @@ const MAX_FRAME_LENGTH: u32 = i32::MAX as u32;
 pub struct Encrypt<'a> {
     client: &'a Client,
     source: Source<'a>,
-    context: EncryptionContext,
+    pub(super) context: EncryptionContext,
     suite: Option<AlgorithmSuite>,
     frame_length: u32,
     plaintext_length_bound: Option<u64>,
     #[cfg(feature = "fs")]
-    overwrite: Overwrite,
+    pub(super) overwrite: Overwrite,
 }
 
 /// A message that was written in one piece.
@@ -87,7 +87,7 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    fn of(machine: &Encryptor) -> Self {
+    pub(super) fn of(machine: &Encryptor) -> Self {
         Self { header: machine.header().clone(), key_report: machine.key_report().clone() }
     }
 }
@@ -163,9 +163,8 @@ impl<'a> Encrypt<'a> {
         start(&StartParameters { provider: &**provider, policy, limits: *limits, frame_length }, materials)
     }
 
-    async fn start_machine(&self) -> Result<Encryptor> {
-        let started = self.start(None).await?;
-        Ok(Encryptor::new(started, self.plaintext_length_bound).with_plan(self.client.plan))
+    pub(super) async fn start_machine(&self) -> Result<Encryptor> {
+        Ok(Encryptor::new(self.start(None).await?, self.plaintext_length_bound))
     }
 
     /// Encrypts a plaintext that is there as a whole.

@@ -14,9 +14,11 @@ use crate::{
 
 mod decrypt;
 mod encrypt;
+mod reencrypt;
 
 pub use decrypt::{Decrypt, Decrypted, Opened};
 pub use encrypt::{Encrypt, Encrypted, Sealed};
+pub use reencrypt::{Reencrypt, Reencrypted};
 
 /// Encrypts and decrypts messages, under one configuration.
 ///

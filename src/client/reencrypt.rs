@@ -1,0 +1,157 @@
+//! Setting up a re-encryption.
+
+use std::io;
+#[cfg(feature = "fs")]
+use std::{fs::File, path::Path};
+
+use super::{Decrypt, Encrypt, Opened, Sealed};
+#[cfg(feature = "fs")]
+use crate::io::PendingFile;
+use crate::{
+    blocking::Operation,
+    context::{EncryptionContext, PUBLIC_KEY_ENTRY},
+    error::{Error, Result},
+    format::Header,
+    io::copy_encrypting,
+    message::Encryptor,
+};
+
+/// A re-encryption being set up: [`Decrypt::reencrypt`] makes it of how the old message is read and how the new one is
+/// written.
+///
+/// This is how a message gets other wrapping keys, another suite, frame length or encryption context. It gets a new data
+/// key and message id with them, and every frame is sealed anew: encrypted data keys are never exchanged under a data key that
+/// stays, since two headers under one key give away what authenticates the message. The plaintext passes through memory, in
+/// frames, and goes nowhere else.
+///
+/// The final frame of the new message is written only once the whole of the old one is verified, its signature included.
+///
+/// ```
+/// use sealwax::{Client, keyring::RawAesKeyring};
+///
+/// let (old, new) = (RawAesKeyring::new("example", "2023", vec![1; 32])?, RawAesKeyring::new("example", "2024", vec![2; 32])?);
+/// let client = Client::new();
+/// let message = client.encrypt(&old).context([("tenant", "blue")]).bytes(b"text").wait()?.message;
+///
+/// let mut moved = Vec::new();
+/// client.decrypt(&old).reencrypt(client.encrypt(&new)).keep_context().copy(&message[..], &mut moved).wait()?;
+/// let opened = client.decrypt(&new).context([("tenant", "blue")]).bytes(&moved).wait()?;
+/// assert_eq!(opened.plaintext, b"text");
+/// # Ok::<(), sealwax::Error>(())
+/// ```
+#[must_use = "nothing is re-encrypted until it is said what"]
+pub struct Reencrypt<'a> {
+    decrypt: Decrypt<'a>,
+    encrypt: Encrypt<'a>,
+    keep_context: bool,
+}
+
+/// A message that was re-encrypted. [`Reencrypt`] has an example.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Reencrypted {
+    /// The old message, verified.
+    pub opened: Opened,
+    /// The new one.
+    pub sealed: Sealed,
+}
+
+impl<'a> Reencrypt<'a> {
+    pub(super) fn new(decrypt: Decrypt<'a>, encrypt: Encrypt<'a>) -> Self {
+        Self { decrypt, encrypt, keep_context: false }
+    }
+
+    /// Takes the encryption context of the old message over, its public key excepted. A pair that is given for the new message
+    /// goes before one of the old.
+    ///
+    /// What the old message authenticates without storing it, and the expected context gives, is taken over too: the
+    /// materials manager of the new one must [require](crate::materials::RequiredContextManager) it, so that it is not stored.
+    pub fn keep_context(mut self) -> Self {
+        self.keep_context = true;
+        self
+    }
+
+    /// Re-encrypts a source into a sink.
+    ///
+    /// # Errors
+    /// As [`Decrypt::bytes`] and [`Encrypt::bytes`], [`Error::Io`], and [`Error::Configuration`] if a pair of a context that
+    /// is kept would be stored and was not. What the sink has got by then is a message that is cut off, which no reader accepts as
+    /// whole. Its frames may be those of a signed message whose signature does not hold, so that a sink should not be
+    /// seen before this succeeds; [`file`](Self::file) sees to that.
+    pub fn copy<R: io::Read + 'a, W: io::Write + 'a>(
+        self,
+        source: R,
+        sink: W,
+    ) -> Operation<impl Future<Output = Result<Reencrypted>> + 'a> {
+        Operation::new(self.run(source, sink))
+    }
+
+    /// Re-encrypts a file into another, or into itself: [`Encrypt::overwrite`] lets the target be replaced, at one stroke and only
+    /// once the source is verified.
+    ///
+    /// # Errors
+    /// As [`copy`](Self::copy). The target is then as it was.
+    ///
+    /// ```
+    /// # use sealwax::{Client, keyring::RawAesKeyring};
+    /// # let old = RawAesKeyring::new("example", "2023", vec![1; 32])?;
+    /// # let new = RawAesKeyring::new("example", "2024", vec![2; 32])?;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let file = folder.path().join("report.sealed");
+    /// # let client = Client::new();
+    /// # std::fs::write(&file, client.encrypt(&old).bytes(b"text").wait()?.message)?;
+    /// client.decrypt(&old).reencrypt(client.encrypt(&new).overwrite()).keep_context().file(&file, &file).wait()?;
+    /// # assert_eq!(client.decrypt(&new).bytes(&std::fs::read(&file)?).wait()?.plaintext, b"text");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "fs")]
+    pub fn file(self, source: &'a Path, target: &'a Path) -> Operation<impl Future<Output = Result<Reencrypted>> + 'a> {
+        Operation::new(async move {
+            let source = File::open(source)?;
+            let mut target = PendingFile::create(target, self.encrypt.overwrite)?;
+            let done = self.run(source, &mut target).await?;
+            target.commit()?;
+            Ok(done)
+        })
+    }
+
+    async fn run(self, source: impl io::Read, sink: impl io::Write) -> Result<Reencrypted> {
+        let Self { decrypt, mut encrypt, keep_context } = self;
+        let expected = decrypt.context.clone();
+        // Nothing of it is released: its end, which is that of the new message too, comes only once the signature holds.
+        let mut plaintext = decrypt.reader_unverified(source).await?;
+        let machine = if keep_context {
+            encrypt.context = kept_context(plaintext.header(), &expected, &encrypt.context);
+            let machine = encrypt.start_machine().await?;
+            check_not_stored(plaintext.header(), &expected, &machine)?;
+            machine
+        } else {
+            encrypt.start_machine().await?
+        };
+        let sealed = Sealed::of(&machine);
+        copy_encrypting(&mut plaintext, sink, machine)?;
+        let opened = Opened { header: plaintext.header().clone(), opened_by: plaintext.opened_by().clone() };
+        Ok(Reencrypted { opened, sealed })
+    }
+}
+
+/// The context of the old message, stored and expected, with what is given for the new one.
+fn kept_context(old: &Header, expected: &EncryptionContext, given: &EncryptionContext) -> EncryptionContext {
+    let stored = old.context().iter().filter(|(key, _)| *key != PUBLIC_KEY_ENTRY);
+    let mut context = EncryptionContext::new();
+    for (key, value) in stored.chain(expected.iter()).chain(given.iter()) {
+        context.insert(key, value);
+    }
+    context
+}
+
+/// What was kept out of the old message stays out of the new one.
+fn check_not_stored(old: &Header, expected: &EncryptionContext, new: &Encryptor) -> Result<()> {
+    let hidden = |key: &str| !old.context().contains_key(key);
+    if expected.iter().any(|(key, _)| hidden(key) && new.header().context().contains_key(key)) {
+        let why = "the message authenticates a part of the expected encryption context without storing it, and the new one \
+                   would store it: require its keys, or give the new message a context of its own";
+        return Err(Error::Configuration(why.into()));
+    }
+    Ok(())
+}
