@@ -338,6 +338,9 @@ pub enum ContextError {
     /// A key whose value must be given, because it is not stored, has none.
     #[error("a required encryption context key has no value: give it with the context")]
     RequiredMissing,
+    /// A pair that an old message authenticates without storing it would be stored in the new one.
+    #[error("the message keeps a part of its encryption context out of its header; the new message would store it")]
+    WouldBeStored,
     /// The public key of a signed message is missing or malformed.
     #[error("the message is signed, but its encryption context carries no valid public key")]
     PublicKeyMissing,

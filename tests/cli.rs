@@ -1,115 +1,16 @@
 //! The command-line tool, run as a user runs it.
 #![cfg(feature = "cli")]
 
+mod support;
+
 use std::{
     fs,
     io::Write,
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    path::Path,
+    process::{Child, Command, Stdio},
 };
 
-use tempfile::TempDir;
-
-/// A folder of its own for every test, with a key in it.
-struct Place {
-    folder: TempDir,
-    key: String,
-}
-
-impl Place {
-    fn new() -> Self {
-        let mut place = Self { folder: tempfile::tempdir().unwrap(), key: String::new() };
-        place.key = place.keygen("main.key");
-        place
-    }
-
-    fn keygen(&self, name: &str) -> String {
-        let made = self.run(&["keygen", name]);
-        assert_eq!(code(&made), 0, "{}", stderr(&made));
-        String::from_utf8(made.stdout).unwrap().trim().to_owned()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.path(name), bytes).unwrap();
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sealwax"));
-        command.args(arguments).current_dir(self.folder.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Output {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let input = input.to_owned();
-        let writer = std::thread::spawn(move || {
-            // A refusal may close the pipe before everything is written.
-            let _ = stdin.write_all(&input);
-        });
-        let output = child.wait_with_output().unwrap();
-        writer.join().unwrap();
-        output
-    }
-
-    /// Runs what must succeed.
-    fn ok(&self, arguments: &[&str]) -> Vec<u8> {
-        let output = self.run(arguments);
-        assert_eq!(code(&output), 0, "{arguments:?}: {}", stderr(&output));
-        output.stdout
-    }
-
-    /// Runs what must be refused: this exit code, one line that contains this text, nothing on standard output, and no
-    /// file made or changed.
-    #[track_caller]
-    fn refused(&self, arguments: &[&str], expected_code: i32, text: &str) {
-        let before = snapshot(self.folder.path());
-        let output = self.run(arguments);
-        self.check_refusal(&output, expected_code, text);
-        assert!(snapshot(self.folder.path()) == before, "{arguments:?} changed a file");
-    }
-
-    #[track_caller]
-    fn check_refusal(&self, output: &Output, expected_code: i32, text: &str) {
-        let line = stderr(output);
-        assert_eq!(code(output), expected_code, "{line}");
-        assert!(line.contains(text), "{line:?} does not contain {text:?}");
-        assert!(line.starts_with("sealwax: ") && line.ends_with('\n') && line.lines().count() == 1, "{line:?}");
-        assert!(output.stdout.is_empty(), "something went to standard output");
-    }
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-/// Every file of a folder with its content.
-fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| (path.clone(), fs::read(&path).unwrap_or_default()))
-        .collect();
-    files.sort();
-    files
-}
+use support::place::{Place, code, inspect_json, snapshot, stderr};
 
 const UNSIGNED: [&str; 2] = ["--suite", "0x0478"];
 
@@ -185,10 +86,6 @@ fn a_key_uri_is_percent_encoded() {
     assert_eq!(json["encrypted_data_keys"][0]["provider_id"], "name space");
     assert_eq!(json["encrypted_data_keys"][0]["key_name"], "n/ame");
     assert_eq!(place.ok(&["decrypt", "-k", uri, "sealed"]), b"text");
-}
-
-fn inspect_json(place: &Place, file: &str) -> serde_json::Value {
-    serde_json::from_slice(&place.ok(&["inspect", "--json", file])).unwrap()
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::io::PendingFile;
 use crate::{
     blocking::Operation,
     context::{EncryptionContext, PUBLIC_KEY_ENTRY},
-    error::{Error, Result},
+    error::{ContextError, Result},
     format::Header,
     io::copy_encrypting,
     message::Encryptor,
@@ -74,8 +74,8 @@ impl<'a> Reencrypt<'a> {
     /// Re-encrypts a source into a sink.
     ///
     /// # Errors
-    /// As [`Decrypt::bytes`] and [`Encrypt::bytes`], [`Error::Io`], and [`Error::Configuration`] if a pair of a context that
-    /// is kept would be stored and was not. What the sink has got by then is a message that is cut off, which no reader accepts as
+    /// As [`Decrypt::bytes`] and [`Encrypt::bytes`], [`Error::Io`](crate::Error::Io), and [`ContextError::WouldBeStored`] if a
+    /// pair of a context that is kept would be stored and was not. What the sink has got by then is a message that is cut off, which no reader accepts as
     /// whole. Its frames may be those of a signed message whose signature does not hold, so that a sink should not be
     /// seen before this succeeds; [`file`](Self::file) sees to that.
     pub fn copy<R: io::Read + 'a, W: io::Write + 'a>(
@@ -149,9 +149,7 @@ fn kept_context(old: &Header, expected: &EncryptionContext, given: &EncryptionCo
 fn check_not_stored(old: &Header, expected: &EncryptionContext, new: &Encryptor) -> Result<()> {
     let hidden = |key: &str| !old.context().contains_key(key);
     if expected.iter().any(|(key, _)| hidden(key) && new.header().context().contains_key(key)) {
-        let why = "the message authenticates a part of the expected encryption context without storing it, and the new one \
-                   would store it: require its keys, or give the new message a context of its own";
-        return Err(Error::Configuration(why.into()));
+        return Err(ContextError::WouldBeStored.into());
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ pub mod asynchronous;
 #[cfg(all(feature = "tokio", feature = "futures"))]
 pub mod patient;
 pub mod peer;
-pub mod provider;
+#[cfg(feature = "cli")]
+pub mod place;
 pub mod readers;
 pub mod shipped;
 pub mod writers;

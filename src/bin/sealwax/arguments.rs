@@ -4,12 +4,16 @@ use std::{num::NonZero, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use sealwax::{
-    AlgorithmSuite, CommitmentPolicy, EncryptionContext,
+    AlgorithmSuite, Client, ClientBuilder, CommitmentPolicy, EncryptionContext,
     keyring::Keyring,
     materials::{DefaultMaterialsManager, MaterialsManager, RequiredContextManager},
 };
 
-use crate::{failure::Failure, provider};
+use crate::{failure::Failure, notes};
+
+mod reencrypt;
+
+pub(crate) use reencrypt::ReencryptArguments;
 
 /// Encrypts files and streams before they leave the machine, in the AWS Encryption SDK message format.
 #[derive(Parser)]
@@ -17,6 +21,10 @@ use crate::{failure::Failure, provider};
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
+
+    /// Say nothing on standard error but errors, and show no progress
+    #[arg(short, long, global = true)]
+    quiet: bool,
 }
 
 const EXIT_CODES: &str = "\
@@ -35,6 +43,10 @@ pub(crate) enum Command {
     Encrypt(EncryptArguments),
     /// Decrypt a file or a stream, and verify it
     Decrypt(DecryptArguments),
+    /// Verify a message, and write its plaintext nowhere
+    Verify(VerifyArguments),
+    /// Encrypt a message again, in place or to another file: with other keys, suite, frame length or context
+    Reencrypt(ReencryptArguments),
     /// Show what a message says of itself; needs no key and verifies nothing
     Inspect(InspectArguments),
     /// Make a file with a new random AES key, and print the key URI to use it with
@@ -67,6 +79,10 @@ pub(crate) struct ReportArguments {
     /// Say it as one line of JSON, also if it fails
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Append a line of JSON to this file for each message: input, output, suite, encryption context, keys and sizes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata: Option<PathBuf>,
 }
 
 /// How fast it goes.
@@ -92,7 +108,8 @@ pub(crate) struct KeyArguments {
     #[arg(short, long = "key", value_name = "URI")]
     pub(crate) keys: Vec<String>,
 
-    /// A pair of the encryption context, stored in the clear; on decrypt, what the message must carry
+    /// A pair of the encryption context, stored in the clear; on decrypt and verify, what the message must carry; on
+    /// reencrypt, the context of the new message, in the place of the old one
     #[arg(short, long = "context", value_name = "K=V")]
     context: Vec<String>,
 
@@ -106,6 +123,11 @@ pub(crate) struct KeyArguments {
 }
 
 impl KeyArguments {
+    /// A client of this commitment policy, without the other options.
+    pub(crate) fn client(&self) -> ClientBuilder {
+        Client::builder().commitment_policy(self.policy())
+    }
+
     /// What makes the materials with these keyrings.
     pub(crate) fn manager(&self, keyring: Box<dyn Keyring>) -> Result<Box<dyn MaterialsManager>, Failure> {
         let manager = DefaultMaterialsManager::new(keyring);
@@ -115,7 +137,7 @@ impl KeyArguments {
         Ok(Box::new(RequiredContextManager::new(self.require_context.iter().cloned(), manager)?))
     }
 
-    pub(crate) fn policy(&self) -> CommitmentPolicy {
+    fn policy(&self) -> CommitmentPolicy {
         match self.commitment_policy {
             Policy::ForbidEncryptAllowDecrypt => CommitmentPolicy::ForbidEncryptAllowDecrypt,
             Policy::RequireEncryptAllowDecrypt => CommitmentPolicy::RequireEncryptAllowDecrypt,
@@ -124,17 +146,22 @@ impl KeyArguments {
     }
 
     pub(crate) fn context(&self) -> Result<EncryptionContext, Failure> {
-        let mut context = EncryptionContext::new();
-        for pair in &self.context {
-            let Some((key, value)) = pair.split_once('=') else {
-                return Err(Failure::usage("a --context is KEY=VALUE; one of them has no ="));
-            };
-            if context.insert(key, value).is_some() {
-                return Err(Failure::usage(format!("--context {key} is given twice")));
-            }
-        }
-        Ok(context)
+        context_of("--context", &self.context)
     }
+}
+
+/// The context of pairs that a flag gave.
+fn context_of(flag: &str, pairs: &[String]) -> Result<EncryptionContext, Failure> {
+    let mut context = EncryptionContext::new();
+    for pair in pairs {
+        let Some((key, value)) = pair.split_once('=') else {
+            return Err(Failure::usage(format!("a {flag} is KEY=VALUE; one of them has no =")));
+        };
+        if context.insert(key, value).is_some() {
+            return Err(Failure::usage(format!("{flag} {key} is given twice")));
+        }
+    }
+    Ok(context)
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -150,6 +177,19 @@ pub(crate) struct EncryptArguments {
     #[command(flatten)]
     pub(crate) keys: KeyArguments,
 
+    #[command(flatten)]
+    pub(crate) message: MessageArguments,
+
+    #[command(flatten)]
+    pub(crate) report: ReportArguments,
+
+    #[command(flatten)]
+    pub(crate) streams: StreamArguments,
+}
+
+/// What kind of message is written.
+#[derive(Args)]
+pub(crate) struct MessageArguments {
     /// The algorithm suite, such as 0x0478 (unsigned) or 0x0578 (signed, the default)
     #[arg(long, value_name = "HEX", value_parser = suite)]
     pub(crate) suite: Option<AlgorithmSuite>,
@@ -161,15 +201,16 @@ pub(crate) struct EncryptArguments {
     /// The number of plaintext bytes a frame
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     pub(crate) frame_length: u32,
+}
 
-    #[command(flatten)]
-    pub(crate) speed: SpeedArguments,
-
-    #[command(flatten)]
-    pub(crate) report: ReportArguments,
-
-    #[command(flatten)]
-    pub(crate) streams: StreamArguments,
+impl MessageArguments {
+    pub(crate) fn apply<'a>(&self, encrypt: sealwax::Encrypt<'a>) -> sealwax::Encrypt<'a> {
+        let encrypt = encrypt.frame_length(self.frame_length);
+        match self.suite {
+            Some(suite) => encrypt.suite(suite),
+            None => encrypt,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -194,6 +235,22 @@ pub(crate) struct DecryptArguments {
     pub(crate) streams: StreamArguments,
 }
 
+#[derive(Args)]
+pub(crate) struct VerifyArguments {
+    #[command(flatten)]
+    pub(crate) keys: KeyArguments,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+
+    #[command(flatten)]
+    pub(crate) report: ReportArguments,
+
+    /// The file to read, or - for standard input
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+}
+
 /// How much of what a message declares is accepted.
 #[derive(Args)]
 pub(crate) struct LimitArguments {
@@ -211,7 +268,7 @@ pub(crate) struct LimitArguments {
 }
 
 impl LimitArguments {
-    pub(crate) fn apply(&self, builder: sealwax::ClientBuilder) -> sealwax::ClientBuilder {
+    pub(crate) fn apply(&self, builder: ClientBuilder) -> ClientBuilder {
         builder
             .max_encrypted_data_keys(self.max_encrypted_data_keys)
             .max_header_length(self.max_header_length)
@@ -263,7 +320,12 @@ fn suite(text: &str) -> Result<AlgorithmSuite, String> {
 /// Reads the command line. Help and version are printed as they are; anything wrong becomes one line.
 pub(crate) fn parse() -> Result<Command, Failure> {
     let error = match CommandLine::try_parse() {
-        Ok(line) => return Ok(line.command),
+        Ok(line) => {
+            if line.quiet {
+                notes::be_quiet();
+            }
+            return Ok(line.command);
+        }
         Err(error) => error,
     };
     match error.kind() {

@@ -1,16 +1,11 @@
 //! How the tool fails: one line on standard error, and an exit code that says of what kind it was.
 
-use std::{
-    error::Error as _,
-    fmt::Write as _,
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::{error::Error as _, fmt::Write as _, io, process::ExitCode};
 
-use sealwax::{Direction, Error, LimitError, UnwrapFailure, UnwrapReason};
+use sealwax::{ContextError, Direction, Error, LimitError, UnwrapFailure, UnwrapReason};
 use serde::Serialize;
 
-use crate::text::escape;
+use crate::{notes, text::escape};
 
 /// Why the tool gives up.
 #[derive(Serialize)]
@@ -36,6 +31,11 @@ impl Failure {
         Self { code: 2, error: text.into(), attempts: Vec::new() }
     }
 
+    /// Something outside failed.
+    pub(crate) fn other(text: impl Into<String>) -> Self {
+        Self { code: 1, error: text.into(), attempts: Vec::new() }
+    }
+
     /// A file is there already, and is not replaced.
     pub(crate) fn exists(text: impl Into<String>) -> Self {
         Self { code: 6, error: text.into(), attempts: Vec::new() }
@@ -50,13 +50,16 @@ impl Failure {
 
     /// Prints the line, and gives the exit code.
     pub(crate) fn report(self, json: bool) -> ExitCode {
-        let line = match serde_json::to_string(&self) {
+        notes::say(self.line(json));
+        ExitCode::from(self.code)
+    }
+
+    /// What is said of it.
+    pub(crate) fn line(&self, json: bool) -> String {
+        match serde_json::to_string(self) {
             Ok(line) if json => line,
             _ => format!("sealwax: {}", escape(&self.error)),
-        };
-        // Where even standard error is gone there is nobody left to tell.
-        let _ = writeln!(io::stderr(), "{line}");
-        ExitCode::from(self.code)
+        }
     }
 }
 
@@ -64,7 +67,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match &error {
             Error::Io(inner) if inner.kind() == io::ErrorKind::AlreadyExists => 6,
-            Error::Configuration(_) => 2,
+            Error::Configuration(_) | Error::Context(ContextError::WouldBeStored) => 2,
             Error::Format(_) | Error::Integrity | Error::Context(_) => 3,
             Error::NotUnwrapped(_) | Error::Keyring { .. } => 4,
             Error::Limit(_) | Error::Commitment { .. } | Error::SignedStream => 5,
@@ -131,10 +134,13 @@ fn hint(error: &Error) -> Option<&'static str> {
             Some("--suite, or --commitment-policy require-encrypt-allow-decrypt")
         }
         Error::Commitment { .. } => Some("--suite, or --commitment-policy forbid-encrypt-allow-decrypt"),
+        Error::Context(ContextError::WouldBeStored) => {
+            Some("--require-context KEY keeps it out; --context or --no-context replaces it")
+        }
         Error::Limit(LimitError::EncryptedDataKeys { .. }) => Some("--max-encrypted-data-keys"),
         Error::Limit(LimitError::HeaderLength { .. }) => Some("--max-header-length"),
         Error::Limit(LimitError::FrameLength { .. }) => Some("--max-frame-length"),
-        Error::PlaintextTooLong { .. } => Some("--frame-length"),
+        Error::PlaintextTooLong { declared: false, .. } => Some("--frame-length"),
         Error::Io(inner) if inner.kind() == io::ErrorKind::AlreadyExists => Some("--force replaces it"),
         _ => None,
     }

@@ -22,11 +22,10 @@ use crate::{
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     let InspectArguments { json, limits, input } = arguments;
-    let input = Input::open(input)?;
+    let input = Input::open_silently(input)?;
     let name = input.name.clone();
-    let client = limits.apply(provider::client()).build();
-    let outline =
-        Outline::read(input.into_reader(), client.header_decoder()).map_err(|error| Failure::about(&name, error))?;
+    let client = limits.apply(Client::builder()).build();
+    let outline = Outline::read(input, client.header_decoder()).map_err(|error| Failure::about(&name, error))?;
     let report = Report::new(&outline);
     let text = if *json {
         let mut text = serde_json::to_string_pretty(&report).map_err(|error| Failure::usage(error.to_string()))?;

@@ -7,10 +7,13 @@ mod failure;
 mod inspect;
 mod key_uri;
 mod keygen;
-mod provider;
+mod metadata;
+mod notes;
+mod reencrypt;
 mod report;
 mod streams;
 mod text;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -24,6 +27,8 @@ fn main() -> ExitCode {
     let (outcome, json) = match &command {
         Command::Encrypt(arguments) => (encrypt::run(arguments), arguments.report.json),
         Command::Decrypt(arguments) => (decrypt::run(arguments), arguments.report.json),
+        Command::Verify(arguments) => (verify::run(arguments), arguments.report.json),
+        Command::Reencrypt(arguments) => (reencrypt::run(arguments), arguments.report.json),
         Command::Inspect(arguments) => (inspect::run(arguments), false),
         Command::Keygen(arguments) => (keygen::run(arguments), false),
     };

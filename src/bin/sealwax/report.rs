@@ -1,85 +1,161 @@
 //! What was done, and with which keys.
 
-use std::io::{self, Write};
+use std::collections::BTreeMap;
 
-use sealwax::{Header, Opened, Sealed};
+use sealwax::{Header, Opened, Sealed, keyring::KeyReport, materials::OpenedBy};
 use serde::Serialize;
 
 use crate::{
     arguments::ReportArguments,
+    failure::Failure,
+    metadata::Metadata,
+    notes,
     text::{escape, hex},
 };
 
+/// What was done with one message.
 #[derive(Serialize)]
-struct Report<'a> {
+pub(crate) struct Report {
     operation: &'static str,
-    input: &'a str,
-    output: &'a str,
+    pub(crate) input: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) output: Option<String>,
     suite: String,
     message_id: String,
     /// The keys that wrapped the data key, or the one that opened it.
-    keys: Vec<Key<'a>>,
+    keys: Vec<Key>,
     /// The keys that should have wrapped it and could not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    failed: Vec<Failed<'a>>,
+    failed: Vec<Failed>,
+    /// The key that opened the old message, where there is a new one too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opened_by: Option<Key>,
+    #[serde(flatten)]
+    pub(crate) sizes: Sizes,
+    #[serde(skip)]
+    encryption_context: BTreeMap<String, String>,
+}
+
+/// Lengths in bytes; those that are known.
+#[derive(Clone, Copy, Default, Serialize)]
+pub(crate) struct Sizes {
+    pub(crate) input_length: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) output_length: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) plaintext_length: Option<u64>,
 }
 
 #[derive(Serialize)]
-struct Key<'a> {
-    keyring: &'a str,
+struct Key {
+    keyring: String,
     encrypted_data_key: usize,
 }
 
+impl From<&OpenedBy> for Key {
+    fn from(by: &OpenedBy) -> Self {
+        Self { keyring: by.keyring.to_string(), encrypted_data_key: by.encrypted_data_key }
+    }
+}
+
 #[derive(Serialize)]
-struct Failed<'a> {
-    keyring: &'a str,
+struct Failed {
+    keyring: String,
     reason: String,
 }
 
-/// Tells what wrapped a message, if that is asked for.
-pub(crate) fn sealed(arguments: &ReportArguments, sealed: &Sealed, input: &str, output: &str) {
-    let wrapped = sealed.key_report.wrapped().iter();
-    let keys = wrapped.map(|by| Key { keyring: &by.keyring, encrypted_data_key: by.encrypted_data_key }).collect();
-    let failed = sealed.key_report.failed().iter();
-    let failed = failed.map(|by| Failed { keyring: &by.keyring, reason: by.cause.to_string() }).collect();
-    Report::new("encrypt", &sealed.header, input, output, keys, failed).tell(arguments, "wrapped by");
+/// A report as a line of metadata: with the context, which a log has no need of.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    encryption_context: &'a BTreeMap<String, String>,
 }
 
-/// Tells what opened a message, if that is asked for.
-pub(crate) fn opened(arguments: &ReportArguments, opened: &Opened, input: &str, output: &str) {
-    let by = &opened.opened_by;
-    let keys = vec![Key { keyring: &by.keyring, encrypted_data_key: by.encrypted_data_key }];
-    Report::new("decrypt", &opened.header, input, output, keys, Vec::new()).tell(arguments, "verified, opened by");
-}
-
-impl<'a> Report<'a> {
-    fn new(
-        operation: &'static str,
-        header: &Header,
-        input: &'a str,
-        output: &'a str,
-        keys: Vec<Key<'a>>,
-        failed: Vec<Failed<'a>>,
-    ) -> Self {
-        let (suite, message_id) = (format!("{:#06x}", header.suite().id()), hex(header.message_id()));
-        Self { operation, input, output, suite, message_id, keys, failed }
+impl Report {
+    /// Of a message that was written.
+    pub(crate) fn sealed(header: &Header, keys: &KeyReport, input: String, output: String) -> Self {
+        let mut report = Self::new("encrypt", header, input, Some(output));
+        report.set_wrapped(keys);
+        report
     }
 
-    fn tell(&self, arguments: &ReportArguments, did: &str) {
-        let mut lines = Vec::new();
+    /// Of a message that was read into a file or stream.
+    pub(crate) fn opened(header: &Header, by: &OpenedBy, input: String, output: String) -> Self {
+        Self { keys: vec![by.into()], ..Self::new("decrypt", header, input, Some(output)) }
+    }
+
+    /// Of a message that was read into nothing.
+    pub(crate) fn verified(header: &Header, by: &OpenedBy, input: String) -> Self {
+        Self { keys: vec![by.into()], ..Self::new("verify", header, input, None) }
+    }
+
+    /// Of a message that was read and written anew.
+    pub(crate) fn reencrypted(opened: &Opened, sealed: &Sealed, input: String, output: String) -> Self {
+        let mut report = Self::new("reencrypt", &sealed.header, input, Some(output));
+        report.opened_by = Some((&opened.opened_by).into());
+        report.set_wrapped(&sealed.key_report);
+        report
+    }
+
+    fn new(operation: &'static str, header: &Header, input: String, output: Option<String>) -> Self {
+        Self {
+            operation,
+            input,
+            output,
+            suite: format!("{:#06x}", header.suite().id()),
+            message_id: hex(header.message_id()),
+            keys: Vec::new(),
+            failed: Vec::new(),
+            opened_by: None,
+            sizes: Sizes::default(),
+            encryption_context: header.context().iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        }
+    }
+
+    fn set_wrapped(&mut self, keys: &KeyReport) {
+        let key = |by: &sealwax::keyring::WrappedBy| Key {
+            keyring: by.keyring.to_string(),
+            encrypted_data_key: by.encrypted_data_key,
+        };
+        self.keys = keys.wrapped().iter().map(key).collect();
+        let failed = |by: &sealwax::keyring::WrapFailure| Failed {
+            keyring: by.keyring.to_string(),
+            reason: by.cause.to_string(),
+        };
+        self.failed = keys.failed().iter().map(failed).collect();
+    }
+
+    /// Tells it, as far as that is asked for: on standard error, and as a line of metadata.
+    pub(crate) fn tell(&self, arguments: &ReportArguments, metadata: Option<&Metadata>) -> Result<(), Failure> {
         if arguments.json {
-            lines.extend(serde_json::to_string(self).ok());
+            if let Ok(line) = serde_json::to_string(self) {
+                notes::say(line);
+            }
         } else if arguments.verbose {
-            for key in &self.keys {
-                lines.push(format!("{did} {} (encrypted data key {})", escape(key.keyring), key.encrypted_data_key));
-            }
-            for failed in &self.failed {
-                lines.push(format!("not wrapped by {}: {}", escape(failed.keyring), escape(&failed.reason)));
-            }
+            self.lines().into_iter().for_each(notes::say);
         }
-        for line in lines {
-            // The work is done; a report that cannot be given does not undo it.
-            let _ = writeln!(io::stderr(), "{line}");
-        }
+        self.append_to(metadata)
+    }
+
+    /// Appends it as a line of metadata, if that is asked for.
+    pub(crate) fn append_to(&self, metadata: Option<&Metadata>) -> Result<(), Failure> {
+        let line = Line { report: self, encryption_context: &self.encryption_context };
+        metadata.map_or(Ok(()), |metadata| metadata.append(&line))
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let line = |did: &str, key: &Key| {
+            format!("{did} {} (encrypted data key {})", escape(&key.keyring), key.encrypted_data_key)
+        };
+        let did = match self.operation {
+            "encrypt" | "reencrypt" => "wrapped by",
+            _ => "verified, opened by",
+        };
+        let opened = self.opened_by.iter().map(|key| line("verified, opened by", key));
+        let keys = self.keys.iter().map(|key| line(did, key));
+        let failed =
+            |failed: &Failed| format!("not wrapped by {}: {}", escape(&failed.keyring), escape(&failed.reason));
+        opened.chain(keys).chain(self.failed.iter().map(failed)).collect()
     }
 }

@@ -1,58 +1,109 @@
 //! Where bytes come from and where they go: files, standard input and output, with a progress bar between.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{self, IsTerminal, Read, Write},
     path::Path,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use sealwax::io::{Overwrite, PendingFile};
+use zeroize::Zeroizing;
 
-use crate::{arguments::StreamArguments, failure::Failure};
+use crate::{failure::Failure, notes};
 
 /// The path that stands for standard input or output.
 const STANDARD: &str = "-";
 
+/// Files of so many bytes are read in one go.
+const SMALL: usize = 64 << 10;
+
+/// Whether a path stands for standard input or output.
+pub(crate) fn is_standard(path: &Path) -> bool {
+    path == Path::new(STANDARD)
+}
+
 /// A source of bytes, and what to call it.
 pub(crate) struct Input {
     pub(crate) name: String,
-    pub(crate) length: Option<u64>,
+    /// What the system knows of it, if it is a regular file.
+    pub(crate) found: Option<Metadata>,
     reader: Box<dyn Read>,
+    bar: ProgressBar,
+    read: u64,
 }
 
 impl Input {
+    /// With a progress bar of its own, if somebody watches.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        if path == Path::new(STANDARD) {
-            return Ok(Self { name: "standard input".into(), length: None, reader: standard_input()? });
+        let mut input = Self::open_silently(path)?;
+        input.bar = bar(input.found.as_ref().map(Metadata::len));
+        Ok(input)
+    }
+
+    /// Without a progress bar.
+    pub(crate) fn open_silently(path: &Path) -> Result<Self, Failure> {
+        let bar = ProgressBar::hidden();
+        if is_standard(path) {
+            return Ok(Self { name: "standard input".into(), found: None, reader: standard_input()?, bar, read: 0 });
         }
         let name = path.display().to_string();
         let fail = |error: io::Error| Failure::about(&name, error);
         let file = File::open(path).map_err(fail)?;
         let found = file.metadata().map_err(fail)?;
         if found.is_dir() {
-            return Err(fail(io::ErrorKind::IsADirectory.into()));
+            let how = "encrypt, decrypt and verify take one with --recursive";
+            return Err(Failure::other(format!("{name}: this is a folder ({how})")));
         }
-        let length = found.is_file().then_some(found.len());
-        Ok(Self { name, length, reader: Box::new(file) })
+        let found = Some(found).filter(Metadata::is_file);
+        Ok(Self { name, found, reader: Box::new(file), bar, read: 0 })
     }
 
-    /// The bytes, with a progress bar if standard error is a terminal.
-    pub(crate) fn with_progress(self) -> impl Read {
-        // A bar that is drawn to anything but a terminal hides itself.
-        let bar = match self.length {
-            Some(length) => ProgressBar::new(length).with_style(style(
-                "{wide_bar} {percent:>3}% {bytes:>10} of {total_bytes}, {bytes_per_sec}, {eta} left",
-            )),
-            None => ProgressBar::no_length().with_style(style("{spinner} {bytes:>10}, {bytes_per_sec}")),
-        };
-        bar.wrap_read(self.reader)
+    /// How many bytes were read so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.read
     }
 
-    /// The bytes alone.
-    pub(crate) fn into_reader(self) -> Box<dyn Read> {
-        self.reader
+    /// The whole of a small regular file, or the beginning of what may be longer.
+    pub(crate) fn read_ahead(&mut self) -> io::Result<Ahead> {
+        let Some(found) = &self.found else { return Ok(Ahead::Begun(Zeroizing::default())) };
+        if found.len() > SMALL as u64 {
+            return Ok(Ahead::Begun(Zeroizing::default()));
+        }
+        // Room for all that is read, so that no copy of it stays behind when it grows.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(SMALL + 1));
+        self.by_ref().take(SMALL as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(if bytes.len() > SMALL { Ahead::Begun(bytes) } else { Ahead::Whole(bytes) })
     }
+}
+
+/// What [`Input::read_ahead`] has read.
+pub(crate) enum Ahead {
+    Whole(Zeroizing<Vec<u8>>),
+    Begun(Zeroizing<Vec<u8>>),
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.read += count as u64;
+        self.bar.inc(count as u64);
+        Ok(count)
+    }
+}
+
+/// A bar for so many bytes, which shows itself only if somebody watches.
+pub(crate) fn bar(length: Option<u64>) -> ProgressBar {
+    if !notes::shows_progress() {
+        return ProgressBar::hidden();
+    }
+    let bar = match length {
+        Some(length) => ProgressBar::new(length)
+            .with_style(style("{wide_bar} {percent:>3}% {bytes:>10} of {total_bytes}, {bytes_per_sec}, {eta} left")),
+        None => ProgressBar::no_length().with_style(style("{spinner} {bytes:>10}, {bytes_per_sec}")),
+    };
+    // It goes with the input, before what is said of the outcome.
+    bar.with_finish(ProgressFinish::AndClear)
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -63,6 +114,7 @@ fn style(template: &str) -> ProgressStyle {
 pub(crate) struct Output {
     pub(crate) name: String,
     sink: Sink,
+    written: u64,
 }
 
 enum Sink {
@@ -71,15 +123,24 @@ enum Sink {
 }
 
 impl Output {
-    pub(crate) fn create(arguments: &StreamArguments) -> Result<Self, Failure> {
-        let path = &arguments.output;
-        if path == Path::new(STANDARD) {
-            return Ok(Self { name: "standard output".into(), sink: Sink::Standard(standard_output()?) });
+    pub(crate) fn create(path: &Path, force: bool) -> Result<Self, Failure> {
+        if is_standard(path) {
+            let sink = Sink::Standard(standard_output()?);
+            return Ok(Self { name: "standard output".into(), sink, written: 0 });
         }
         let name = path.display().to_string();
-        let overwrite = if arguments.force { Overwrite::Replace } else { Overwrite::Never };
+        let overwrite = if force { Overwrite::Replace } else { Overwrite::Never };
         let file = PendingFile::create(path, overwrite).map_err(|error| Failure::about(&name, error))?;
-        Ok(Self { name, sink: Sink::File(Box::new(file)) })
+        Ok(Self { name, sink: Sink::File(Box::new(file)), written: 0 })
+    }
+
+    /// Where a message goes, which is nothing for a terminal.
+    pub(crate) fn create_for_message(path: &Path, force: bool) -> Result<Self, Failure> {
+        let output = Self::create(path, force)?;
+        if matches!(output.sink, Sink::Standard(_)) && io::stdout().is_terminal() {
+            return Err(Failure::usage("a message is no text for a terminal: say -o OUT, or redirect the output"));
+        }
+        Ok(output)
     }
 
     /// Whether what is written can be seen before it is committed.
@@ -87,25 +148,24 @@ impl Output {
         matches!(self.sink, Sink::Standard(_))
     }
 
-    pub(crate) fn is_terminal(&self) -> bool {
-        matches!(self.sink, Sink::Standard(_)) && io::stdout().is_terminal()
-    }
-
-    /// Makes a file appear under its name.
-    pub(crate) fn commit(self) -> Result<(), Failure> {
+    /// Makes a file appear under its name; how many bytes it has.
+    pub(crate) fn commit(self) -> Result<u64, Failure> {
         match self.sink {
-            Sink::File(file) => file.commit().map_err(|error| Failure::about(&self.name, error)),
-            Sink::Standard(mut stdout) => stdout.flush().map_err(|error| Failure::about(&self.name, error)),
+            Sink::File(file) => file.commit().map_err(|error| Failure::about(&self.name, error))?,
+            Sink::Standard(mut stdout) => stdout.flush().map_err(|error| Failure::about(&self.name, error))?,
         }
+        Ok(self.written)
     }
 }
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.sink {
-            Sink::File(file) => file.write(bytes),
-            Sink::Standard(stdout) => stdout.write(bytes),
-        }
+        let count = match &mut self.sink {
+            Sink::File(file) => file.write(bytes)?,
+            Sink::Standard(stdout) => stdout.write(bytes)?,
+        };
+        self.written += count as u64;
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -113,6 +173,23 @@ impl Write for Output {
             Sink::File(file) => file.flush(),
             Sink::Standard(stdout) => stdout.flush(),
         }
+    }
+}
+
+/// Bytes that go nowhere, and their number.
+#[derive(Default)]
+pub(crate) struct Nowhere {
+    pub(crate) count: u64,
+}
+
+impl Write for Nowhere {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.count += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,0 +1,59 @@
+//! `sealwax reencrypt`.
+
+use std::io::{self, Seek, SeekFrom};
+
+use sealwax::materials::DefaultMaterialsManager;
+
+use crate::{
+    arguments::ReencryptArguments,
+    failure::Failure,
+    key_uri,
+    metadata::Metadata,
+    report::{Report, Sizes},
+    streams::{Input, Output},
+};
+
+/// How much of a message is kept in memory before a temporary file takes over.
+const SPOOLED_IN_MEMORY: usize = 1 << 20;
+
+pub(crate) fn run(arguments: &ReencryptArguments) -> Result<(), Failure> {
+    let ReencryptArguments { keys, old_keys, message, limits, report, .. } = arguments;
+    let new_keyring = key_uri::keyring(&keys.keys, message.quorum)?;
+    let old_keyring = key_uri::keyring(if old_keys.is_empty() { &keys.keys } else { old_keys }, None)?;
+    let (new, old) = (keys.manager(new_keyring)?, DefaultMaterialsManager::new(old_keyring));
+    let (expected, context) = (arguments.expected_context()?, arguments.new_context()?);
+    let metadata = Metadata::open(report.metadata.as_deref())?;
+    let mut input = Input::open(&arguments.input)?;
+    let mut output = match &arguments.output {
+        Some(path) => Output::create_for_message(path, arguments.force)?,
+        // In place: what is replaced is what is read.
+        None => Output::create_for_message(&arguments.input, true)?,
+    };
+
+    let client = limits.apply(keys.client()).build();
+    let from = client.decrypt_with(&old).context(expected);
+    let to = message.apply(client.encrypt_with(&*new));
+    let reencrypt = match context {
+        Some(context) => from.reencrypt(to.context(context)),
+        None => from.reencrypt(to).keep_context(),
+    };
+    let name = input.name.clone();
+    let outcome = if output.shows_at_once() {
+        // Nothing is seen of the new message before the old one is verified; until then it is kept, encrypted as it is.
+        let mut spool = tempfile::SpooledTempFile::new(SPOOLED_IN_MEMORY);
+        reencrypt.copy(&mut input, &mut spool).wait().and_then(|done| {
+            spool.seek(SeekFrom::Start(0))?;
+            io::copy(&mut spool, &mut output)?;
+            Ok(done)
+        })
+    } else {
+        reencrypt.copy(&mut input, &mut output).wait()
+    };
+    let done = outcome.map_err(|error| Failure::about(&name, error))?;
+    let output_name = output.name.clone();
+    let output_length = Some(output.commit()?);
+    let mut done = Report::reencrypted(&done.opened, &done.sealed, name, output_name);
+    done.sizes = Sizes { input_length: input.count(), output_length, plaintext_length: None };
+    drop(input);
+    done.tell(report, metadata.as_ref())
+}

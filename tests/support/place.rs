@@ -1,0 +1,123 @@
+//! A folder to run the command-line tool in, as a user runs it.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// A folder of its own for every test, with a key in it.
+pub struct Place {
+    pub folder: TempDir,
+    pub key: String,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let mut place = Self { folder: tempfile::tempdir().unwrap(), key: String::new() };
+        place.key = place.keygen("main.key");
+        place
+    }
+
+    pub fn keygen(&self, name: &str) -> String {
+        let made = self.run(&["keygen", name]);
+        assert_eq!(code(&made), 0, "{}", stderr(&made));
+        String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sealwax"));
+        command.args(arguments).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    pub fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Output {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_owned();
+        let writer = std::thread::spawn(move || {
+            // A refusal may close the pipe before everything is written.
+            let _ = stdin.write_all(&input);
+        });
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        output
+    }
+
+    /// Runs what must succeed.
+    pub fn ok(&self, arguments: &[&str]) -> Vec<u8> {
+        let output = self.run(arguments);
+        assert_eq!(code(&output), 0, "{arguments:?}: {}", stderr(&output));
+        output.stdout
+    }
+
+    /// Runs what must be refused: this exit code, one line that contains this text, nothing on standard output, and no
+    /// file made or changed.
+    #[track_caller]
+    pub fn refused(&self, arguments: &[&str], expected_code: i32, text: &str) {
+        let before = snapshot(self.folder.path());
+        let output = self.run(arguments);
+        self.check_refusal(&output, expected_code, text);
+        assert!(snapshot(self.folder.path()) == before, "{arguments:?} changed a file");
+    }
+
+    #[track_caller]
+    pub fn check_refusal(&self, output: &Output, expected_code: i32, text: &str) {
+        let line = stderr(output);
+        assert_eq!(code(output), expected_code, "{line}");
+        assert!(line.contains(text), "{line:?} does not contain {text:?}");
+        assert!(line.starts_with("sealwax: ") && line.ends_with('\n') && line.lines().count() == 1, "{line:?}");
+        assert!(output.stdout.is_empty(), "something went to standard output");
+    }
+}
+
+pub fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Every file of a folder with its content.
+pub fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(&path).unwrap_or_default()))
+        .collect();
+    files.sort();
+    files
+}
+
+/// What `inspect --json` says of a file.
+pub fn inspect_json(place: &Place, file: &str) -> serde_json::Value {
+    serde_json::from_slice(&place.ok(&["inspect", "--json", file])).unwrap()
+}
+
+/// The lines of a file of JSON lines.
+pub fn json_lines(bytes: &[u8]) -> Vec<serde_json::Value> {
+    let text = std::str::from_utf8(bytes).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'), "the last line is cut off: {text:?}");
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"))).collect()
+}
