@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use tempfile::NamedTempFile;
@@ -49,6 +50,8 @@ pub struct PendingFile {
     overwrite: Overwrite,
     /// The permission bits it gets in the end.
     mode: Option<u32>,
+    /// The time of its last change that it gets in the end, if not that of the last write.
+    modified: Option<SystemTime>,
 }
 
 impl PendingFile {
@@ -82,7 +85,42 @@ impl PendingFile {
         let mode = mode.or(mode_of(&file.as_file().metadata()?));
         #[cfg(unix)]
         file.as_file().set_permissions(permissions(0o600))?;
-        Ok(Self { file, target, overwrite, mode })
+        Ok(Self { file, target, overwrite, mode, modified: None })
+    }
+
+    /// Sets the permission bits that the file has once it is committed: those to read, write and execute (0o777); others are left
+    /// out, so that nobody who writes a mode into a message decides who a program runs as. Does nothing where files have
+    /// no such bits.
+    ///
+    /// ```
+    /// # use sealwax::io::{Overwrite, PendingFile};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let target = folder.path().join("report.txt");
+    /// let mut file = PendingFile::create(&target, Overwrite::Never)?;
+    /// file.set_mode(0o640);
+    /// file.commit()?;
+    /// # #[cfg(unix)]
+    /// # assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&target)?.permissions()) & 0o7777, 0o640);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_mode(&mut self, mode: u32) {
+        self.mode = Some(mode & 0o777);
+    }
+
+    /// Sets the time of its last change that the file has once it is committed.
+    ///
+    /// ```
+    /// # use sealwax::io::{Overwrite, PendingFile};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let target = folder.path().join("report.txt");
+    /// let mut file = PendingFile::create(&target, Overwrite::Never)?;
+    /// file.set_modified(std::time::SystemTime::UNIX_EPOCH);
+    /// file.commit()?;
+    /// assert_eq!(std::fs::metadata(&target)?.modified()?, std::time::SystemTime::UNIX_EPOCH);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_modified(&mut self, time: SystemTime) {
+        self.modified = Some(time);
     }
 
     /// Brings the file to the disk and gives it its name. Its permissions are then those of the file it replaces, or those
@@ -92,13 +130,16 @@ impl PendingFile {
     /// [`Error::Io`]; the file is then removed and the target as it was, unless all that failed is to bring the new name to
     /// the disk, which is the last step.
     pub fn commit(self) -> Result<()> {
-        let Self { file, target, overwrite, mode } = self;
+        let Self { file, target, overwrite, mode, modified } = self;
         #[cfg(unix)]
         if let Some(mode) = mode {
             file.as_file().set_permissions(permissions(mode))?;
         }
         #[cfg(not(unix))]
         let _: Option<u32> = mode;
+        if let Some(modified) = modified {
+            file.as_file().set_modified(modified)?;
+        }
         file.as_file().sync_all()?;
         // A folder that may be written but not read cannot be opened to be synced: then the system does so in its time.
         let folder = if cfg!(unix) { File::open(folder_of(&target)).ok() } else { None };

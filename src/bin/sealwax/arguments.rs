@@ -11,8 +11,10 @@ use sealwax::{
 
 use crate::{failure::Failure, notes};
 
+mod folders;
 mod reencrypt;
 
+pub(crate) use folders::FolderArguments;
 pub(crate) use reencrypt::ReencryptArguments;
 
 /// Encrypts files and streams before they leave the machine, in the AWS Encryption SDK message format.
@@ -180,6 +182,13 @@ pub(crate) struct EncryptArguments {
     #[command(flatten)]
     pub(crate) message: MessageArguments,
 
+    /// Store the file's mode and time of change in the encryption context, in the clear, for decrypt --preserve
+    #[arg(long)]
+    pub(crate) preserve: bool,
+
+    #[command(flatten)]
+    pub(crate) folders: FolderArguments,
+
     #[command(flatten)]
     pub(crate) report: ReportArguments,
 
@@ -222,8 +231,15 @@ pub(crate) struct DecryptArguments {
     pub(crate) limits: LimitArguments,
 
     /// Let the plaintext of a signed message go to standard output before its signature is verified
-    #[arg(long)]
+    #[arg(long, conflicts_with = "recursive")]
     pub(crate) release_unverified: bool,
+
+    /// Give the file the mode and time of change that encrypt --preserve has stored
+    #[arg(long)]
+    pub(crate) preserve: bool,
+
+    #[command(flatten)]
+    pub(crate) folders: FolderArguments,
 
     #[command(flatten)]
     pub(crate) speed: SpeedArguments,
@@ -242,6 +258,9 @@ pub(crate) struct VerifyArguments {
 
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
+
+    #[command(flatten)]
+    pub(crate) folders: FolderArguments,
 
     #[command(flatten)]
     pub(crate) report: ReportArguments,

@@ -6,21 +6,45 @@ use sealwax::{Client, EncryptionContext, materials::MaterialsManager};
 use zeroize::Zeroizing;
 
 use crate::{
-    arguments::{DecryptArguments, KeyArguments, LimitArguments},
+    arguments::{DecryptArguments, FolderArguments, KeyArguments, LimitArguments},
     failure::Failure,
+    folders::{self, Folder, Task},
     key_uri,
     metadata::Metadata,
+    preserve,
     report::{Report, Sizes},
-    streams::{Ahead, Input, Nowhere, Output},
+    streams::{Ahead, Input, Nowhere, Output, is_standard},
 };
 
 pub(crate) fn run(arguments: &DecryptArguments) -> Result<(), Failure> {
-    let DecryptArguments { keys, limits, release_unverified, report, streams } = arguments;
-    let opening = Opening::new(keys, limits)?;
+    let DecryptArguments { keys, limits, release_unverified, preserve, folders, report, streams } = arguments;
+    if *preserve && is_standard(&streams.output) {
+        return Err(Failure::usage("--preserve needs a file to write: say -o OUT"));
+    }
+    let opening = Opening { preserve: *preserve, ..Opening::new(keys, limits, folders)? };
+    if folders.recursive {
+        return run_recursive(arguments, &opening);
+    }
     let metadata = Metadata::open(report.metadata.as_deref())?;
     let input = Input::open(&streams.input)?;
     let output = Output::create(&streams.output, streams.force)?;
     opening.open(input, output, *release_unverified)?.tell(report, metadata.as_ref())
+}
+
+fn run_recursive(arguments: &DecryptArguments, opening: &Opening) -> Result<(), Failure> {
+    let DecryptArguments { folders, report, streams, .. } = arguments;
+    let folder = Folder {
+        task: Task::Decrypt,
+        arguments: folders,
+        report,
+        from: &streams.input,
+        to: Some(&streams.output),
+        force: streams.force,
+    };
+    folder.run(|job, to, bar| {
+        let output = Output::create(to.unwrap_or(&streams.output), streams.force)?;
+        opening.open(Input::open_one_of_many(&job.from, bar)?, output, false)
+    })
 }
 
 /// How messages are read.
@@ -28,12 +52,18 @@ pub(crate) struct Opening {
     client: Client,
     manager: Box<dyn MaterialsManager>,
     context: EncryptionContext,
+    preserve: bool,
 }
 
 impl Opening {
-    pub(crate) fn new(keys: &KeyArguments, limits: &LimitArguments) -> Result<Self, Failure> {
-        let manager = keys.manager(key_uri::keyring(&keys.keys, None)?)?;
-        Ok(Self { client: limits.apply(keys.client()).build(), manager, context: keys.context()? })
+    pub(crate) fn new(
+        keys: &KeyArguments,
+        limits: &LimitArguments,
+        folders: &FolderArguments,
+    ) -> Result<Self, Failure> {
+        let manager = folders::sharing(folders, keys.manager(key_uri::keyring(&keys.keys, None)?)?)?;
+        let client = limits.apply(keys.client()).build();
+        Ok(Self { client, manager, context: keys.context()?, preserve: false })
     }
 
     fn decrypt(&self) -> sealwax::Decrypt<'_> {
@@ -41,7 +71,7 @@ impl Opening {
     }
 
     /// Decrypts an input into an output, which then appears.
-    pub(crate) fn open(&self, mut input: Input, mut output: Output, unverified: bool) -> Result<Report, Failure> {
+    fn open(&self, mut input: Input, mut output: Output, unverified: bool) -> Result<Report, Failure> {
         let name = input.name.clone();
         let fail = |error: sealwax::Error| Failure::about(&name, error);
         let (header, by) = match input.read_ahead().map_err(|error| fail(error.into()))? {
@@ -63,6 +93,11 @@ impl Opening {
                 (opened.header, opened.opened_by)
             }
         };
+        if self.preserve
+            && let Some(file) = output.file()
+        {
+            preserve::restore(header.context(), file).map_err(|failure| failure.prefixed(&name))?;
+        }
         let output_name = output.name.clone();
         let output_length = Some(output.commit()?);
         let mut report = Report::opened(&header, &by, name, output_name);

@@ -1,47 +1,87 @@
 //! `sealwax encrypt`.
 
-use sealwax::{Client, EncryptionContext, materials::MaterialsManager};
 use std::io::{Read, Write};
+
+use sealwax::{Client, EncryptionContext, materials::MaterialsManager};
 
 use crate::{
     arguments::{EncryptArguments, MessageArguments},
     failure::Failure,
+    folders::{self, Folder, Task},
     key_uri,
     metadata::Metadata,
+    preserve,
     report::{Report, Sizes},
     streams::{Ahead, Input, Output},
 };
 
 pub(crate) fn run(arguments: &EncryptArguments) -> Result<(), Failure> {
-    let EncryptArguments { report, streams, .. } = arguments;
+    let EncryptArguments { folders, report, streams, .. } = arguments;
     let sealing = Sealing::new(arguments)?;
+    if folders.recursive {
+        return run_recursive(arguments, &sealing);
+    }
     let metadata = Metadata::open(report.metadata.as_deref())?;
     let input = Input::open(&streams.input)?;
     let output = Output::create_for_message(&streams.output, streams.force)?;
     sealing.seal(input, output)?.tell(report, metadata.as_ref())
 }
 
+fn run_recursive(arguments: &EncryptArguments, sealing: &Sealing<'_>) -> Result<(), Failure> {
+    let EncryptArguments { folders, report, streams, .. } = arguments;
+    // What no file can be encrypted with is found out once, before anything is written.
+    sealing.try_out()?;
+    let folder = Folder {
+        task: Task::Encrypt,
+        arguments: folders,
+        report,
+        from: &streams.input,
+        to: Some(&streams.output),
+        force: streams.force,
+    };
+    folder.run(|job, to, bar| {
+        let output = Output::create(to.unwrap_or(&streams.output), streams.force)?;
+        sealing.seal(Input::open_one_of_many(&job.from, bar)?, output)
+    })
+}
+
 /// How messages are written.
-pub(crate) struct Sealing<'a> {
+struct Sealing<'a> {
     client: Client,
     manager: Box<dyn MaterialsManager>,
     context: EncryptionContext,
     message: &'a MessageArguments,
+    preserve: bool,
 }
 
 impl<'a> Sealing<'a> {
-    pub(crate) fn new(arguments: &'a EncryptArguments) -> Result<Self, Failure> {
-        let EncryptArguments { keys, message, .. } = arguments;
-        let manager = keys.manager(key_uri::keyring(&keys.keys, message.quorum)?)?;
-        Ok(Self { client: keys.client().build(), manager, context: keys.context()?, message })
+    fn new(arguments: &'a EncryptArguments) -> Result<Self, Failure> {
+        let EncryptArguments { keys, message, folders, preserve, .. } = arguments;
+        let mut manager = keys.manager(key_uri::keyring(&keys.keys, message.quorum)?)?;
+        // Files with contexts of their own have nothing to share.
+        if !preserve {
+            manager = folders::sharing(folders, manager)?;
+        }
+        Ok(Self { client: keys.client().build(), manager, context: keys.context()?, message, preserve: *preserve })
+    }
+
+    /// Encrypts nothing, to see whether the keys and options will do.
+    fn try_out(&self) -> Result<(), Failure> {
+        let encrypt = self.client.encrypt_with(&*self.manager).context(self.context.clone());
+        self.message.apply(encrypt).bytes(b"").wait()?;
+        Ok(())
     }
 
     /// Encrypts an input into an output, which then appears.
-    pub(crate) fn seal(&self, mut input: Input, mut output: Output) -> Result<Report, Failure> {
+    fn seal(&self, mut input: Input, mut output: Output) -> Result<Report, Failure> {
         let name = input.name.clone();
         let fail = |error: sealwax::Error| Failure::about(&name, error);
-        let encrypt = self.client.encrypt_with(&*self.manager).context(self.context.clone());
-        let encrypt = self.message.apply(encrypt);
+        let mut context = self.context.clone();
+        if self.preserve {
+            let found = input.found.as_ref().ok_or_else(|| Failure::usage("--preserve needs a file to encrypt"))?;
+            preserve::store(found, &mut context)?;
+        }
+        let encrypt = self.message.apply(self.client.encrypt_with(&*self.manager).context(context));
         let (header, keys) = match input.read_ahead().map_err(|error| fail(error.into()))? {
             Ahead::Whole(plaintext) => {
                 let sealed = encrypt.bytes(&plaintext).wait().map_err(fail)?;

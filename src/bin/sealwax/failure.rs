@@ -15,6 +15,9 @@ pub(crate) struct Failure {
     /// The keys that were tried, if none of them opened the message.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     attempts: Vec<Attempt>,
+    /// Whether whatever else is tried will fail of the same.
+    #[serde(skip)]
+    stops_all: bool,
 }
 
 #[derive(Serialize)]
@@ -26,31 +29,66 @@ struct Attempt {
 }
 
 impl Failure {
+    fn new(code: u8, error: String) -> Self {
+        Self { error, code, attempts: Vec::new(), stops_all: false }
+    }
+
     /// The command line, or something it names, cannot be used.
     pub(crate) fn usage(text: impl Into<String>) -> Self {
-        Self { code: 2, error: text.into(), attempts: Vec::new() }
+        Self::new(2, text.into())
     }
 
     /// Something outside failed.
     pub(crate) fn other(text: impl Into<String>) -> Self {
-        Self { code: 1, error: text.into(), attempts: Vec::new() }
+        Self::new(1, text.into())
+    }
+
+    /// A message says something that cannot be used.
+    pub(crate) fn message(text: impl Into<String>) -> Self {
+        Self::new(3, text.into())
     }
 
     /// A file is there already, and is not replaced.
     pub(crate) fn exists(text: impl Into<String>) -> Self {
-        Self { code: 6, error: text.into(), attempts: Vec::new() }
+        Self::new(6, text.into())
     }
 
     /// What went wrong with a file or stream of this name.
     pub(crate) fn about(name: &str, error: impl Into<Error>) -> Self {
-        let mut failure = Self::from(error.into());
-        failure.error.insert_str(0, &format!("{name}: "));
-        failure
+        Self::from(error.into()).prefixed(name)
+    }
+
+    /// Of several failures: what is said of them together, with the exit code they share, if they do.
+    pub(crate) fn of_many(text: impl Into<String>, code: Option<u8>) -> Self {
+        Self::new(code.unwrap_or(1), text.into())
+    }
+
+    /// What has been said already, and only lacks its exit code.
+    pub(crate) fn said(code: Option<u8>) -> Self {
+        Self::new(code.unwrap_or(1), String::new())
+    }
+
+    /// Whether whatever else is tried will fail of the same.
+    pub(crate) fn stops_all(&self) -> bool {
+        self.stops_all
+    }
+
+    /// The exit code.
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// With the name of what it is about.
+    pub(crate) fn prefixed(mut self, name: &str) -> Self {
+        self.error.insert_str(0, &format!("{name}: "));
+        self
     }
 
     /// Prints the line, and gives the exit code.
     pub(crate) fn report(self, json: bool) -> ExitCode {
-        notes::say(self.line(json));
+        if !self.error.is_empty() {
+            notes::say(self.line(json));
+        }
         ExitCode::from(self.code)
     }
 
@@ -89,8 +127,15 @@ impl From<Error> for Failure {
         if let Some(hint) = hint(&error) {
             let _ = write!(text, " ({hint})");
         }
-        Self { code, error: text, attempts }
+        Self { attempts, stops_all: stops_all(&error), ..Self::new(code, text) }
     }
+}
+
+/// Whether no other file can be written either.
+fn stops_all(error: &Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+
+    matches!(error, Error::Io(inner) if matches!(inner.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem))
 }
 
 fn append_causes(text: &mut String, mut cause: Option<&(dyn std::error::Error + 'static)>) {

@@ -41,6 +41,11 @@ impl Input {
         Ok(input)
     }
 
+    /// As one of many, with the progress bar of them all.
+    pub(crate) fn open_one_of_many(path: &Path, bar: &ProgressBar) -> Result<Self, Failure> {
+        Ok(Self { bar: bar.clone(), ..Self::open_silently(path)? })
+    }
+
     /// Without a progress bar.
     pub(crate) fn open_silently(path: &Path) -> Result<Self, Failure> {
         let bar = ProgressBar::hidden();
@@ -146,6 +151,14 @@ impl Output {
     /// Whether what is written can be seen before it is committed.
     pub(crate) fn shows_at_once(&self) -> bool {
         matches!(self.sink, Sink::Standard(_))
+    }
+
+    /// The file that is being written, if it is one.
+    pub(crate) fn file(&mut self) -> Option<&mut PendingFile> {
+        match &mut self.sink {
+            Sink::File(file) => Some(file),
+            Sink::Standard(_) => None,
+        }
     }
 
     /// Makes a file appear under its name; how many bytes it has.

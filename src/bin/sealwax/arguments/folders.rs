@@ -1,0 +1,37 @@
+//! What can be said of folders.
+
+use std::{ffi::OsString, num::NonZero, thread};
+
+use clap::Args;
+
+#[derive(Args)]
+#[command(next_help_heading = "Folders")]
+pub(crate) struct FolderArguments {
+    /// Take IN for a folder, with all that is in it; OUT is a folder then. Files that are in OUT already are skipped
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+
+    /// What the names of messages end in
+    #[arg(long, value_name = "TEXT", default_value = ".sealed", requires = "recursive")]
+    pub(crate) suffix: OsString,
+
+    /// How many files are worked on at a time; by default one for each processor
+    #[arg(long, value_name = "N", requires = "recursive")]
+    jobs: Option<NonZero<usize>>,
+
+    /// How many files share a data key, and a signing key, for up to 5 minutes; with 1 each has its own
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "recursive",
+          value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    pub(crate) cache_messages: u64,
+}
+
+impl FolderArguments {
+    pub(crate) fn jobs(&self) -> usize {
+        self.jobs.map_or_else(|| thread::available_parallelism().map_or(1, NonZero::get), NonZero::get)
+    }
+
+    /// How many messages may share a data key, if any may.
+    pub(crate) fn shared_by(&self) -> Option<u64> {
+        Some(self.cache_messages).filter(|messages| self.recursive && *messages > 1)
+    }
+}

@@ -1,0 +1,251 @@
+//! The files of a folder, and where they go: the same tree below another folder.
+//!
+//! Where a file goes follows from where it is found, never from what a message says. Links are not followed, neither below the
+//! one folder nor below the other.
+
+use std::{
+    borrow::Cow,
+    ffi::{OsStr, OsString},
+    fs::{self, DirBuilder, Metadata},
+    io,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use walkdir::{DirEntry, WalkDir};
+
+use super::{Folder, Task};
+use crate::failure::Failure;
+
+/// What is met in a folder.
+pub(super) enum Met {
+    File(Job),
+    /// What is nothing to work on, and why.
+    Skipped(PathBuf, Cow<'static, str>),
+    Failed(Failure),
+}
+
+/// A file to work on.
+pub(crate) struct Job {
+    pub(crate) from: PathBuf,
+    to: Option<PathBuf>,
+    pub(super) length: u64,
+    modified: Option<SystemTime>,
+}
+
+/// What there is where a file is to go.
+pub(super) enum Target<'a> {
+    /// Nothing is written.
+    None,
+    ToWrite(&'a Path),
+    /// A file, which is whole: files appear only so.
+    Finished {
+        /// Whether what it was made of has changed since.
+        older: bool,
+    },
+}
+
+impl Job {
+    pub(super) fn target(&self, force: bool) -> Result<Target<'_>, Failure> {
+        let Some(to) = &self.to else { return Ok(Target::None) };
+        let fail = |why| Err(Failure::usage(format!("{}: {why}", to.display())));
+        match fs::symlink_metadata(to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Target::ToWrite(to)),
+            Err(error) => Err(Failure::about(&to.display().to_string(), error)),
+            Ok(found) if found.is_symlink() => fail("there is a link in the place of this file"),
+            Ok(found) if found.is_dir() => fail("there is a folder in the place of this file"),
+            Ok(found) if !found.is_file() => fail("there is no regular file in the place of this file"),
+            Ok(_) if force => Ok(Target::ToWrite(to)),
+            Ok(found) => {
+                let older = self.modified.zip(found.modified().ok()).is_some_and(|(from, to)| from > to);
+                Ok(Target::Finished { older })
+            }
+        }
+    }
+}
+
+/// A folder to walk through.
+pub(super) struct Tree<'a> {
+    task: Task,
+    suffix: &'a OsStr,
+    from: &'a Path,
+    to: Option<&'a Path>,
+}
+
+impl<'a> Tree<'a> {
+    pub(super) fn new(folder: &Folder<'a>) -> Result<Self, Failure> {
+        let Folder { task, arguments, from, to, .. } = *folder;
+        let suffix = arguments.suffix.as_os_str();
+        if suffix.as_encoded_bytes().iter().any(|byte| std::path::is_separator(char::from(*byte)) || *byte == 0) {
+            return Err(Failure::usage("--suffix is the end of a name, and names no folder"));
+        }
+        let name = from.display().to_string();
+        let found = fs::metadata(from).map_err(|error| Failure::about(&name, error))?;
+        if !found.is_dir() {
+            return Err(Failure::usage(format!("{name}: this is no folder; --recursive takes one")));
+        }
+        if let Some(to) = to {
+            check_apart(task, from, to)?;
+            let name = to.display().to_string();
+            fs::create_dir_all(to).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                    Failure::usage(format!("{name}: this is no folder; --recursive writes into one"))
+                }
+                _ => Failure::about(&name, error),
+            })?;
+        }
+        Ok(Self { task, suffix, from, to })
+    }
+
+    /// How many bytes the files have.
+    pub(super) fn count_bytes(&self) -> u64 {
+        let files = self.entries().filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
+        let ours = files.filter(|entry| self.name_of_target(entry.file_name()).is_some());
+        ours.filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum()
+    }
+
+    fn entries(&self) -> walkdir::IntoIter {
+        WalkDir::new(self.from).follow_links(false).min_depth(1).into_iter()
+    }
+
+    /// Everything below the folder. Folders are made on the way, before what is in them.
+    pub(super) fn walk(&self) -> impl Iterator<Item = Met> {
+        let mut entries = self.entries();
+        std::iter::from_fn(move || {
+            loop {
+                let met = match entries.next()? {
+                    Ok(entry) if entry.file_type().is_dir() => match self.make_folder(&entry) {
+                        Ok(()) => continue,
+                        Err(failure) => {
+                            entries.skip_current_dir();
+                            Met::Failed(failure)
+                        }
+                    },
+                    Ok(entry) => self.meet(&entry),
+                    Err(error) => Met::Failed(of_walk(error)),
+                };
+                return Some(met);
+            }
+        })
+    }
+
+    fn meet(&self, entry: &DirEntry) -> Met {
+        let skipped = |why: &'static str| Met::Skipped(entry.path().to_owned(), why.into());
+        if entry.file_type().is_symlink() {
+            return skipped("it is a link");
+        }
+        if !entry.file_type().is_file() {
+            return skipped("it is no regular file");
+        }
+        let Some(name) = self.name_of_target(entry.file_name()) else {
+            let why = format!("its name is not that of a message, NAME{}", self.suffix.display());
+            return Met::Skipped(entry.path().to_owned(), why.into());
+        };
+        let found = match entry.metadata() {
+            Ok(found) => found,
+            Err(error) => return Met::Failed(of_walk(error)),
+        };
+        let to = self.to.map(|to| to.join(self.below(entry)).with_file_name(name));
+        let (length, modified) = (found.len(), found.modified().ok());
+        Met::File(Job { from: entry.path().to_owned(), to, length, modified })
+    }
+
+    /// Where something is, seen from the folder.
+    fn below<'e>(&self, entry: &'e DirEntry) -> &'e Path {
+        // What is found below a folder has its path in front.
+        entry.path().strip_prefix(self.from).unwrap_or(Path::new(entry.file_name()))
+    }
+
+    /// The name that the file made of one with this name has; none if it is to be left alone.
+    fn name_of_target(&self, name: &OsStr) -> Option<OsString> {
+        if self.task == Task::Encrypt {
+            let mut name = name.to_owned();
+            name.push(self.suffix);
+            return Some(name);
+        }
+        without_suffix(name, self.suffix)
+    }
+
+    /// Makes the folder that takes what is in this one, as private as it is.
+    fn make_folder(&self, entry: &DirEntry) -> Result<(), Failure> {
+        let Some(to) = self.to else { return Ok(()) };
+        let to = to.join(self.below(entry));
+        let fail = |error: io::Error| Failure::about(&to.display().to_string(), error);
+        match fs::symlink_metadata(&to) {
+            Ok(found) if found.is_dir() => Ok(()),
+            Ok(_) => {
+                let why = "there is a link or a file in the place of this folder, and nothing is written through it";
+                Err(Failure::usage(format!("{}: {why}", to.display())))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let found = entry.metadata().map_err(of_walk)?;
+                builder(&found).create(&to).map_err(fail)
+            }
+            Err(error) => Err(fail(error)),
+        }
+    }
+}
+
+fn of_walk(error: walkdir::Error) -> Failure {
+    let name = error.path().map(|path| path.display().to_string()).unwrap_or_default();
+    let error = error.into_io_error().unwrap_or_else(|| io::ErrorKind::Other.into());
+    Failure::about(&name, error)
+}
+
+#[cfg(unix)]
+fn builder(found: &Metadata) -> DirBuilder {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+
+    let mut builder = DirBuilder::new();
+    // Its owner must be able to write into it.
+    builder.mode(found.permissions().mode() & 0o777 | 0o700);
+    builder
+}
+
+#[cfg(not(unix))]
+fn builder(_: &Metadata) -> DirBuilder {
+    DirBuilder::new()
+}
+
+/// A name without its end, if something is left of it.
+#[cfg(unix)]
+fn without_suffix(name: &OsStr, suffix: &OsStr) -> Option<OsString> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let name = name.as_bytes().strip_suffix(suffix.as_bytes())?;
+    // What is left could be none of the names that stand for folders.
+    let usable = !matches!(name, b"" | b"." | b"..");
+    usable.then(|| OsStr::from_bytes(name).to_owned())
+}
+
+#[cfg(not(unix))]
+fn without_suffix(name: &OsStr, suffix: &OsStr) -> Option<OsString> {
+    let name = name.to_str()?.strip_suffix(suffix.to_str()?)?;
+    let usable = !matches!(name, "" | "." | "..");
+    usable.then(|| name.into())
+}
+
+/// Refuses an output folder among what is read, and a folder that is read among what is written.
+fn check_apart(task: Task, from: &Path, to: &Path) -> Result<(), Failure> {
+    let fail = |error: io::Error| Failure::about(&from.display().to_string(), error);
+    let (from, to) = (fs::canonicalize(from).map_err(fail)?, canonical(to));
+    if to.starts_with(&from) {
+        return Err(Failure::usage("OUT lies in the folder that is read: choose one outside of it"));
+    }
+    // Messages found there would not be told from messages made now.
+    if task == Task::Encrypt && from.starts_with(&to) {
+        return Err(Failure::usage("the folder that is read lies in OUT: choose another OUT"));
+    }
+    Ok(())
+}
+
+/// A path without links, as far as it exists.
+fn canonical(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for ancestor in path.ancestors() {
+        if let (Ok(known), Ok(rest)) = (fs::canonicalize(ancestor), path.strip_prefix(ancestor)) {
+            return known.join(rest);
+        }
+    }
+    path
+}

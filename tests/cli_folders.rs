@@ -1,0 +1,529 @@
+//! The command-line tool on whole folders, run as a user runs it.
+//!
+//! `SEALWAX_FULL_FOLDERS=1` tries 10,000 files and a file of 2 GiB.
+#![cfg(feature = "cli")]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use support::place::{Place, code, inspect_json, json_lines, stderr};
+
+/// Whether everything is to be tried at its full size.
+fn full() -> bool {
+    env::var_os("SEALWAX_FULL_FOLDERS").is_some_and(|value| value == "1")
+}
+
+/// All that is in a folder: files with their content, folders, and links with what they point to.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(folder).min_depth(1) {
+        let entry = entry.unwrap();
+        let content = entry.file_type().is_file().then(|| fs::read(entry.path()).unwrap());
+        found.insert(entry.path().strip_prefix(folder).unwrap().to_owned(), content);
+    }
+    found
+}
+
+/// Makes a file, and the folders it lies in.
+fn put(place: &Place, path: impl AsRef<Path>, bytes: &[u8]) {
+    let path = place.folder.path().join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// A place with a folder `in` that has a bit of everything.
+fn place_with_folder() -> Place {
+    let place = Place::new();
+    put(&place, "in/empty", b"");
+    put(&place, "in/a", b"text a");
+    put(&place, "in/a.sealed", b"no message, in spite of its name");
+    put(&place, "in/deep/er/still/b", &support::pattern(300_000));
+    put(&place, "in/deep/.hidden", b"hidden");
+    put(&place, "in/deep/name with space, ü and \u{1b}[31m", b"odd");
+    fs::create_dir_all(place.path("in/nothing/in here")).unwrap();
+    place
+}
+
+/// Encrypts `in` into `out`, with more arguments.
+fn encrypt(place: &Place, more: &[&str]) -> std::process::Output {
+    place.run(&[&["encrypt", "-r", "-k", &place.key, "in", "-o", "out"], more].concat())
+}
+
+/// Decrypts `out` into `back`, with more arguments.
+fn decrypt(place: &Place, more: &[&str]) -> std::process::Output {
+    place.run(&[&["decrypt", "-r", "-k", &place.key, "out", "-o", "back"], more].concat())
+}
+
+#[track_caller]
+fn assert_done(output: &std::process::Output, said: &str) {
+    assert_eq!((code(output), stderr(output).as_str()), (0, said));
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_tree_goes_there_and_back() {
+    for more in [&[][..], &["--suite", "0x0478"], &["--jobs", "1"], &["--suffix", ".aws+é"], &["--suffix", ""]] {
+        let place = place_with_folder();
+        let suffix = more.iter().position(|word| *word == "--suffix").map(|at| ["--suffix", more[at + 1]]);
+        let suffix: &[&str] = suffix.as_ref().map_or(&[], |words| words);
+        assert_done(&encrypt(&place, more), "encrypted 6 files, 293.01 KiB\n");
+        for (path, content) in tree(&place.path("in")) {
+            let mut sealed = place.path("out").join(&path).into_os_string();
+            let Some(content) = content else {
+                assert!(Path::new(&sealed).is_dir());
+                continue;
+            };
+            sealed.push(suffix.get(1).unwrap_or(&".sealed"));
+            assert!(place.ok(&["decrypt", "-k", &place.key, sealed.to_str().unwrap()]) == content, "{path:?}");
+        }
+        assert_done(
+            &place.run(&[&["verify", "-r", "-k", &place.key, "out"], suffix].concat()),
+            "verified 6 files, 293.01 KiB\n",
+        );
+        assert_done(&decrypt(&place, suffix), "decrypted and verified 6 files, 293.01 KiB\n");
+        assert!(tree(&place.path("back")) == tree(&place.path("in")));
+    }
+}
+
+/// Names are bytes here.
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_utf8_are_kept() {
+    use std::os::unix::ffi::OsStringExt;
+
+    let place = Place::new();
+    let names = [b"\xff\xfe".to_vec(), b"line\nbreak".to_vec(), b"folder\xff/\x80".to_vec()];
+    for name in &names {
+        put(&place, Path::new("in").join(OsString::from_vec(name.clone())), name);
+    }
+    assert_done(&encrypt(&place, &["--metadata", "log"]), "encrypted 3 files, 21 B\n");
+    assert_done(&decrypt(&place, &[]), "decrypted and verified 3 files, 21 B\n");
+    assert!(tree(&place.path("back")) == tree(&place.path("in")));
+    assert_eq!(json_lines(&place.read("log")).len(), 3);
+}
+
+#[test]
+fn files_share_a_data_key_unless_told_not_to() {
+    let data_keys = |more: &[&str]| {
+        let place = Place::new();
+        for number in 0..10 {
+            put(&place, format!("in/{number}"), b"text");
+        }
+        assert_eq!(code(&encrypt(&place, more)), 0);
+        let mut keys: Vec<_> = (0..10)
+            .map(|number| fs::read(place.path(&format!("out/{number}.sealed"))).unwrap())
+            .map(|message| sealwax::Client::new().header_decoder().decode(&message).unwrap().0.header().clone())
+            .map(|header| (header.encrypted_data_keys()[0].ciphertext().to_vec(), header.context().clone()))
+            .map(|(key, context)| (key, context.get("aws-crypto-public-key").unwrap_or_default().to_owned()))
+            .collect();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(code(&decrypt(&place, &[])), 0);
+        keys.len()
+    };
+    assert_eq!(data_keys(&[]), 1);
+    assert_eq!(data_keys(&["--cache-messages", "1"]), 10);
+    // The trial at the start uses one of the five.
+    assert_eq!(data_keys(&["--cache-messages", "5", "--jobs", "1"]), 3);
+    assert_eq!(data_keys(&["--suite", "0x0478"]), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_and_special_files_are_said_and_skipped() {
+    let place = place_with_folder();
+    let link = std::os::unix::fs::symlink::<&str, PathBuf>;
+    link("a", place.path("in/link")).unwrap();
+    link("deep", place.path("in/folder link")).unwrap();
+    link("..", place.path("in/deep/loop")).unwrap();
+    assert!(Command::new("mkfifo").arg(place.path("in/pipe")).status().unwrap().success());
+    let output = encrypt(&place, &[]);
+    let text = stderr(&output);
+    assert_eq!(code(&output), 0);
+    for line in [
+        "in/link: skipped, it is a link\n",
+        "in/folder link: skipped, it is a link\n",
+        "in/deep/loop: skipped, it is a link\n",
+        "in/pipe: skipped, it is no regular file\n",
+        "encrypted 6 files, 293.01 KiB; 4 skipped\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert_eq!(tree(&place.path("out")).values().flatten().count(), 6);
+    assert_done(&encrypt(&place, &["--force", "--quiet"]), "");
+}
+
+#[test]
+fn what_is_there_is_skipped_unless_forced() {
+    let place = place_with_folder();
+    assert_eq!(code(&encrypt(&place, &[])), 0);
+    let first = tree(&place.path("out"));
+    assert_done(&encrypt(&place, &[]), "encrypted 0 files, 0 B; 6 done before\n");
+    assert!(tree(&place.path("out")) == first);
+
+    put(&place, "in/new", b"new");
+    fs::remove_file(place.path("out/deep/er/still/b.sealed")).unwrap();
+    thread::sleep(Duration::from_millis(20));
+    put(&place, "in/a", b"another text a");
+    let said = "encrypted 2 files, 292.97 KiB; 5 done before, of which 1 changed since (--force does them again)\n";
+    assert_done(&encrypt(&place, &[]), said);
+    assert_done(&encrypt(&place, &["--force"]), "encrypted 7 files, 293.03 KiB\n");
+    assert_done(&decrypt(&place, &[]), "decrypted and verified 7 files, 293.03 KiB\n");
+    assert!(tree(&place.path("back")) == tree(&place.path("in")));
+    assert_done(&decrypt(&place, &[]), "decrypted and verified 0 files, 0 B; 7 done before\n");
+}
+
+#[test]
+fn files_that_fail_are_named_and_the_others_go_on() {
+    let place = place_with_folder();
+    assert_eq!(code(&encrypt(&place, &[])), 0);
+    let message = place.read("out/deep/er/still/b.sealed");
+    let mut damaged = message.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    put(&place, "out/damaged.sealed", &damaged);
+    put(&place, "out/deep/cut.sealed", &message[..message.len() / 2]);
+    put(&place, "out/not a message", b"text");
+    put(&place, "out/.sealed", &message);
+    put(&place, "out/...sealed", &message);
+    let output = decrypt(&place, &[]);
+    let text = stderr(&output);
+    assert_eq!(code(&output), 3);
+    for line in [
+        "sealwax: out/damaged.sealed: the message is not authentic",
+        "sealwax: out/deep/cut.sealed: the message is cut off",
+        "out/not a message: skipped, its name is not that of a message, NAME.sealed",
+        "out/.sealed: skipped",
+        "out/...sealed: skipped",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert!(text.ends_with("sealwax: decrypted and verified 6 files, 293.01 KiB; 3 skipped; 2 failed\n"), "{text}");
+    assert!(
+        tree(&place.path("back")) == tree(&place.path("in")),
+        "the others are there, and nothing of those that failed"
+    );
+
+    let verify = place.run(&["verify", "-r", "-k", &place.key, "out"]);
+    assert_eq!(code(&verify), 3);
+    assert!(stderr(&verify).ends_with("sealwax: verified 6 files, 293.01 KiB; 3 skipped; 2 failed\n"));
+
+    // Failures of several kinds have the exit code 1, and are said even to those who want quiet.
+    fs::remove_dir_all(place.path("back")).unwrap();
+    fs::create_dir_all(place.path("back/a")).unwrap();
+    let output = decrypt(&place, &["--quiet"]);
+    assert_eq!((code(&output), stderr(&output).lines().count()), (1, 4));
+    assert!(stderr(&output).contains("sealwax: back/a: there is a folder in the place of this file\n"));
+
+    let output = decrypt(&place, &["--json"]);
+    let lines: Vec<serde_json::Value> = stderr(&output)
+        .lines()
+        .filter(|line| !line.contains("skipped, "))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 4);
+    let summary = serde_json::json!({ "operation": "decrypt", "files": 0, "bytes": 0, "finished": 5, "older": 0,
+                                      "skipped": 3, "failed": 3, "stopped": false });
+    assert_eq!(lines[3], summary);
+    assert!(
+        lines[..3]
+            .iter()
+            .any(|line| line["code"] == 3 && line["error"].as_str().unwrap().starts_with("out/damaged.sealed: "))
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    let place = place_with_folder();
+    if fs::metadata(place.folder.path()).unwrap().uid() == 0 {
+        support::skip("SEALWAX_REQUIRE_USER", "modes keep nothing from root");
+        return;
+    }
+    fs::set_permissions(place.path("in/a"), fs::Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(place.path("in/deep"), fs::Permissions::from_mode(0o000)).unwrap();
+    let output = encrypt(&place, &[]);
+    fs::set_permissions(place.path("in/deep"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("sealwax: in/a: access was denied"));
+    assert!(stderr(&output).contains("sealwax: in/deep: access was denied"));
+    assert!(stderr(&output).ends_with("; 2 failed\n"));
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_written_outside_of_the_output_folder() {
+    let place = place_with_folder();
+    assert_eq!(code(&encrypt(&place, &[])), 0);
+    for outside in ["outside", "back"] {
+        fs::create_dir(place.path(outside)).unwrap();
+    }
+    put(&place, "outside/file", b"precious");
+    let link = std::os::unix::fs::symlink::<&str, PathBuf>;
+    link("../outside", place.path("back/deep")).unwrap();
+    link("../outside/file", place.path("back/a")).unwrap();
+    link("nowhere", place.path("back/empty")).unwrap();
+    for more in [&[][..], &["--force"]] {
+        let output = decrypt(&place, more);
+        let text = stderr(&output);
+        assert_eq!(code(&output), 2);
+        for line in [
+            "sealwax: back/deep: there is a link or a file in the place of this folder",
+            "sealwax: back/a: there is a link in the place of this file",
+            "sealwax: back/empty: there is a link in the place of this file",
+            "; 3 failed\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+        assert_eq!(tree(&place.path("outside")), BTreeMap::from([("file".into(), Some(b"precious".to_vec()))]));
+    }
+    // The output folder itself may be a link: that is the user's own word.
+    fs::create_dir(place.path("real")).unwrap();
+    link("real", place.path("other")).unwrap();
+    place.ok(&["decrypt", "-r", "-k", &place.key, "out", "-o", "other"]);
+    assert!(tree(&place.path("real")) == tree(&place.path("in")));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_anything_is_written() {
+    let place = place_with_folder();
+    let key = place.key.as_str();
+    let encrypt = |more: &[&'static str], code, text| {
+        place.refused(&[&["encrypt", "-r", "-k", key], more].concat(), code, text);
+    };
+    encrypt(&["in"], 2, "-o OUT");
+    encrypt(&["-", "-o", "out"], 2, "name both");
+    encrypt(&["in", "-o", "in"], 2, "OUT lies in the folder");
+    encrypt(&["in", "-o", "in/deep/out"], 2, "OUT lies in the folder");
+    encrypt(&["in", "-o", "in/../in/new/out"], 2, "OUT lies in the folder");
+    encrypt(&["in/deep", "-o", "in"], 2, "lies in OUT");
+    encrypt(&["in/a", "-o", "out"], 2, "in/a: this is no folder");
+    encrypt(&["in", "-o", "in/a"], 2, "OUT lies in the folder");
+    encrypt(&["in", "-o", "main.key"], 2, "main.key: this is no folder");
+    encrypt(&["missing", "-o", "out"], 1, "missing: there is no such file or folder");
+    encrypt(&["in", "-o", "out", "--suffix", "/../x"], 2, "--suffix");
+    encrypt(&["in", "-o", "out", "--jobs", "0"], 2, "--jobs");
+    encrypt(&["in", "-o", "out", "--cache-messages", "0"], 2, "--cache-messages");
+    // What would fail for every file is said once.
+    encrypt(&["in", "-o", "out", "--suite", "0x0178"], 5, "--commitment-policy");
+    encrypt(&["in", "-o", "out", "-c", "=x"], 3, "empty");
+    encrypt(&["in", "-o", "out", "-c", "tenant"], 2, "KEY=VALUE");
+    encrypt(&["in", "-o", "out", "--metadata", "no/such/file"], 1, "no/such/file");
+    place.refused(&["encrypt", "-k", key, "in", "-o", "out"], 1, "--recursive");
+    place.refused(&["encrypt", "-k", key, "--jobs", "2", "in/a", "-o", "out"], 2, "--recursive");
+    place.refused(&["decrypt", "-r", "-k", key, "in", "-o", "in/deep"], 2, "OUT lies in the folder");
+    place.refused(&["decrypt", "-r", "-k", key, "--release-unverified", "in", "-o", "out"], 2, "--release-unverified");
+}
+
+#[test]
+fn metadata_has_a_line_for_each_file() {
+    let place = place_with_folder();
+    assert_eq!(code(&encrypt(&place, &["-c", "tenant=blue", "--metadata", "log", "--jobs", "4"])), 0);
+    assert_eq!(code(&encrypt(&place, &["--metadata", "log"])), 0);
+    let lines = json_lines(&place.read("log"));
+    assert_eq!(lines.len(), 6, "what was done before has no new line");
+    for line in lines {
+        let (input, output) = (line["input"].as_str().unwrap(), line["output"].as_str().unwrap());
+        assert_eq!(format!("{}.sealed", input.replacen("in", "out", 1)), output);
+        assert_eq!(line["message_id"], inspect_json(&place, output)["message_id"]);
+        assert_eq!(line["encryption_context"]["tenant"], "blue");
+        assert_eq!(line["input_length"], fs::metadata(place.path(input)).unwrap().len());
+        assert_eq!(line["output_length"], fs::metadata(place.path(output)).unwrap().len());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn modes_and_times_are_kept_if_asked_for() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let place = place_with_folder();
+    let time = std::time::UNIX_EPOCH + Duration::new(1_000_000_000, 123_456_789);
+    let set = |name: &str, mode| {
+        let file = fs::File::options().write(true).open(place.path(name)).unwrap();
+        file.set_modified(time).unwrap();
+        fs::set_permissions(place.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let mode = |name: &str| fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o7777;
+    let modified = |name: &str| fs::metadata(place.path(name)).unwrap().modified().unwrap();
+    set("in/a", 0o6751);
+    set("in/deep/er/still/b", 0o600);
+    fs::set_permissions(place.path("in/deep"), fs::Permissions::from_mode(0o700)).unwrap();
+
+    assert_eq!(code(&encrypt(&place, &["--preserve"])), 0);
+    let context = &inspect_json(&place, "out/a.sealed")["encryption_context"];
+    assert_eq!((&context["sealwax-mode"], &context["sealwax-mtime"]), (&"0751".into(), &"1000000000.123456789".into()));
+    assert_eq!(code(&decrypt(&place, &["--preserve"])), 0);
+    // Who a program runs as is never set.
+    assert_eq!((mode("back/a"), modified("back/a")), (0o751, time));
+    assert_eq!((mode("back/deep/er/still/b"), modified("back/deep/er/still/b")), (0o600, time));
+    // Folders are as private as those they are made of, with and without.
+    assert_eq!((mode("out/deep"), mode("back/deep")), (0o700, 0o700));
+
+    // Without it, they are those of any new file.
+    fs::remove_dir_all(place.path("back")).unwrap();
+    assert_eq!(code(&decrypt(&place, &[])), 0);
+    assert_ne!(modified("back/a"), time);
+    assert_ne!(mode("back/deep/er/still/b"), 0o600);
+
+    let key = place.key.as_str();
+    place.ok(&["encrypt", "-k", key, "--preserve", "in/a", "-o", "one"]);
+    place.ok(&["decrypt", "-k", key, "--preserve", "one", "-o", "one back"]);
+    assert_eq!((mode("one back"), modified("one back")), (0o751, time));
+    // A mode that somebody else has written.
+    place.ok(&["encrypt", "-k", key, "-c", "sealwax-mode=7777", "in/a", "-o", "bits"]);
+    place.ok(&["decrypt", "-k", key, "--preserve", "bits", "-o", "bits back"]);
+    assert_eq!(mode("bits back"), 0o777);
+    for (context, text) in [("sealwax-mode=rwx", "sealwax-mode"), ("sealwax-mtime=yesterday", "sealwax-mtime")] {
+        place.ok(&["encrypt", "-k", key, "-c", context, "in/a", "-o", "odd", "--force"]);
+        place.refused(&["decrypt", "-k", key, "--preserve", "odd", "-o", "new"], 3, text);
+    }
+    place.refused(&["decrypt", "-k", key, "--preserve", "one"], 2, "--preserve");
+    place.refused(&["encrypt", "-k", key, "--preserve", "-", "-o", "new"], 2, "--preserve");
+    place.refused(&["encrypt", "-k", key, "--preserve", "-c", "sealwax-mode=1", "in/a", "-o", "new"], 2, "--preserve");
+}
+
+/// So many files of 1 KiB in folders of 100.
+fn place_with_many(count: usize) -> Place {
+    let place = Place::new();
+    for number in 0..count {
+        put(&place, format!("in/{}/{number}", number / 100), &support::pattern(1024 + number % 7));
+    }
+    place
+}
+
+#[test]
+fn many_small_files() {
+    let count = if full() { 10_000 } else { 1_000 };
+    let place = place_with_many(count);
+    let start = Instant::now();
+    assert_eq!(code(&encrypt(&place, &["--suite", "0x0478"])), 0);
+    support::say(&format!("{count} files of 1 KiB: {:.0} a second", count as f64 / start.elapsed().as_secs_f64()));
+    assert_eq!(code(&decrypt(&place, &[])), 0);
+    assert!(tree(&place.path("back")) == tree(&place.path("in")));
+}
+
+/// Waits until a folder has some files but not all; whether that was seen.
+fn wait_for_some(folder: &Path, all: usize) -> bool {
+    for _ in 0..2_000 {
+        let found = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok);
+        match found.filter(|entry| entry.path().extension().is_some_and(|end| end == "sealed")).count() {
+            count if count >= all => return false,
+            count if count > 20 => return true,
+            _ => thread::sleep(Duration::from_millis(2)),
+        }
+    }
+    false
+}
+
+#[cfg(unix)]
+#[test]
+fn what_was_interrupted_is_resumed() {
+    // Signed and each with a key of its own, so that it takes its time.
+    let (place, slowly) = (place_with_many(1_000), ["--cache-messages", "1"]);
+    for (signal, number) in [("-KILL", 9), ("-INT", 2)] {
+        let arguments = [&["encrypt", "-r", "-k", &place.key, "in", "-o", "out"], &slowly[..]].concat();
+        let mut child = place.command(&arguments).spawn().unwrap();
+        assert!(wait_for_some(&place.path("out"), 1_000), "it was done before it could be interrupted");
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let status = child.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(number));
+
+        // Whatever has its name is whole.
+        let before = tree(&place.path("out"));
+        let verify = place.run(&["verify", "-r", "-k", &place.key, "out"]);
+        assert_eq!(code(&verify), 0, "{}", stderr(&verify));
+        assert!(stderr(&encrypt(&place, &["--suite", "0x0478"])).contains(" done before"));
+        let after = tree(&place.path("out"));
+        assert!(before.iter().all(|(path, content)| after.get(path) == Some(content)));
+        assert_eq!(code(&decrypt(&place, &["--quiet"])), 0);
+        assert!(tree(&place.path("back")) == tree(&place.path("in")));
+        fs::remove_dir_all(place.path("out")).unwrap();
+        fs::remove_dir_all(place.path("back")).unwrap();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full_stops_it_once() {
+    let place = place_with_many(500);
+    let disk = place.path("out");
+    fs::create_dir(&disk).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "none"]).arg(&disk).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        support::skip("SEALWAX_REQUIRE_MOUNT", "no right to mount a small disk");
+        return;
+    }
+    let first = encrypt(&place, &["--jobs", "2"]);
+    let files = tree(&disk);
+    let larger = Command::new("mount").args(["-o", "remount,size=16m"]).arg(&disk).status().unwrap().success();
+    let second = encrypt(&place, &[]);
+    let decrypted = decrypt(&place, &[]);
+    assert!(Command::new("umount").arg(&disk).status().unwrap().success());
+
+    let text = stderr(&first);
+    assert_eq!(code(&first), 1, "{text}");
+    assert!(text.contains(": the disk is full"), "{text}");
+    assert!(text.ends_with("; stopped, the rest was not tried\n"), "{text}");
+    assert!(text.lines().count() <= 4, "every thread can meet it once: {text}");
+    let done = files.values().flatten().count();
+    assert!((1..500).contains(&done), "{done}");
+    assert!(files.keys().all(|path| !path.to_string_lossy().contains(".partial")), "nothing half done is left");
+    assert!(larger);
+    assert_eq!(code(&second), 0, "{}", stderr(&second));
+    assert!(stderr(&second).contains(&format!("; {done} done before\n")), "{}", stderr(&second));
+    assert_eq!(code(&decrypted), 0);
+    assert!(tree(&place.path("back")) == tree(&place.path("in")));
+}
+
+/// Runs a command, and gives the most memory that it held, in KiB.
+#[cfg(target_os = "linux")]
+fn peak_memory(place: &Place, arguments: &[&str]) -> u64 {
+    let mut child = place.command(arguments).spawn().unwrap();
+    let (mut peak, status) = (0, format!("/proc/{}/status", child.id()));
+    let exit = loop {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak = line.map_or(peak, |line| line.trim_end_matches("kB").trim().parse().unwrap());
+        match child.try_wait().unwrap() {
+            Some(exit) => break exit,
+            None => thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    assert!(exit.success(), "{arguments:?}");
+    assert!(peak > 0);
+    peak
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_files_or_their_length() {
+    // In KiB, for two jobs.
+    const LIMIT: u64 = 24 << 10;
+    let place = place_with_many(1_000);
+    let length = if full() { 2 << 30 } else { 64 << 20 };
+    fs::File::create(place.path("in/large")).unwrap().set_len(length).unwrap();
+    let key = place.key.as_str();
+    for arguments in [
+        &["encrypt", "-r", "-k", key, "--jobs", "2", "in", "-o", "out"][..],
+        &["verify", "-r", "-k", key, "--jobs", "2", "out"],
+        &["decrypt", "-r", "-k", key, "--jobs", "2", "out", "-o", "back"],
+        &["reencrypt", "-k", key, "out/large.sealed"],
+    ] {
+        let peak = peak_memory(&place, arguments);
+        assert!(peak < LIMIT, "{} takes {peak} KiB", arguments[0]);
+    }
+    assert_eq!(fs::metadata(place.path("back/large")).unwrap().len(), length);
+    place.ok(&["verify", "-k", key, "out/large.sealed"]);
+}
