@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use sealwax::{
     AlgorithmSuite, Client, ClientBuilder, CommitmentPolicy, EncryptionContext,
     keyring::Keyring,
@@ -25,7 +25,7 @@ struct CommandLine {
     command: Command,
 
     /// Say nothing on standard error but errors, and show no progress
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 900)]
     quiet: bool,
 }
 
@@ -41,11 +41,11 @@ Exit codes:
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Encrypt a file or a stream
+    /// Encrypt a file, a stream or a folder
     Encrypt(EncryptArguments),
-    /// Decrypt a file or a stream, and verify it
+    /// Decrypt a file, a stream or a folder, and verify it
     Decrypt(DecryptArguments),
-    /// Verify a message, and write its plaintext nowhere
+    /// Verify a message or a folder of them, and write no plaintext
     Verify(VerifyArguments),
     /// Encrypt a message again, in place or to another file: with other keys, suite, frame length or context
     Reencrypt(ReencryptArguments),
@@ -53,20 +53,24 @@ pub(crate) enum Command {
     Inspect(InspectArguments),
     /// Make a file with a new random AES key, and print the key URI to use it with
     Keygen(KeygenArguments),
+    /// Print a script that completes commands and options in a shell
+    Completions(CompletionsArguments),
+    /// Print the manual page, or write the pages of all commands into a folder
+    Man(ManArguments),
 }
 
 /// Where bytes come from and where they go.
 #[derive(Args)]
 pub(crate) struct StreamArguments {
-    /// The file to write, or - for standard output (the default)
+    /// The file to write, or - for standard output (the default); with --recursive a folder
     #[arg(short, long, value_name = "OUT", default_value = "-", hide_default_value = true)]
     pub(crate) output: PathBuf,
 
-    /// Replace an existing output file
+    /// Replace what exists of the output
     #[arg(short, long)]
     pub(crate) force: bool,
 
-    /// The file to read, or - for standard input
+    /// The file to read, or - for standard input; with --recursive a folder
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
 }
@@ -175,9 +179,13 @@ enum Policy {
 }
 
 #[derive(Args)]
+#[command(after_help = ENCRYPT_EXAMPLES)]
 pub(crate) struct EncryptArguments {
     #[command(flatten)]
     pub(crate) keys: KeyArguments,
+
+    #[command(flatten)]
+    pub(crate) streams: StreamArguments,
 
     #[command(flatten)]
     pub(crate) message: MessageArguments,
@@ -191,10 +199,13 @@ pub(crate) struct EncryptArguments {
 
     #[command(flatten)]
     pub(crate) report: ReportArguments,
-
-    #[command(flatten)]
-    pub(crate) streams: StreamArguments,
 }
+
+const ENCRYPT_EXAMPLES: &str = "\
+Examples:
+  sealwax encrypt -k \"$KEY\" -c tenant=blue -o report.pdf.sealed report.pdf
+  tar c folder | sealwax encrypt -k \"$KEY\" - > folder.tar.sealed
+  sealwax encrypt -r -k \"$KEY\" folder -o folder.sealed";
 
 /// What kind of message is written.
 #[derive(Args)]
@@ -223,9 +234,13 @@ impl MessageArguments {
 }
 
 #[derive(Args)]
+#[command(after_help = DECRYPT_EXAMPLES)]
 pub(crate) struct DecryptArguments {
     #[command(flatten)]
     pub(crate) keys: KeyArguments,
+
+    #[command(flatten)]
+    pub(crate) streams: StreamArguments,
 
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
@@ -246,10 +261,13 @@ pub(crate) struct DecryptArguments {
 
     #[command(flatten)]
     pub(crate) report: ReportArguments,
-
-    #[command(flatten)]
-    pub(crate) streams: StreamArguments,
 }
+
+const DECRYPT_EXAMPLES: &str = "\
+Examples:
+  sealwax decrypt -k \"$KEY\" -c tenant=blue -o report.pdf report.pdf.sealed
+  sealwax decrypt -k \"$KEY\" - < folder.tar.sealed | tar x
+  sealwax decrypt -r -k \"$KEY\" folder.sealed -o folder";
 
 #[derive(Args)]
 pub(crate) struct VerifyArguments {
@@ -265,24 +283,27 @@ pub(crate) struct VerifyArguments {
     #[command(flatten)]
     pub(crate) report: ReportArguments,
 
-    /// The file to read, or - for standard input
+    /// The file to read, or - for standard input; with --recursive a folder
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
 }
+
+/// The heading of the limits in the help.
+const LIMITS: &str = "Limits";
 
 /// How much of what a message declares is accepted.
 #[derive(Args)]
 pub(crate) struct LimitArguments {
     /// The most encrypted data keys a message may have
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 64, help_heading = LIMITS)]
     pub(crate) max_encrypted_data_keys: u16,
 
     /// The most bytes a header may have
-    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    #[arg(long, value_name = "N", default_value_t = 1 << 20, help_heading = LIMITS)]
     pub(crate) max_header_length: usize,
 
     /// The most bytes a frame, or an unframed body, may have
-    #[arg(long, value_name = "N", default_value_t = 64 << 20)]
+    #[arg(long, value_name = "N", default_value_t = 64 << 20, help_heading = LIMITS)]
     pub(crate) max_frame_length: u32,
 }
 
@@ -326,6 +347,26 @@ pub(crate) struct KeygenArguments {
     /// The file to make; an existing one is never replaced
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+#[derive(Args)]
+#[command(after_help = "For example, in bash: source <(sealwax completions bash)")]
+pub(crate) struct CompletionsArguments {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args)]
+pub(crate) struct ManArguments {
+    /// The folder to write sealwax.1 and the others into; what is there of that name is replaced
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// The command line as clap knows it.
+pub(crate) fn command() -> clap::Command {
+    CommandLine::command()
 }
 
 fn suite(text: &str) -> Result<AlgorithmSuite, String> {

@@ -8,6 +8,7 @@ mod folders;
 mod inspect;
 mod key_uri;
 mod keygen;
+mod manual;
 mod metadata;
 mod notes;
 mod preserve;
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
         Command::Reencrypt(arguments) => (reencrypt::run(arguments), arguments.report.json),
         Command::Inspect(arguments) => (inspect::run(arguments), false),
         Command::Keygen(arguments) => (keygen::run(arguments), false),
+        Command::Completions(arguments) => (manual::completions(arguments), false),
+        Command::Man(arguments) => (manual::man(arguments), false),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,23 +4,25 @@ use std::{ffi::OsString, num::NonZero, thread};
 
 use clap::Args;
 
+/// The heading of these options in the help.
+const FOLDERS: &str = "Folders";
+
 #[derive(Args)]
-#[command(next_help_heading = "Folders")]
 pub(crate) struct FolderArguments {
     /// Take IN for a folder, with all that is in it; OUT is a folder then. Files that are in OUT already are skipped
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = FOLDERS)]
     pub(crate) recursive: bool,
 
     /// What the names of messages end in
-    #[arg(long, value_name = "TEXT", default_value = ".sealed", requires = "recursive")]
+    #[arg(long, value_name = "TEXT", default_value = ".sealed", requires = "recursive", help_heading = FOLDERS)]
     pub(crate) suffix: OsString,
 
     /// How many files are worked on at a time; by default one for each processor
-    #[arg(long, value_name = "N", requires = "recursive")]
+    #[arg(long, value_name = "N", requires = "recursive", help_heading = FOLDERS)]
     jobs: Option<NonZero<usize>>,
 
     /// How many files share a data key, and a signing key, for up to 5 minutes; with 1 each has its own
-    #[arg(long, value_name = "N", default_value_t = 1000, requires = "recursive",
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "recursive", help_heading = FOLDERS,
           value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     pub(crate) cache_messages: u64,
 }

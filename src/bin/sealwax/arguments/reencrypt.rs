@@ -26,6 +26,14 @@ pub(crate) struct ReencryptArguments {
     #[arg(long, conflicts_with = "context")]
     no_context: bool,
 
+    /// The file to write, or - for standard output; without it the input is replaced
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Replace an existing output file
+    #[arg(short, long)]
+    pub(crate) force: bool,
+
     #[command(flatten)]
     pub(crate) message: MessageArguments,
 
@@ -35,23 +43,16 @@ pub(crate) struct ReencryptArguments {
     #[command(flatten)]
     pub(crate) report: ReportArguments,
 
-    /// The file to write, or - for standard output; without it the input is replaced
-    #[arg(short, long, value_name = "OUT")]
-    pub(crate) output: Option<PathBuf>,
-
-    /// Replace an existing output file
-    #[arg(short, long)]
-    pub(crate) force: bool,
-
     /// The file to read, or - for standard input
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
 }
 
 const NOTE: &str = "\
-The old message is verified as a whole before the new one appears, in one stroke; the plaintext is never written anywhere.
-The new message has a new data key and message id: wrapping the old data key for other keys would leave it to whoever had
-it, and writing another header under it would give away what authenticates the message.";
+The old message is verified as a whole before the new one appears, in one stroke. The plaintext is never written anywhere.
+
+The new message has a new data key and message id. Wrapping the old data key for other keys instead would leave it to \
+whoever had it, and a second header under it would give away what authenticates the message.";
 
 impl ReencryptArguments {
     pub(crate) fn expected_context(&self) -> Result<EncryptionContext, Failure> {

@@ -1,0 +1,35 @@
+//! `sealwax completions` and `sealwax man`: what other programs make of the command line.
+
+use std::{
+    fs,
+    io::{self, Write},
+};
+
+use crate::{
+    arguments::{self, CompletionsArguments, ManArguments},
+    failure::Failure,
+};
+
+/// Prints what a shell completes commands and options with.
+pub(crate) fn completions(arguments: &CompletionsArguments) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut arguments::command(), "sealwax", &mut script);
+    print(&script)
+}
+
+/// Prints the manual page, or writes one for each command.
+pub(crate) fn man(arguments: &ManArguments) -> Result<(), Failure> {
+    let Some(folder) = &arguments.folder else {
+        let mut page = Vec::new();
+        let rendered = clap_mangen::Man::new(arguments::command()).render(&mut page);
+        rendered.map_err(|error| Failure::about("the manual page", error))?;
+        return print(&page);
+    };
+    fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(arguments::command(), folder))
+        .map_err(|error| Failure::about(&folder.display().to_string(), error))
+}
+
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    io::stdout().write_all(bytes).map_err(|error| Failure::about("standard output", error))
+}
