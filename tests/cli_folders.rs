@@ -12,6 +12,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -225,11 +226,11 @@ fn files_that_fail_are_named_and_the_others_go_on() {
     assert!(stderr(&output).contains("sealwax: back/a: there is a folder in the place of this file\n"));
 
     let output = decrypt(&place, &["--json"]);
-    let lines: Vec<serde_json::Value> = stderr(&output)
-        .lines()
-        .filter(|line| !line.contains("skipped, "))
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let (lines, skipped): (Vec<_>, Vec<_>) = json_lines(&output.stderr)
+        .into_iter()
+        .partition(|line| line["skipped"].is_null() || line["failed"].is_number());
+    assert_eq!(skipped.len(), 3);
+    assert!(skipped.iter().any(|line| line["skipped"] == "out/not a message"));
     assert_eq!(lines.len(), 4);
     let summary = serde_json::json!({ "operation": "decrypt", "files": 0, "bytes": 0, "finished": 5, "older": 0,
                                       "skipped": 3, "failed": 3, "stopped": false });
@@ -412,6 +413,36 @@ fn many_small_files() {
     support::say(&format!("{count} files of 1 KiB: {:.0} a second", count as f64 / start.elapsed().as_secs_f64()));
     assert_eq!(code(&decrypt(&place, &[])), 0);
     assert!(tree(&place.path("back")) == tree(&place.path("in")));
+}
+
+/// A log is written to all the time. Alone it is taken as far as it goes; with others its length is counted in advance.
+#[test]
+fn a_file_that_grows_is_said() {
+    let place = Place::new();
+    put(&place, "in/small", b"text");
+    let mut length = 64 << 20;
+    let file = fs::File::create(place.path("in/growing")).unwrap();
+    file.set_len(length).unwrap();
+    let stop = AtomicBool::new(false);
+    let (together, alone) = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                length += 4096;
+                file.set_len(length).unwrap();
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let unsigned = ["--suite", "0x0478"];
+        let together = encrypt(&place, &unsigned);
+        let alone = place.run(&[&["encrypt", "-k", &place.key, "in/growing", "-o", "sealed"], &unsigned[..]].concat());
+        stop.store(true, Ordering::Relaxed);
+        (together, alone)
+    });
+    assert_eq!(code(&together), 1);
+    let line = "sealwax: in/growing: the file grew while it was read; try again when it is at rest\n";
+    assert_eq!(stderr(&together), format!("{line}sealwax: encrypted 1 file, 4 B; 1 failed\n"));
+    assert_eq!(code(&alone), 0, "{}", stderr(&alone));
+    assert_eq!(code(&encrypt(&place, &[])), 0);
 }
 
 /// Waits until a folder has some files but not all; whether that was seen.

@@ -73,3 +73,34 @@ fn manual_pages_are_there_for_every_command() {
     place.ok(&["man", "share/man1"]);
     place.refused(&["man", "main.key"], 6, "main.key");
 }
+
+/// The guide, run as it stands.
+#[cfg(unix)]
+#[test]
+fn the_commands_of_the_guide_work() {
+    let guide = include_str!("../docs/COMMAND-LINE.md");
+    let (mut script, mut blocks, mut inside) = (String::from("set -eu -o pipefail\n"), 0, false);
+    for line in guide.lines() {
+        match line {
+            "```sh" => (inside, blocks) = (true, blocks + 1),
+            "```" => inside = false,
+            line if inside => script.extend([line, "\n"]),
+            _ => {}
+        }
+    }
+    assert!(blocks >= 10, "{blocks} blocks of commands were seen");
+    let place = Place::new();
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_sealwax")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+    let bash = Command::new("bash").args(["-c", &script]).env("PATH", path).current_dir(place.folder.path()).output();
+    let Ok(output) = bash else {
+        support::skip("SEALWAX_REQUIRE_PEERS", "there is no bash");
+        return;
+    };
+    let said = support::place::stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(place.read("report.txt"), place.read("kept.txt"));
+    assert_eq!(place.read("report.txt"), place.read("report.again.txt"));
+    assert!(!place.path("green.txt").exists());
+    assert!(String::from_utf8(output.stdout).unwrap().ends_with("it is whole\n"));
+}

@@ -1,16 +1,17 @@
 //! `sealwax encrypt`.
 
-use std::io::{Read, Write};
+use std::{
+    fs::Metadata,
+    io::{Read, Write},
+};
 
-use sealwax::{Client, EncryptionContext, materials::MaterialsManager};
+use sealwax::{Client, EncryptionContext, Error, materials::MaterialsManager};
 
 use crate::{
     arguments::{EncryptArguments, MessageArguments},
     failure::Failure,
     folders::{self, Folder, Task},
-    key_uri,
-    metadata::Metadata,
-    preserve,
+    key_uri, metadata, preserve,
     report::{Report, Sizes},
     streams::{Ahead, Input, Output},
 };
@@ -21,7 +22,7 @@ pub(crate) fn run(arguments: &EncryptArguments) -> Result<(), Failure> {
     if folders.recursive {
         return run_recursive(arguments, &sealing);
     }
-    let metadata = Metadata::open(report.metadata.as_deref())?;
+    let metadata = metadata::Metadata::open(report.metadata.as_deref())?;
     let input = Input::open(&streams.input)?;
     let output = Output::create_for_message(&streams.output, streams.force)?;
     sealing.seal(input, output)?.tell(report, metadata.as_ref())
@@ -52,6 +53,8 @@ struct Sealing<'a> {
     context: EncryptionContext,
     message: &'a MessageArguments,
     preserve: bool,
+    /// Whether other messages have the same data key, which the manager counts the bytes of.
+    shares: bool,
 }
 
 impl<'a> Sealing<'a> {
@@ -59,10 +62,18 @@ impl<'a> Sealing<'a> {
         let EncryptArguments { keys, message, folders, preserve, .. } = arguments;
         let mut manager = keys.manager(key_uri::keyring(&keys.keys, message.quorum)?)?;
         // Files with contexts of their own have nothing to share.
-        if !preserve {
+        let shares = folders.shared_by().is_some() && !preserve;
+        if shares {
             manager = folders::sharing(folders, manager)?;
         }
-        Ok(Self { client: keys.client().build(), manager, context: keys.context()?, message, preserve: *preserve })
+        Ok(Self {
+            client: keys.client().build(),
+            manager,
+            context: keys.context()?,
+            message,
+            preserve: *preserve,
+            shares,
+        })
     }
 
     /// Encrypts nothing, to see whether the keys and options will do.
@@ -75,7 +86,12 @@ impl<'a> Sealing<'a> {
     /// Encrypts an input into an output, which then appears.
     fn seal(&self, mut input: Input, mut output: Output) -> Result<Report, Failure> {
         let name = input.name.clone();
-        let fail = |error: sealwax::Error| Failure::about(&name, error);
+        let fail = |error: Error| match error {
+            Error::PlaintextTooLong { declared: true, .. } => {
+                Failure::other(format!("{name}: the file grew while it was read; try again when it is at rest"))
+            }
+            error => Failure::about(&name, error),
+        };
         let mut context = self.context.clone();
         if self.preserve {
             let found = input.found.as_ref().ok_or_else(|| Failure::usage("--preserve needs a file to encrypt"))?;
@@ -89,8 +105,8 @@ impl<'a> Sealing<'a> {
                 (sealed.header, sealed.key_report)
             }
             Ahead::Begun(begin) => {
-                // The length that a manager counts, unless the file is longer already than it was said to be.
-                let length = input.found.as_ref().map(std::fs::Metadata::len);
+                // A length that is counted, unless the file is longer already than it was said to be.
+                let length = input.found.as_ref().map(Metadata::len).filter(|_| self.shares);
                 let encrypt = match length.filter(|length| *length >= begin.len() as u64) {
                     Some(length) => encrypt.plaintext_length_bound(length),
                     None => encrypt,

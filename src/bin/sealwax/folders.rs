@@ -169,7 +169,12 @@ impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker
 
     fn skip(&self, path: &Path, why: &str) {
         lock(self.tally).skipped += 1;
-        let line = format!("{}: skipped, {}", escape(&path.display().to_string()), escape(why));
+        let name = path.display().to_string();
+        let line = if self.folder.report.json {
+            serde_json::json!({ "skipped": name, "reason": why }).to_string()
+        } else {
+            format!("{}: skipped, {}", escape(&name), escape(why))
+        };
         self.bar.suspend(|| notes::note(line));
     }
 
