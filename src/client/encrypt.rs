@@ -164,7 +164,8 @@ impl<'a> Encrypt<'a> {
     }
 
     pub(super) async fn start_machine(&self) -> Result<Encryptor> {
-        Ok(Encryptor::new(self.start(None).await?, self.plaintext_length_bound))
+        let started = self.start(None).await?;
+        Ok(Encryptor::new(started, self.plaintext_length_bound).with_plan(self.client.plan))
     }
 
     /// Encrypts a plaintext that is there as a whole.

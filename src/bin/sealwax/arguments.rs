@@ -1,15 +1,15 @@
 //! The command line: what can be said, and what it becomes.
 
-use std::{num::NonZero, path::PathBuf};
+use std::{num::NonZero, path::PathBuf, thread};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use sealwax::{
-    AlgorithmSuite, Client, ClientBuilder, CommitmentPolicy, EncryptionContext,
+    AlgorithmSuite, ClientBuilder, CommitmentPolicy, EncryptionContext,
     keyring::Keyring,
     materials::{DefaultMaterialsManager, MaterialsManager, RequiredContextManager},
 };
 
-use crate::{failure::Failure, notes};
+use crate::{failure::Failure, notes, provider};
 
 mod folders;
 mod reencrypt;
@@ -91,21 +91,6 @@ pub(crate) struct ReportArguments {
     pub(crate) metadata: Option<PathBuf>,
 }
 
-/// How fast it goes.
-#[derive(Args)]
-pub(crate) struct SpeedArguments {
-    /// On how many threads to work; by default as many as the machine runs at once. 1 starts none
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
-}
-
-impl SpeedArguments {
-    pub(crate) fn apply(&self, builder: sealwax::ClientBuilder) -> sealwax::ClientBuilder {
-        let available = || std::thread::available_parallelism().map_or(1, NonZero::get);
-        builder.threads(self.threads.map_or_else(available, usize::from))
-    }
-}
-
 /// The keys and what is authenticated with them.
 #[derive(Args)]
 pub(crate) struct KeyArguments {
@@ -126,12 +111,18 @@ pub(crate) struct KeyArguments {
     /// Which suites may be written and read, by whether they commit to their key
     #[arg(long, value_name = "POLICY", default_value = "require-encrypt-require-decrypt")]
     commitment_policy: Policy,
+
+    /// On how many threads to work on a message; by default as many as the machine runs at once, and one for each file of a
+    /// folder
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
 }
 
 impl KeyArguments {
-    /// A client of this commitment policy, without the other options.
-    pub(crate) fn client(&self) -> ClientBuilder {
-        Client::builder().commitment_policy(self.policy())
+    /// A client of this commitment policy, without the other options, for one message at a time or for many.
+    pub(crate) fn client(&self, many: bool) -> ClientBuilder {
+        let available = || if many { 1 } else { thread::available_parallelism().map_or(1, NonZero::get) };
+        provider::client().commitment_policy(self.policy()).threads(self.threads.map_or_else(available, usize::from))
     }
 
     /// What makes the materials with these keyrings.
@@ -255,9 +246,6 @@ pub(crate) struct DecryptArguments {
 
     #[command(flatten)]
     pub(crate) folders: FolderArguments,
-
-    #[command(flatten)]
-    pub(crate) speed: SpeedArguments,
 
     #[command(flatten)]
     pub(crate) report: ReportArguments,

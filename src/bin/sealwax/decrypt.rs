@@ -62,7 +62,7 @@ impl Opening {
         folders: &FolderArguments,
     ) -> Result<Self, Failure> {
         let manager = folders::sharing(folders, keys.manager(key_uri::keyring(&keys.keys, None)?)?)?;
-        let client = limits.apply(keys.client()).build();
+        let client = limits.apply(keys.client(folders.recursive)).build();
         Ok(Self { client, manager, context: keys.context()?, preserve: false })
     }
 

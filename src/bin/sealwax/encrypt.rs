@@ -67,7 +67,7 @@ impl<'a> Sealing<'a> {
             manager = folders::sharing(folders, manager)?;
         }
         Ok(Self {
-            client: keys.client().build(),
+            client: keys.client(folders.recursive).build(),
             manager,
             context: keys.context()?,
             message,

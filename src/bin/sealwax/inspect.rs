@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     let InspectArguments { json, limits, input } = arguments;
     let input = Input::open_silently(input)?;
     let name = input.name.clone();
-    let client = limits.apply(Client::builder()).build();
+    let client = limits.apply(provider::client()).build();
     let outline = Outline::read(input, client.header_decoder()).map_err(|error| Failure::about(&name, error))?;
     let report = Report::new(&outline);
     let text = if *json {

@@ -12,6 +12,7 @@ mod manual;
 mod metadata;
 mod notes;
 mod preserve;
+mod provider;
 mod reencrypt;
 mod report;
 mod streams;

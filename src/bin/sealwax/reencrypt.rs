@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &ReencryptArguments) -> Result<(), Failure> {
         None => Output::create_for_message(&arguments.input, true)?,
     };
 
-    let client = limits.apply(keys.client()).build();
+    let client = limits.apply(keys.client(false)).build();
     let from = client.decrypt_with(&old).context(expected);
     let to = message.apply(client.encrypt_with(&*new));
     let reencrypt = match context {
