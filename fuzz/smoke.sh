@@ -20,7 +20,7 @@ fi
 
 targets=("$@")
 if ((${#targets[@]} == 0)); then
-    targets=(header decrypt round_trip)
+    targets=(header decrypt round_trip providers)
 fi
 
 scratch=$(mktemp -d)

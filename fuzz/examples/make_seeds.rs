@@ -5,14 +5,14 @@ use std::{fs, path::PathBuf, sync::Arc};
 use sealwax::{
     AlgorithmSuite, Client, ClientBuilder, CommitmentPolicy, ContentType, EncryptedDataKey, HeaderDecoder,
     MessageVersion,
-    crypto::{CryptoProvider, RustCrypto},
+    crypto::{AwsLcRs, CryptoProvider, RustCrypto, SignatureAlgorithm},
     keyring::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
 };
 use sealwax_fuzz::{
     crypto::{Permissive, REFUSED},
     decrypt,
     keyring::{FixedKey, KEY_BYTE},
-    round_trip,
+    providers, round_trip,
 };
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -23,7 +23,8 @@ const PATTERNS: [[u8; 4]; 3] = [[0; 4], [2, 40, 15, 0x80], [0xff; 4]];
 fn main() -> Outcome<()> {
     header_seeds()?;
     decrypt_seeds()?;
-    round_trip_seeds()
+    round_trip_seeds()?;
+    provider_seeds()
 }
 
 /// Writes a seed of a target, in parts.
@@ -263,6 +264,42 @@ fn round_trip_seeds() -> Outcome<()> {
             ];
             write("round_trip", &format!("{provider}-{:04x}", suite.id()), &parts)?;
         }
+    }
+    Ok(())
+}
+
+fn provider_seeds() -> Outcome<()> {
+    use providers::{MESSAGE, PRIMITIVES, SIGNATURE};
+    for suite in AlgorithmSuite::ALL {
+        let sealed = message(real(), &FixedKey, suite, 9, b"some text that is longer", suite.is_signed())?;
+        write("providers", &format!("good-message-{:04x}", suite.id()), &[&[MESSAGE], &sealed])?;
+    }
+    let signers: [(&str, &dyn CryptoProvider); 2] = [("rustcrypto", &RustCrypto), ("aws-lc-rs", &AwsLcRs)];
+    for (signer, provider) in signers {
+        for (curve, algorithm) in [(0, SignatureAlgorithm::EcdsaP256), (1, SignatureAlgorithm::EcdsaP384)] {
+            let key = provider.generate_signing_key(algorithm)?;
+            let mut digest = provider.digest(algorithm.hash());
+            digest.update(&[7]);
+            let signature = key.sign_digest(&digest.finish())?;
+            let put = |name: &str, public_key: &[u8], signature: &[u8]| {
+                let name = format!("{name}-{signer}-{curve}");
+                write("providers", &name, &[&[SIGNATURE, curve], public_key, &[7], signature])
+            };
+            put("good-signature", key.public_key(), &signature)?;
+            put("bad-trailing", key.public_key(), &[&signature[..], &[0]].concat())?;
+            put("bad-long-form", key.public_key(), &[&[0x30, 0x81], &signature[1..]].concat())?;
+            put("bad-point", &vec![2; algorithm.public_key_length()], &signature)?;
+        }
+    }
+    for (kind, length) in [(0_u8, 16), (1, 24), (2, 32)] {
+        let (key, iv, aad, mut text) = (vec![KEY_BYTE; length], [3; 12], b"associated data", b"some text".to_vec());
+        let tag = RustCrypto.aes_gcm(&key)?.seal_in_place(&iv, aad, &mut text)?;
+        let lengths = [PRIMITIVES, kind, u8::try_from(aad.len())?];
+        let put = |name: &str, tag: &[u8]| {
+            write("providers", &format!("{name}-{length}"), &[&lengths, &key, &iv, tag, aad, &text])
+        };
+        put("good-aes", &tag)?;
+        put("bad-aes", &[0; 16])?;
     }
     Ok(())
 }

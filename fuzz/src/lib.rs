@@ -6,4 +6,5 @@ pub mod decrypt;
 pub mod header;
 pub mod keyring;
 pub mod pieces;
+pub mod providers;
 pub mod round_trip;

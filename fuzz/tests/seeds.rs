@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use arbitrary::{Arbitrary, Unstructured};
 use sealwax::{Error, FormatError, LimitError};
-use sealwax_fuzz::{decrypt, header, round_trip};
+use sealwax_fuzz::{decrypt, header, providers, round_trip};
 
 fn seeds(target: &str) -> BTreeMap<String, Vec<u8>> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
@@ -63,5 +63,12 @@ fn decrypt_seeds_come_as_far_as_their_names_say() {
 fn round_trip_seeds_pass() {
     for (_, seed) in seeds("round_trip") {
         round_trip::run(&round_trip::Case::arbitrary(&mut Unstructured::new(&seed)).unwrap());
+    }
+}
+
+#[test]
+fn provider_seeds_come_as_far_as_their_names_say() {
+    for (name, seed) in seeds("providers") {
+        assert_eq!(providers::run(&seed), Some(name.starts_with("good-")), "{name}");
     }
 }

@@ -39,16 +39,26 @@ use crate::error::{Error, Result};
 /// assert_eq!(client.decrypt(&keyring).bytes(&sealed.message).wait()?.plaintext, b"my secret");
 /// # Ok::<(), sealwax::Error>(())
 /// ```
+///
+/// # FIPS
+///
+/// There is no feature of this crate for the FIPS module of AWS-LC, which takes CMake and Go to build. An application that
+/// wants it says so itself, and asks with [`is_fips`](Self::is_fips) whether it has got it:
+///
+/// ```toml
+/// [dependencies]
+/// sealwax = { version = "0.1", features = ["aws-lc-rs"] }
+/// aws-lc-rs = { version = "1", default-features = false, features = ["fips"] }
+/// ```
+///
+/// The module being there does not make every use of it an approved one. According to `aws-lc-rs`, sealing under an
+/// IV that comes from outside, as the message format has it for frames, and signing and verifying a digest that was made
+/// apart, are not approved; nor is HKDF without a salt, which suites without commitment use.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AwsLcRs;
 
 impl AwsLcRs {
-    /// Whether AWS-LC is its FIPS module here, which an application asks for by enabling the feature `fips` of
-    /// `aws-lc-rs` in its own `Cargo.toml`.
-    ///
-    /// The module being there does not make every use of it an approved one: its security policy counts AES-GCM with
-    /// an IV from outside, as the message format has it for frames, and signing a digest that was made apart among the
-    /// services that are not.
+    /// Whether AWS-LC is its [FIPS module](Self#fips) in this program.
     ///
     /// ```
     /// if !sealwax::crypto::AwsLcRs::is_fips() {
