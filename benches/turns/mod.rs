@@ -39,25 +39,42 @@ pub(crate) fn take_turns(cases: &mut [Case<'_>], rounds: usize) {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// What stands for all turns of a case.
+#[derive(Clone, Copy)]
+pub(crate) enum Typical {
+    /// The median; and for ratios, the median of those within each turn.
+    Median,
+    /// The fastest, for short runs on a machine that is busy with other things: some of them are not interrupted.
+    Fastest,
 }
 
-/// Prints medians, and ratios to the bounds from the same turns: 1 is as fast as the bound.
-pub(crate) fn print_table(cases: &[Case<'_>], unit: &str, show: impl Fn(f64) -> String) {
+impl Typical {
+    fn of(self, values: impl Iterator<Item = f64>) -> f64 {
+        let mut values: Vec<_> = values.collect();
+        values.sort_by(f64::total_cmp);
+        match self {
+            Self::Median => values[values.len() / 2],
+            Self::Fastest => values[0],
+        }
+    }
+}
+
+/// Prints how fast the cases are, and their ratios to what bounds them: 1 is as fast as the bound.
+pub(crate) fn print_table(cases: &[Case<'_>], typical: Typical, unit: &str, show: impl Fn(f64) -> String) {
     println!("| provider | what | {unit} | of its bound | bound |");
     println!("|---|---|---:|---:|---|");
     let per_item = |case: &Case<'_>, turn: usize| case.times[turn] / case.count as f64;
+    let each = |case: &Case<'_>| typical.of((0..case.times.len()).map(|turn| per_item(case, turn)));
     for case in cases {
-        let speed = show(1.0 / median((0..case.times.len()).map(|turn| per_item(case, turn))));
-        let bound = |turn| case.bounds.iter().map(|&index| per_item(&cases[index], turn)).sum::<f64>();
-        let ratio = match &case.bounds[..] {
-            [] => String::new(),
-            _ => format!("{:.2}", median((0..case.times.len()).map(|turn| bound(turn) / per_item(case, turn)))),
+        let bounds: Vec<_> = case.bounds.iter().map(|&index| &cases[index]).collect();
+        let in_turn = |turn| bounds.iter().map(|bound| per_item(bound, turn)).sum::<f64>() / per_item(case, turn);
+        let ratio = match typical {
+            _ if bounds.is_empty() => String::new(),
+            Typical::Median => format!("{:.2}", typical.of((0..case.times.len()).map(in_turn))),
+            Typical::Fastest => format!("{:.2}", bounds.iter().map(|bound| each(bound)).sum::<f64>() / each(case)),
         };
-        let names: Vec<_> = case.bounds.iter().map(|&index| &*cases[index].name).collect();
+        let names: Vec<_> = bounds.iter().map(|bound| &*bound.name).collect();
+        let speed = show(1.0 / each(case));
         println!("| {} | {} | {speed} | {ratio} | {} |", case.provider, case.name, names.join(", then "));
     }
 }
