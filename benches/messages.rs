@@ -22,6 +22,8 @@ mod turns;
 use turns::{Case, Typical, print_table, take_turns};
 
 const MIB: usize = 1 << 20;
+/// What goes into a machine at a time.
+const PIECE: usize = 65_536;
 const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 const SIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384;
 
@@ -127,7 +129,8 @@ fn primitives<'a>(provider: &Provider, plaintext: &'a [u8], frame: usize) -> [Ca
 }
 
 /// Messages, bounded by the five primitives that stand from `first` on. One-shot results are new memory, whose pages the
-/// system must first give; a stream reuses its buffers.
+/// system must first give. A machine seals and opens from where the text lies, and a stream copies it from its source
+/// first; both reuse their buffers.
 fn messages<'a>(
     provider: &Provider,
     keyring: &'a RawAesKeyring,
@@ -143,7 +146,8 @@ fn messages<'a>(
         let bounds = |aead| if suite.is_signed() { vec![aead, sha] } else { vec![aead] };
         let message: Arc<[u8]> = provider.seal(keyring, suite, frame, plaintext).into();
         let message_too = message.clone();
-        let [one, two, three, four] = [(); 4].map(|()| provider.clone());
+        let [one, two, three, four, five, six] = [(); 6].map(|()| provider.clone());
+        let message_again = message.clone();
         cases.extend([
             Case::new(name, format!("{id} encrypt, one-shot"), size, move || {
                 drop(black_box(one.seal(keyring, suite, frame, plaintext)));
@@ -160,6 +164,26 @@ fn messages<'a>(
             .bounded(bounds(seal_hot)),
             Case::new(name, format!("{id} decrypt, stream"), size, move || {
                 four.client.decrypt(keyring).copy_unverified(&message_too[..], std::io::sink()).wait().unwrap();
+            })
+            .bounded(bounds(open_hot)),
+            Case::new(name, format!("{id} encrypt, machine"), size, move || {
+                let encrypt = five.client.encrypt(keyring).suite(suite).frame_length(frame as u32);
+                let mut machine = encrypt.machine().wait().unwrap();
+                for piece in plaintext.chunks(PIECE) {
+                    machine.push(piece).unwrap();
+                    machine.consume(black_box(machine.output()).len());
+                }
+                black_box(machine.finish().unwrap());
+            })
+            .bounded(bounds(seal_hot)),
+            Case::new(name, format!("{id} decrypt, machine"), size, move || {
+                let (received, body) = six.client.header_decoder().decode(&message_again).unwrap();
+                let mut machine = six.client.decrypt(keyring).machine_unverified(received).wait().unwrap();
+                for piece in body.chunks(PIECE) {
+                    machine.push(piece).unwrap();
+                    machine.consume(black_box(machine.output()).len());
+                }
+                black_box(machine.finish().unwrap());
             })
             .bounded(bounds(open_hot)),
         ]);
@@ -229,7 +253,7 @@ fn main() {
         large(&providers, Typical::Median, 2, 4 * MIB);
         small(&providers, Typical::Median, 2, 1000);
     } else if has("busy") {
-        large(&providers, Typical::Fastest, 60, 16 * MIB);
+        large(&providers, Typical::Fastest, 60, 8 * MIB);
         small(&providers, Typical::Fastest, 1000, 50);
     } else {
         large(&providers, Typical::Median, 15, 100 * MIB);
