@@ -153,13 +153,13 @@ fn take_output(machine: &mut impl Push) -> Bytes {
 ///
 /// ```
 /// use futures_util::{TryStreamExt, stream};
-/// use sealwax::{Client, Result, keyring::RawAesKeyring};
+/// use sealwax::{Client, keyring::RawAesKeyring};
 ///
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 /// # runtime.block_on(async {
 /// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
 /// let client = Client::new();
-/// let plaintext = stream::iter([Result::Ok("some "), Ok("text")]);
+/// let plaintext = stream::iter([std::io::Result::Ok("some "), Ok("text")]);
 /// let pieces: Vec<_> = client.encrypt(&keyring).stream(plaintext).await?.try_collect().await?;
 /// assert_eq!(client.decrypt(&keyring).bytes(&pieces.concat()).await?.plaintext, b"some text");
 /// # Ok::<(), sealwax::Error>(())
@@ -195,7 +195,7 @@ impl<S, B> EncryptingStream<S, B> {
 ///
 /// ```
 /// use futures_util::{TryStreamExt, stream};
-/// use sealwax::{AlgorithmSuite, Client, Result, keyring::RawAesKeyring};
+/// use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
 ///
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 /// # runtime.block_on(async {
@@ -204,7 +204,7 @@ impl<S, B> EncryptingStream<S, B> {
 /// let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 /// let message = client.encrypt(&keyring).suite(unsigned).bytes(b"text").await?.message;
 ///
-/// let message = stream::iter(message.chunks(100).map(Result::Ok));
+/// let message = stream::iter(message.chunks(100).map(std::io::Result::Ok));
 /// let pieces: Vec<_> = client.decrypt(&keyring).stream(message).await?.try_collect().await?;
 /// assert_eq!(pieces.concat(), b"text");
 /// # Ok::<(), sealwax::Error>(())
