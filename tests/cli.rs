@@ -209,7 +209,7 @@ fn refusals_leave_one_line_and_nothing_else() {
     encrypt(&["-c", "=1"], 3, "empty");
     encrypt(&["-c", "aws-crypto-public-key=x"], 3, "reserved");
     encrypt(&["--no-such-flag"], 2, "--no-such-flag");
-    place.refused(&["encrypt", "-o", "out", "plain"], 2, "--key");
+    place.refused(&["decrypt", "-o", "out", "plain"], 2, "--key");
     place.refused(&["encrypt", "-k", key, "-o", "out", "missing"], 1, "missing: there is no such file");
     place.refused(
         &["encrypt", "-k", key, "-o", "no/such/out", "plain"],

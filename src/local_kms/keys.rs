@@ -1,15 +1,12 @@
-//! The life of a key: made, named, rotated, disabled, deleted after a wait.
+//! What a key is: its states, its names, and what a change of the store is.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use super::{
-    LocalKms, LocalKmsError,
+    LocalKmsError,
     audit::Event,
     record::{BackingKey, Contents, KeyRecord, Timestamp},
-    seal::{KEY_LENGTH, random_hex},
+    seal::random_hex,
     store::Session,
 };
 use crate::secret::SecretBytes;
@@ -93,7 +90,7 @@ pub enum WaitingPeriod {
 }
 
 impl WaitingPeriod {
-    fn duration(self) -> Result<Duration> {
+    pub(super) fn duration(self) -> Result<Duration> {
         match self {
             Self::Days(days @ 7..=30) => Ok(DAY * days),
             Self::Sooner(time) if time < DAY * 7 => Ok(time),
@@ -115,12 +112,12 @@ pub struct Alias {
 }
 
 impl KeyRecord {
-    fn metadata(&self, contents: &Contents) -> KeyMetadata {
+    pub(super) fn metadata(&self, contents: &Contents) -> KeyMetadata {
         let aliases = contents.aliases.iter().filter(|(_, target)| **target == self.id);
         self.metadata_with(aliases.map(|(name, _)| name.clone()).collect())
     }
 
-    fn metadata_with(&self, aliases: Vec<String>) -> KeyMetadata {
+    pub(super) fn metadata_with(&self, aliases: Vec<String>) -> KeyMetadata {
         KeyMetadata {
             key_id: self.id.clone(),
             description: self.description.clone(),
@@ -139,7 +136,7 @@ impl KeyRecord {
     }
 
     /// Nothing but cancelling can be done with a key that waits for its deletion.
-    fn not_pending(&self) -> Result<()> {
+    pub(super) fn not_pending(&self) -> Result<()> {
         match self.deletion {
             Some(date) => Err(LocalKmsError::PendingDeletion { key_id: self.id.clone(), date: date.to_string() }),
             None => Ok(()),
@@ -172,7 +169,7 @@ impl Contents {
         found.or_else(by_last_part).ok_or_else(|| LocalKmsError::NotFound { name: name.to_owned() })
     }
 
-    fn key_mut(&mut self, name: &str) -> Result<&mut KeyRecord> {
+    pub(super) fn key_mut(&mut self, name: &str) -> Result<&mut KeyRecord> {
         let id = self.resolve(name)?.id.clone();
         self.keys.get_mut(&id).ok_or_else(|| LocalKmsError::NotFound { name: name.to_owned() })
     }
@@ -185,7 +182,7 @@ pub(super) fn is_key_id(text: &str) -> bool {
 }
 
 /// The whole name of an alias.
-fn alias_name(name: &str) -> Result<String> {
+pub(super) fn alias_name(name: &str) -> Result<String> {
     let whole = if name.starts_with(ALIAS) { name.to_owned() } else { format!("{ALIAS}{name}") };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-');
     if whole.len() <= ALIAS.len() || whole.len() > MAX_ALIAS || !whole.bytes().all(plain) {
@@ -195,7 +192,7 @@ fn alias_name(name: &str) -> Result<String> {
     Ok(whole)
 }
 
-fn check_description(text: &str) -> Result<()> {
+pub(super) fn check_description(text: &str) -> Result<()> {
     if text.len() > MAX_DESCRIPTION {
         return Err(LocalKmsError::InvalidRequest(format!("a description has at most {MAX_DESCRIPTION} bytes")));
     }
@@ -225,328 +222,10 @@ impl Session<'_> {
     }
 }
 
-impl LocalKms {
-    /// Changes a key, and tells what it is then.
-    fn change_key(
-        &self,
-        operation: &'static str,
-        name: &str,
-        change: impl FnOnce(&mut KeyRecord, &SecretBytes, Timestamp) -> Result<()>,
-    ) -> Result<KeyMetadata> {
-        self.store.session()?.change(Event::new(operation).key(name), |contents, root, now, event| {
-            let key = contents.key_mut(name)?;
-            event.key_id = Some(key.id.clone());
-            change(key, root, now)?;
-            Ok(contents.resolve(name)?.metadata(contents))
-        })
-    }
-
-    fn new_key(
-        &self,
-        operation: &'static str,
-        description: &str,
-        material: Option<&SecretBytes>,
-    ) -> Result<KeyMetadata> {
-        self.store.session()?.change(Event::new(operation), |contents, root, created, event| {
-            check_description(description)?;
-            let id = format!("local:{}/key/{}", contents.header.store_id, uuid()?);
-            event.key_id = Some(id.clone());
-            let backing = BackingKey::new(root, &id, material, created).map_err(LocalKmsError::Crypto)?;
-            let key = KeyRecord {
-                id: id.clone(),
-                description: description.to_owned(),
-                created,
-                imported: material.is_some(),
-                enabled: true,
-                deletion: None,
-                rotation_days: None,
-                backing: vec![backing],
-            };
-            let metadata = key.metadata(contents);
-            contents.keys.insert(id, key);
-            Ok(metadata)
-        })
-    }
-
-    /// Makes a key. The type has an example.
-    ///
-    /// # Errors
-    /// [`LocalKmsError::InvalidRequest`] for a description of more than 8,192 bytes; those of every operation: the store is damaged,
-    /// gone or locked for too long, or its folder cannot be written.
-    pub fn create_key(&self, description: &str) -> Result<KeyMetadata> {
-        self.new_key("CreateKey", description, None)
-    }
-
-    /// Makes a key of material from elsewhere: 32 secret random bytes.
-    ///
-    /// # Errors
-    /// [`LocalKmsError::InvalidRequest`] for material of another length; as [`create_key`](Self::create_key).
-    ///
-    /// ```
-    /// # use sealwax::local_kms::LocalKms;
-    /// # let folder = tempfile::tempdir()?;
-    /// # let kms = LocalKms::create(folder.path())?;
-    /// let key = kms.import_key(vec![7; 32], "from the old system")?;
-    /// assert!(key.imported);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn import_key(&self, material: impl Into<SecretBytes>, description: &str) -> Result<KeyMetadata> {
-        let material = material.into();
-        if material.len() != KEY_LENGTH {
-            return Err(LocalKmsError::InvalidRequest("key material has 32 bytes".into()));
-        }
-        self.new_key("ImportKeyMaterial", description, Some(&material))
-    }
-
-    /// What the store tells of a key, which can be named by its id, the last part of that, or an alias.
-    ///
-    /// # Errors
-    /// [`LocalKmsError::NotFound`]; as [`create_key`](Self::create_key).
-    pub fn describe_key(&self, name: &str) -> Result<KeyMetadata> {
-        let mut session = self.store.session()?;
-        let contents = &session.loaded.contents;
-        let found = contents.resolve(name).map(|key| key.metadata(contents));
-        let id = found.as_ref().map_or(name, |key| &key.key_id);
-        let event = Event::new("DescribeKey").key(id);
-        session.answer(event, found)
-    }
-
-    /// All keys, in the order of their making.
-    ///
-    /// # Errors
-    /// As [`create_key`](Self::create_key).
-    pub fn list_keys(&self) -> Result<Vec<KeyMetadata>> {
-        let mut session = self.store.session()?;
-        let contents = &session.loaded.contents;
-        let mut aliases: HashMap<_, Vec<_>> = HashMap::new();
-        for (name, target) in &contents.aliases {
-            aliases.entry(target).or_default().push(name.clone());
-        }
-        let keys = contents.keys.values();
-        let mut keys: Vec<_> = keys.map(|key| key.metadata_with(aliases.remove(&key.id).unwrap_or_default())).collect();
-        keys.sort_by_key(|key| key.created);
-        session.answer(Event::new("ListKeys"), Ok(keys))
-    }
-
-    /// Changes the description of a key.
-    ///
-    /// # Errors
-    /// As [`create_key`](Self::create_key) and [`describe_key`](Self::describe_key); [`LocalKmsError::PendingDeletion`].
-    pub fn update_key_description(&self, name: &str, description: &str) -> Result<KeyMetadata> {
-        self.change_key("UpdateKeyDescription", name, |key, _, _| {
-            check_description(description)?;
-            key.not_pending()?;
-            description.clone_into(&mut key.description);
-            Ok(())
-        })
-    }
-
-    /// Makes a key usable again.
-    ///
-    /// # Errors
-    /// As [`describe_key`](Self::describe_key); [`LocalKmsError::PendingDeletion`].
-    pub fn enable_key(&self, name: &str) -> Result<KeyMetadata> {
-        self.change_key("EnableKey", name, |key, _, _| {
-            key.not_pending()?;
-            key.enabled = true;
-            Ok(())
-        })
-    }
-
-    /// Makes a key unusable, until it is enabled.
-    ///
-    /// # Errors
-    /// As [`describe_key`](Self::describe_key); [`LocalKmsError::PendingDeletion`].
-    pub fn disable_key(&self, name: &str) -> Result<KeyMetadata> {
-        self.change_key("DisableKey", name, |key, _, _| {
-            key.not_pending()?;
-            key.enabled = false;
-            Ok(())
-        })
-    }
-
-    /// Gives a key new material. Id and aliases stay, and what was encrypted before still decrypts.
-    ///
-    /// # Errors
-    /// As [`describe_key`](Self::describe_key); [`LocalKmsError::Disabled`], [`LocalKmsError::PendingDeletion`].
-    pub fn rotate_key(&self, name: &str) -> Result<KeyMetadata> {
-        self.change_key("RotateKeyOnDemand", name, rotate)
-    }
-
-    /// Has a key get new material by itself: at the first encryption when its material is so many days old, 1 to 2,560.
-    ///
-    /// # Errors
-    /// As [`rotate_key`](Self::rotate_key); [`LocalKmsError::InvalidRequest`] for another number of days.
-    pub fn enable_key_rotation(&self, name: &str, days: u32) -> Result<KeyMetadata> {
-        self.change_key("EnableKeyRotation", name, |key, _, _| {
-            if !(1..=2560).contains(&days) {
-                return Err(LocalKmsError::InvalidRequest("a key rotates every 1 to 2,560 days".into()));
-            }
-            key.usable()?;
-            key.rotation_days = Some(days);
-            Ok(())
-        })
-    }
-
-    /// Has a key keep its material until it is rotated by hand.
-    ///
-    /// # Errors
-    /// As [`rotate_key`](Self::rotate_key).
-    pub fn disable_key_rotation(&self, name: &str) -> Result<KeyMetadata> {
-        self.change_key("DisableKeyRotation", name, |key, _, _| {
-            key.usable()?;
-            key.rotation_days = None;
-            Ok(())
-        })
-    }
-
-    /// Has a key destroyed after a wait, in which it cannot be used and the deletion can be cancelled. [`WaitingPeriod`] has an example.
-    ///
-    /// It is destroyed by the first operation on the store after that time, with its aliases. What was encrypted under it is
-    /// then lost, but for backups.
-    ///
-    /// # Errors
-    /// As [`describe_key`](Self::describe_key); [`LocalKmsError::InvalidRequest`] for a period that cannot be,
-    /// [`LocalKmsError::PendingDeletion`] for a key that waits already.
-    pub fn schedule_key_deletion(&self, name: &str, wait: WaitingPeriod) -> Result<KeyMetadata> {
-        self.change_key("ScheduleKeyDeletion", name, |key, _, now| {
-            key.not_pending()?;
-            key.deletion = Some(now.plus(wait.duration()?));
-            Ok(())
-        })
-    }
-
-    /// Keeps a key that waits for its deletion. It is disabled then.
-    ///
-    /// # Errors
-    /// As [`describe_key`](Self::describe_key); [`LocalKmsError::InvalidState`] for a key that does not wait.
-    pub fn cancel_key_deletion(&self, name: &str) -> Result<KeyMetadata> {
-        self.change_key("CancelKeyDeletion", name, |key, _, _| {
-            if key.deletion.take().is_none() {
-                return Err(LocalKmsError::InvalidState {
-                    key_id: key.id.clone(),
-                    why: "does not wait for its deletion",
-                });
-            }
-            key.enabled = false;
-            Ok(())
-        })
-    }
-
-    /// Gives a key a name. `alias/` may be left out. The type has an example.
-    ///
-    /// # Errors
-    /// As [`describe_key`](Self::describe_key); [`LocalKmsError::AliasExists`], [`LocalKmsError::PendingDeletion`], and
-    /// [`LocalKmsError::InvalidRequest`] for anything but letters, digits, `/`, `_` and `-`, or over 256 bytes.
-    pub fn create_alias(&self, alias: &str, name: &str) -> Result<Alias> {
-        self.point_alias("CreateAlias", alias, name, |contents, alias| match contents.aliases.get(alias) {
-            Some(_) => Err(LocalKmsError::AliasExists { alias: alias.to_owned() }),
-            None => Ok(()),
-        })
-    }
-
-    /// Points an alias to another key.
-    ///
-    /// # Errors
-    /// As [`create_alias`](Self::create_alias), but [`LocalKmsError::NotFound`] for an alias that does not exist.
-    pub fn update_alias(&self, alias: &str, name: &str) -> Result<Alias> {
-        self.point_alias("UpdateAlias", alias, name, |contents, alias| match contents.aliases.get(alias) {
-            Some(_) => Ok(()),
-            None => Err(LocalKmsError::NotFound { name: alias.to_owned() }),
-        })
-    }
-
-    fn point_alias(
-        &self,
-        operation: &'static str,
-        alias: &str,
-        name: &str,
-        check: impl FnOnce(&Contents, &str) -> Result<()>,
-    ) -> Result<Alias> {
-        self.store.session()?.change(Event::new(operation).key(name), |contents, _, _, event| {
-            let alias = alias_name(alias)?;
-            event.alias = Some(alias.clone());
-            check(contents, &alias)?;
-            let key = contents.resolve(name)?;
-            key.not_pending()?;
-            let key_id = key.id.clone();
-            event.key_id = Some(key_id.clone());
-            contents.aliases.insert(alias.clone(), key_id.clone());
-            Ok(Alias { name: alias, key_id })
-        })
-    }
-
-    /// Takes a name away. The key stays.
-    ///
-    /// # Errors
-    /// [`LocalKmsError::NotFound`]; as [`create_key`](Self::create_key).
-    pub fn delete_alias(&self, alias: &str) -> Result<()> {
-        self.store.session()?.change(Event::new("DeleteAlias"), |contents, _, _, event| {
-            let alias = alias_name(alias)?;
-            event.alias = Some(alias.clone());
-            event.key_id = contents.aliases.remove(&alias);
-            if event.key_id.is_some() { Ok(()) } else { Err(LocalKmsError::NotFound { name: alias }) }
-        })
-    }
-
-    /// All aliases, in the order of their names.
-    ///
-    /// # Errors
-    /// As [`create_key`](Self::create_key).
-    pub fn list_aliases(&self) -> Result<Vec<Alias>> {
-        let mut session = self.store.session()?;
-        let aliases = session.loaded.contents.aliases.iter();
-        let aliases = aliases.map(|(name, key_id)| Alias { name: name.clone(), key_id: key_id.clone() }).collect();
-        session.answer(Event::new("ListAliases"), Ok(aliases))
-    }
-}
-
 /// A random id in the form of a UUID, as those of KMS keys.
-fn uuid() -> Result<String> {
+pub(super) fn uuid() -> Result<String> {
     let digits = random_hex::<16>().map_err(LocalKmsError::Crypto)?;
     let part = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default();
     // Version 4, and the variant of RFC 9562.
     Ok([part(0..8), "-", part(8..12), "-4", part(13..16), "-a", part(17..20), "-", part(20..32)].concat())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Instant;
-
-    use super::*;
-    use crate::context::EncryptionContext;
-
-    #[test]
-    fn a_thousand_keys_are_quick() {
-        let folder = tempfile::tempdir().unwrap();
-        let kms = LocalKms::create(folder.path()).unwrap();
-        let first = kms.create_key("one of many").unwrap().key_id;
-        // In one change: what is measured here is not how fast the disk syncs.
-        let many = kms.store.session().unwrap().change(Event::new("Test"), |contents, root, now, _| {
-            for number in 1..1000 {
-                let mut key = contents.resolve(&first)?.clone();
-                key.id = format!("{first}-{number}");
-                key.backing = vec![BackingKey::new(root, &key.id, None, now).map_err(LocalKmsError::Crypto)?];
-                contents.aliases.insert(format!("alias/{number}"), key.id.clone());
-                contents.keys.insert(key.id.clone(), key);
-            }
-            Ok(())
-        });
-        many.unwrap();
-        let start = Instant::now();
-        assert_eq!(LocalKms::open(folder.path()).unwrap().list_keys().unwrap().len(), 1000);
-        let listed = start.elapsed();
-        let start = Instant::now();
-        kms.disable_key("999").unwrap();
-        let changed = start.elapsed();
-        let start = Instant::now();
-        for _ in 0..1000 {
-            kms.generate_data_key("500", 32, &EncryptionContext::new()).unwrap();
-        }
-        let generated = start.elapsed();
-        println!("opened and listed in {listed:?}; a change in {changed:?}; 1,000 data keys in {generated:?}");
-        // Ten times what was measured and more: a busy machine must not fail this.
-        assert!(listed < Duration::from_millis(500), "{listed:?}");
-        assert!(generated < Duration::from_secs(2), "{generated:?}");
-    }
 }

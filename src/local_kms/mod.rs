@@ -28,24 +28,22 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
 };
 
 use self::{
-    audit::{Event, Scribe, Tail},
-    disk::{Disk, LOG_FILE, STORE_FILE},
-    file::{Unverified, encode, root_check},
-    record::{Bytes, Contents, Header, Timestamp},
-    seal::{KEY_LENGTH, random_hex},
-    store::{Clock, Options, Store},
+    audit::Event,
+    builder::Existing,
+    disk::{Disk, STORE_FILE},
+    file::{Unverified, root_check},
+    record::Contents,
+    store::Store,
 };
-use crate::{
-    blocking::Operation,
-    crypto::{CryptoProvider, RustCrypto},
-};
+use crate::blocking::Operation;
 
+mod aliases;
 mod audit;
 mod backup;
+mod builder;
 mod cipher;
 mod disk;
 mod error;
@@ -53,6 +51,7 @@ mod error;
 mod faults;
 mod file;
 mod keys;
+mod lifecycle;
 mod record;
 mod root;
 mod seal;
@@ -61,6 +60,7 @@ mod verify;
 
 pub use audit::AuditEntry;
 pub use backup::BackupReport;
+pub use builder::LocalKmsBuilder;
 pub use cipher::MAX_PLAINTEXT;
 pub use error::LocalKmsError;
 pub use keys::{Alias, KeyMetadata, KeyState, WaitingPeriod};
@@ -69,9 +69,6 @@ pub use verify::{AuditFault, AuditReport};
 
 /// The key provider id in messages.
 pub const PROVIDER_ID: &str = "sealwax-local";
-
-/// How long the lock is waited for, unless something else is said.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 
@@ -105,14 +102,6 @@ type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 #[derive(Clone)]
 pub struct LocalKms {
     store: Arc<Store>,
-}
-
-/// How a store is to be opened or made: see [`LocalKms::builder`], which has an example.
-#[must_use]
-pub struct LocalKmsBuilder {
-    folder: PathBuf,
-    root: Root,
-    options: Options,
 }
 
 impl LocalKms {
@@ -159,14 +148,7 @@ impl LocalKms {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn builder(folder: impl Into<PathBuf>) -> LocalKmsBuilder {
-        let options = Options {
-            clock: Arc::new(SystemTime::now),
-            identity: None,
-            context_values: false,
-            sync_audit: false,
-            patience: PATIENCE,
-        };
-        LocalKmsBuilder { folder: folder.into(), root: Root::default(), options }
+        LocalKmsBuilder::new(folder.into())
     }
 
     /// What kind of root the store in a folder needs; none if there is no store. It is what the file says, unauthenticated: good
@@ -284,163 +266,6 @@ impl LocalKms {
         let (key, journal) = session.loaded.audit_key();
         verify::verify(&session.log_path(), key, journal)
     }
-}
-
-impl LocalKmsBuilder {
-    /// Where the root key comes from; by default a key file in the folder.
-    pub fn root(mut self, root: Root) -> Self {
-        self.root = root;
-        self
-    }
-
-    /// What tells the time of day, for deletions, rotations and the log. By default the system's clock. A clock that is set forward
-    /// destroys keys before their time.
-    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        self.options.clock = Arc::new(clock) as Arc<Clock>;
-        self
-    }
-
-    /// Who the audit log says it was. Nobody checks it: the program that opens the store vouches for it.
-    pub fn identity(mut self, identity: impl Into<String>) -> Self {
-        self.options.identity = Some(identity.into());
-        self
-    }
-
-    /// Logs the values of encryption contexts too, not only their keys.
-    pub fn log_context_values(mut self, yes: bool) -> Self {
-        self.options.context_values = yes;
-        self
-    }
-
-    /// Brings the line of every operation to the disk before it is answered. Otherwise only changes are on the disk when they
-    /// return, with all lines before them; a line about an encryption or decryption is written, and survives the
-    /// death of the process, but may be lost when the machine goes down within seconds.
-    pub fn sync_audit(mut self, yes: bool) -> Self {
-        self.options.sync_audit = yes;
-        self
-    }
-
-    /// How long other processes are waited for; by default 30 seconds.
-    pub fn lock_timeout(mut self, patience: Duration) -> Self {
-        self.options.patience = patience;
-        self
-    }
-
-    /// Opens the store.
-    ///
-    /// # Errors
-    /// As [`LocalKms::open`], and those of the root.
-    pub fn open(self) -> Operation<impl Future<Output = crate::Result<LocalKms>> + Send> {
-        Operation::new(async move { self.read().await.map_err(Into::into) })
-    }
-
-    /// Makes the store.
-    ///
-    /// # Errors
-    /// As [`LocalKms::create`], and those of the root.
-    pub fn create(self) -> Operation<impl Future<Output = crate::Result<LocalKms>> + Send> {
-        Operation::new(async move { self.make(Existing::Refuse).await.map_err(Into::into) })
-    }
-
-    /// Opens the store, or makes it if there is none; of several processes that do so at once, one makes it.
-    ///
-    /// # Errors
-    /// As [`LocalKms::open`] and [`LocalKms::create`], and those of the root.
-    ///
-    /// ```
-    /// # use sealwax::local_kms::LocalKms;
-    /// # let folder = tempfile::tempdir()?;
-    /// let made = LocalKms::builder(folder.path()).open_or_create().wait()?;
-    /// let opened = LocalKms::builder(folder.path()).open_or_create().wait()?;
-    /// # let _ = (made, opened);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn open_or_create(self) -> Operation<impl Future<Output = crate::Result<LocalKms>> + Send> {
-        Operation::new(async move { self.make(Existing::Open).await.map_err(Into::into) })
-    }
-
-    async fn read(self) -> Result<LocalKms> {
-        let Self { folder, root, options } = self;
-        let disk = Disk::new(&folder);
-        let Some((file, bytes)) = disk.read_store()? else { return Err(missing(&disk)) };
-        let path = disk.path(STORE_FILE);
-        let unverified = Unverified::parse(&path, &bytes)?;
-        let Header { store_id, root: record, .. } = &unverified.header;
-        let root_key = root.acquire(&path, &folder, store_id, record).await?;
-        let contents = unverified.open(&root_key)?;
-        let lock = disk.lock_file()?;
-        let store = Store::new(disk, lock, options, &root, root_key, contents, file)?;
-        // What became due, or was left unfinished, is seen to now.
-        drop(store.session()?);
-        Ok(LocalKms { store: Arc::new(store) })
-    }
-
-    async fn make(self, existing: Existing) -> Result<LocalKms> {
-        let disk = Disk::new(&self.folder);
-        if disk.path(STORE_FILE).exists() {
-            return match existing {
-                Existing::Refuse => Err(LocalKmsError::StoreExists { path: self.folder }),
-                Existing::Open => self.read().await,
-            };
-        }
-        if disk.path(LOG_FILE).exists() {
-            return Err(missing(&disk));
-        }
-        disk.create_folder()?;
-        let store_id = random_hex::<16>().map_err(LocalKmsError::Crypto)?;
-        // Without the lock: this can take as long as a passphrase or a key service takes.
-        let (record, root_key) = self.root.establish(&disk, &store_id).await?;
-        let lock = disk.lock_file()?;
-        let locked = disk.lock(&lock, self.options.patience)?;
-        if disk.path(STORE_FILE).exists() {
-            // Another process was faster.
-            drop(locked);
-            return match existing {
-                Existing::Refuse => Err(LocalKmsError::StoreExists { path: self.folder }),
-                Existing::Open => self.read().await,
-            };
-        }
-        let now = Timestamp::from((self.options.clock)());
-        let begin = || {
-            let audit_key = RustCrypto.random_key(KEY_LENGTH)?;
-            let check = root_check(&root_key, &store_id, &record)?;
-            let mut contents = Contents {
-                header: Header { store_id, generation: 1, root: record, check },
-                journal: String::new(),
-                audit_key: Bytes::default(),
-                aliases: Default::default(),
-                keys: Default::default(),
-            };
-            contents.seal_audit_key(&root_key, &audit_key)?;
-            Ok((contents, audit_key))
-        };
-        let (mut contents, key) = begin().map_err(LocalKmsError::Crypto)?;
-        let Options { identity, context_values, .. } = &self.options;
-        let scribe = Scribe { key, identity: identity.clone(), context_values: *context_values };
-        (contents.journal, _) = scribe.line(Event::new("CreateStore"), now, &Tail::start())?;
-        contents.header.root.install(&disk, &root_key)?;
-        let file = disk.replace(STORE_FILE, &encode(&contents, &root_key).map_err(LocalKmsError::Crypto)?)?;
-        drop(locked);
-        let store = Store::new(disk, lock, self.options, &self.root, root_key, contents, file)?;
-        // The first line goes from the journal into the log.
-        drop(store.session()?);
-        Ok(LocalKms { store: Arc::new(store) })
-    }
-}
-
-/// What to do with a store that is there already.
-#[derive(Clone, Copy)]
-enum Existing {
-    Refuse,
-    Open,
-}
-
-/// There is no store: was there one?
-fn missing(disk: &Disk) -> LocalKmsError {
-    if disk.path(LOG_FILE).exists() {
-        return LocalKmsError::damaged(&disk.path(STORE_FILE), "it is gone, though there is an audit log");
-    }
-    LocalKmsError::NoStore { path: disk.folder().to_owned() }
 }
 
 /// Drives a future that waits for nothing: a root in the folder asks nobody.

@@ -43,6 +43,8 @@ impl Place {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealwax"));
         command.args(arguments).current_dir(self.folder.path());
+        // Without a key the tool uses the user's own key store, which is nothing for tests.
+        command.env("SEALWAX_STORE", self.folder.path().join("no-store"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

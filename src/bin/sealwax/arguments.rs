@@ -9,7 +9,7 @@ use sealwax::{
     materials::{DefaultMaterialsManager, MaterialsManager, RequiredContextManager},
 };
 
-use crate::{failure::Failure, notes, provider};
+use crate::{failure::Failure, keys::KeysArguments, notes, provider};
 
 mod folders;
 mod reencrypt;
@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Completions(CompletionsArguments),
     /// Print the manual page, or write the pages of all commands into a folder
     Man(ManArguments),
+    /// Manage the embedded key store: the keys for local:NAME, and the one that is used when no key is given
+    Keys(KeysArguments),
 }
 
 /// Where bytes come from and where they go.
@@ -94,7 +96,7 @@ pub(crate) struct ReportArguments {
 /// The keys and what is authenticated with them.
 #[derive(Args)]
 pub(crate) struct KeyArguments {
-    /// A wrapping key: raw-aes://NAMESPACE/NAME?file=PATH, raw-rsa://NAMESPACE/NAME?file=PEM&padding=oaep-sha256, or
+    /// A wrapping key: local:NAME-OR-ALIAS (by default local:default), raw-aes://NAMESPACE/NAME?file=PATH, raw-rsa://NAMESPACE/NAME?file=PEM&padding=oaep-sha256, or
     /// raw-ecdh://p256?recipient=PEM. The first generates the data key, the others wrap it too
     #[arg(short, long = "key", value_name = "URI")]
     pub(crate) keys: Vec<String>,

@@ -60,7 +60,7 @@ struct Sealing<'a> {
 impl<'a> Sealing<'a> {
     fn new(arguments: &'a EncryptArguments) -> Result<Self, Failure> {
         let EncryptArguments { keys, message, folders, preserve, .. } = arguments;
-        let mut manager = keys.manager(key_uri::keyring(&keys.keys, message.quorum)?)?;
+        let mut manager = keys.manager(key_uri::keyring_to_encrypt(&keys.keys, message.quorum)?)?;
         // Files with contexts of their own have nothing to share.
         let shares = folders.shared_by().is_some() && !preserve;
         if shares {

@@ -48,6 +48,18 @@ impl Failure {
         Self::new(3, text.into())
     }
 
+    /// A failure with this exit code.
+    pub(crate) fn with_code(code: u8, text: String) -> Self {
+        Self { code, error: text, attempts: Vec::new() }
+    }
+
+    /// An error of the key store and its causes, with this exit code.
+    pub(crate) fn of(code: u8, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut text = error.to_string();
+        append_causes(&mut text, error.source());
+        Self::with_code(code, text)
+    }
+
     /// A file is there already, and is not replaced.
     pub(crate) fn exists(text: impl Into<String>) -> Self {
         Self::new(6, text.into())

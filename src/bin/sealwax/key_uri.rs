@@ -14,19 +14,33 @@ use sealwax::{
     keyring::{Keyring, MultiKeyring, RawAesKeyring},
 };
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    keys::{self, StoreArguments},
+};
 
 /// What a part of a URI may not contain as it is.
 const RESERVED: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'&').add(b'<').add(b'>').add(b'?').add(b'`').add(b'+');
 
-/// The keyring of all the keys: the first generates the data key, the others wrap it too, or so many of them.
+/// The keyring of all the keys, to encrypt: the first generates the data key, the others wrap it too, or so many of them. Without
+/// any it is the default key of the key store, which the first use makes.
+pub(crate) fn keyring_to_encrypt(uris: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
+    if uris.is_empty() {
+        return all_of(keys::default_for_encryption(&StoreArguments::default())?, &[], quorum);
+    }
+    keyring(uris, quorum)
+}
+
+/// The keyring of all the keys; without any, the default key of the key store, if there is one.
 pub(crate) fn keyring(uris: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
-    let Some((first, others)) = uris.split_first() else {
-        let how = "no key is given: say --key raw-aes://NAMESPACE/NAME?file=PATH (sealwax keygen makes a key file)";
-        return Err(Failure::usage(how));
-    };
-    let first = parse(first)?;
+    match uris.split_first() {
+        Some((first, others)) => all_of(parse(first)?, others, quorum),
+        None => all_of(keys::default_for_decryption(&StoreArguments::default())?, &[], quorum),
+    }
+}
+
+fn all_of(first: Box<dyn Keyring>, others: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
     if others.is_empty() && quorum.is_none() {
         return Ok(first);
     }
@@ -110,9 +124,12 @@ impl<'a> KeyUri<'a> {
     }
 }
 
-const FORMS: &str = "it is not of a form such as raw-aes://NAMESPACE/NAME?file=PATH";
+const FORMS: &str = "it is not of a form such as local:NAME or raw-aes://NAMESPACE/NAME?file=PATH";
 
 fn parse(uri: &str) -> Result<Box<dyn Keyring>, Failure> {
+    if let Some(name) = uri.strip_prefix("local:") {
+        return local(uri, name);
+    }
     let uri = KeyUri::new(uri)?;
     match uri.scheme {
         "raw-aes" => Ok(Box::new(raw_aes(&uri)?)),
@@ -120,6 +137,21 @@ fn parse(uri: &str) -> Result<Box<dyn Keyring>, Failure> {
         "raw-ecdh" => raw_ecdh(&uri),
         _ => Err(uri.refuse(FORMS)),
     }
+}
+
+/// A key of the embedded key store: its alias, its id, or the last part of that.
+fn local(uri: &str, name: &str) -> Result<Box<dyn Keyring>, Failure> {
+    let refuse = |why: &str| Failure::usage(format!("the key {uri} cannot be used: {why}"));
+    let kms = keys::open(&StoreArguments::default())?;
+    // A whole key id is a key URI too.
+    if uri.contains("/key/") {
+        return keys::keyring(&kms, uri);
+    }
+    let name = percent_decode_str(name).decode_utf8().map_err(|_| refuse("it is not UTF-8"))?;
+    if name.is_empty() {
+        return Err(refuse("it has no name: local:NAME-OR-ALIAS"));
+    }
+    keys::keyring(&kms, &name)
 }
 
 fn raw_aes(uri: &KeyUri<'_>) -> Result<RawAesKeyring, Failure> {
@@ -208,7 +240,7 @@ fn decode_path(text: &str) -> Option<PathBuf> {
 }
 
 /// Reads a file that holds a key, up to so many bytes.
-fn read_secret(path: &Path, limit: usize) -> io::Result<SecretBytes> {
+pub(crate) fn read_secret(path: &Path, limit: usize) -> io::Result<SecretBytes> {
     let mut bytes = SecretBytes::zeroed(limit);
     let mut file = File::open(path)?;
     let mut length = 0;

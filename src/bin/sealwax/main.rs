@@ -8,6 +8,7 @@ mod folders;
 mod inspect;
 mod key_uri;
 mod keygen;
+mod keys;
 mod manual;
 mod metadata;
 mod notes;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Keygen(arguments) => (keygen::run(arguments), false),
         Command::Completions(arguments) => (manual::completions(arguments), false),
         Command::Man(arguments) => (manual::man(arguments), false),
+        Command::Keys(arguments) => (keys::run(arguments), arguments.json),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,7 +18,7 @@ const SPOOLED_IN_MEMORY: usize = 1 << 20;
 
 pub(crate) fn run(arguments: &ReencryptArguments) -> Result<(), Failure> {
     let ReencryptArguments { keys, old_keys, message, limits, report, .. } = arguments;
-    let new_keyring = key_uri::keyring(&keys.keys, message.quorum)?;
+    let new_keyring = key_uri::keyring_to_encrypt(&keys.keys, message.quorum)?;
     let old_keyring = key_uri::keyring(if old_keys.is_empty() { &keys.keys } else { old_keys }, None)?;
     let (new, old) = (keys.manager(new_keyring)?, DefaultMaterialsManager::new(old_keyring));
     let (expected, context) = (arguments.expected_context()?, arguments.new_context()?);

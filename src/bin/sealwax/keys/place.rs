@@ -1,0 +1,232 @@
+//! Where the key store is, what opens it, and its first use.
+
+use std::{
+    collections::HashMap,
+    env,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use etcetera::BaseStrategy;
+use sealwax::{
+    Error, SecretBytes,
+    keyring::{Keyring, KmsErrorKind},
+    local_kms::{LocalKms, LocalKmsBuilder, LocalKmsError, Root, RootKind},
+};
+
+use super::arguments::StoreArguments;
+use crate::{failure::Failure, key_uri, text::escape};
+
+/// The alias of the key that is used when no key is given.
+const DEFAULT_KEY: &str = "alias/default";
+const STORE: &str = "SEALWAX_STORE";
+const PASSPHRASE: &str = "SEALWAX_PASSPHRASE";
+/// The longest passphrase, in bytes.
+const MAX_PASSPHRASE: usize = 4096;
+
+/// The folder of the store.
+pub(crate) fn folder(arguments: &StoreArguments) -> Result<PathBuf, Failure> {
+    let named = arguments.store.clone().or_else(|| env::var_os(STORE).filter(|path| !path.is_empty()).map(Into::into));
+    if let Some(folder) = named {
+        return Ok(folder);
+    }
+    let home = |error| Failure::usage(format!("{error}: say where the key store is with --store or {STORE}"));
+    Ok(etcetera::choose_base_strategy().map_err(home)?.data_dir().join("sealwax").join("keys"))
+}
+
+/// Opens the store. Within one process it is opened once, so that a passphrase is asked for and stretched once.
+pub(crate) fn open(arguments: &StoreArguments) -> Result<LocalKms, Failure> {
+    let folder = folder(arguments)?;
+    once(&folder, || match LocalKms::root_kind(&folder)? {
+        Some(kind) => {
+            Ok(builder(arguments, &folder, root_for(arguments, kind)?).open().wait().map_err(store_failure)?)
+        }
+        None => {
+            // It says whether there was one.
+            LocalKms::open(&folder)?;
+            Err(Failure::usage(format!("there is no key store in {}", folder.display())))
+        }
+    })
+}
+
+/// Opens the store, or makes it, with a word to the user.
+pub(crate) fn open_or_create(arguments: &StoreArguments) -> Result<LocalKms, Failure> {
+    let folder = folder(arguments)?;
+    if LocalKms::root_kind(&folder)?.is_some() {
+        return open(arguments);
+    }
+    once(&folder, || {
+        let root = root_to_make(arguments)?;
+        let kms = builder(arguments, &folder, root).open_or_create().wait().map_err(store_failure)?;
+        let text = format!(
+            "sealwax: made a key store in {}\nsealwax: whoever loses it loses all that is encrypted with its keys; \
+             sealwax keys export makes a backup",
+            escape(&folder.display().to_string())
+        );
+        // Where even standard error is gone there is nobody left to tell.
+        let _ = writeln!(io::stderr(), "{text}");
+        Ok(kms)
+    })
+}
+
+/// The keyring for encrypting when no key is given. The first use makes the store and its default key.
+pub(crate) fn default_for_encryption(arguments: &StoreArguments) -> Result<Box<dyn Keyring>, Failure> {
+    let kms = open_or_create(arguments)?;
+    if kms.keyring(DEFAULT_KEY).is_err() && kms.list_keys()?.is_empty() {
+        match kms.create_key_with_alias("the default key", DEFAULT_KEY) {
+            // Another process was faster.
+            Ok(_) | Err(LocalKmsError::AliasExists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    keyring(&kms, DEFAULT_KEY)
+}
+
+/// The keyring for decrypting when no key is given.
+pub(crate) fn default_for_decryption(arguments: &StoreArguments) -> Result<Box<dyn Keyring>, Failure> {
+    let folder = folder(arguments)?;
+    if LocalKms::root_kind(&folder)?.is_none() {
+        return Err(Failure::usage(format!(
+            "no key is given, and there is no key store in {}: say --key raw-aes://NAMESPACE/NAME?file=PATH, or --store",
+            folder.display()
+        )));
+    }
+    keyring(&open(arguments)?, DEFAULT_KEY)
+}
+
+/// The keyring of a key of the store.
+pub(crate) fn keyring(kms: &LocalKms, name: &str) -> Result<Box<dyn Keyring>, Failure> {
+    match kms.keyring(name) {
+        Ok(keyring) => Ok(Box::new(keyring)),
+        Err(LocalKmsError::NotFound { .. }) if name == DEFAULT_KEY => Err(Failure::usage(format!(
+            "the key store in {} has no {DEFAULT_KEY}: sealwax keys alias create default KEY makes one of its keys the default",
+            kms.folder().display()
+        ))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The stores that this process has open.
+static OPEN: Mutex<Option<HashMap<PathBuf, LocalKms>>> = Mutex::new(None);
+
+fn once(folder: &Path, open: impl FnOnce() -> Result<LocalKms, Failure>) -> Result<LocalKms, Failure> {
+    let key = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    // Not held while opening: a root key can be wrapped under a key of another store.
+    let known = OPEN.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().get(&key).cloned();
+    if let Some(kms) = known {
+        return Ok(kms);
+    }
+    let kms = open()?;
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(key, kms.clone());
+    Ok(kms)
+}
+
+fn builder(arguments: &StoreArguments, folder: &Path, root: Root) -> LocalKmsBuilder {
+    let builder = LocalKms::builder(folder).root(root);
+    match &arguments.identity {
+        Some(identity) => builder.identity(identity),
+        None => builder,
+    }
+}
+
+/// What opens a store of this kind.
+fn root_for(arguments: &StoreArguments, kind: RootKind) -> Result<Root, Failure> {
+    Ok(match kind {
+        RootKind::Passphrase => Root::passphrase(passphrase(arguments, "Passphrase of the key store: ", false)?),
+        RootKind::ExternalKeyFile => Root::key_file(arguments.root_key_file.as_ref().ok_or_else(|| {
+            Failure::usage("the root key of the store lies in a file elsewhere: say --root-key-file")
+        })?),
+        RootKind::Keyring => wrapped(arguments.root_key.as_deref().ok_or_else(|| {
+            Failure::usage("the root key of the store is wrapped under another key: say --root-key")
+        })?)?,
+        _ => Root::key_file_in_folder(),
+    })
+}
+
+/// The root of a store that is made: what the command line names, or a file in the folder.
+fn root_to_make(arguments: &StoreArguments) -> Result<Root, Failure> {
+    if let Some(uri) = &arguments.root_key {
+        return wrapped(uri);
+    }
+    if let Some(file) = &arguments.root_key_file {
+        return Ok(Root::key_file(file));
+    }
+    if arguments.passphrase_file.is_some() || env::var_os(PASSPHRASE).is_some() {
+        return Ok(Root::passphrase(passphrase(arguments, "", false)?));
+    }
+    Ok(Root::key_file_in_folder())
+}
+
+/// A root key that is wrapped under the key of a URI.
+pub(super) fn wrapped(uri: &str) -> Result<Root, Failure> {
+    let keyring: Box<dyn Keyring> = key_uri::keyring(&[uri.to_owned()], None)?;
+    Ok(Root::keyring(Arc::from(keyring)))
+}
+
+fn passphrase(arguments: &StoreArguments, prompt: &str, twice: bool) -> Result<SecretBytes, Failure> {
+    let told = env::var_os(PASSPHRASE).filter(|text| !text.is_empty() && arguments.passphrase_file.is_none());
+    if let Some(text) = told {
+        return Ok(SecretBytes::from(text.into_encoded_bytes()));
+    }
+    passphrase_from(arguments.passphrase_file.as_deref(), prompt, twice)
+}
+
+/// The first line of a file, or what the user says, twice the same if it is a new one.
+pub(super) fn passphrase_from(file: Option<&Path>, prompt: &str, twice: bool) -> Result<SecretBytes, Failure> {
+    let passphrase = match file {
+        Some(file) => {
+            let bytes = key_uri::read_secret(file, MAX_PASSPHRASE)
+                .map_err(|error| Failure::about(&file.display().to_string(), error))?;
+            let line = bytes.as_bytes().split(|byte| *byte == b'\n').next().unwrap_or_default();
+            SecretBytes::from(line.strip_suffix(b"\r").unwrap_or(line))
+        }
+        None => {
+            let ask = |prompt: &str| {
+                rpassword::prompt_password(prompt).map(|text| SecretBytes::from(text.into_bytes())).map_err(|_| {
+                    Failure::usage("a passphrase is needed, and there is no terminal to ask at: give it in a file")
+                })
+            };
+            let first = ask(prompt)?;
+            if twice && !first.ct_eq(ask("Once more: ")?.as_bytes()) {
+                return Err(Failure::usage("the two passphrases are not the same"));
+            }
+            first
+        }
+    };
+    if passphrase.is_empty() {
+        return Err(Failure::usage("the passphrase is empty"));
+    }
+    Ok(passphrase)
+}
+
+/// A failure that came through the library's own error type.
+pub(super) fn store_failure(error: Error) -> Failure {
+    match error {
+        Error::Keyring { keyring, source } => match source.downcast::<LocalKmsError>() {
+            Ok(error) => Failure::from(*error),
+            Err(source) => Failure::from(Error::Keyring { keyring, source }),
+        },
+        error => Failure::from(error),
+    }
+}
+
+impl From<LocalKmsError> for Failure {
+    fn from(error: LocalKmsError) -> Self {
+        let code = match &error {
+            LocalKmsError::StoreExists { .. } => 6,
+            LocalKmsError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => 6,
+            LocalKmsError::NoStore { .. } => 2,
+            error => match error.kind() {
+                KmsErrorKind::NotFound | KmsErrorKind::InvalidRequest => 2,
+                KmsErrorKind::InvalidCiphertext => 3,
+                KmsErrorKind::Disabled
+                | KmsErrorKind::InvalidState
+                | KmsErrorKind::IncorrectKey
+                | KmsErrorKind::AccessDenied => 4,
+                _ => 1,
+            },
+        };
+        Self::of(code, &error)
+    }
+}
