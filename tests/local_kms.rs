@@ -274,6 +274,15 @@ fn the_service_opens_only_under_the_key_that_is_named() {
     assert!(Client::new().decrypt(&keyring(&b).open_any_key()).bytes(&message).wait().is_ok());
 }
 
+#[cfg(feature = "conformance")]
+#[test]
+fn the_keyring_follows_the_rules_for_keyrings() {
+    let place = Place::new();
+    place.key("main");
+    let keyring = place.kms.keyring("main").unwrap();
+    sealwax::conformance::keyring(&keyring, sealwax::conformance::KeyringTraits::default()).wait().unwrap();
+}
+
 #[test]
 fn aliases_name_keys_and_move() {
     let place = Place::new();

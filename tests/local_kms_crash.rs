@@ -226,6 +226,21 @@ fn threads_of_one_process_lose_no_update_either() {
 }
 
 #[test]
+fn a_store_opens_while_its_root_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let kms = LocalKms::create(folder.path()).unwrap();
+    let rotations =
+        thread::spawn(move || (0..40).for_each(|_| kms.rotate_root(Root::key_file_in_folder()).wait().unwrap()));
+    let mut opened = 0;
+    while !rotations.is_finished() {
+        LocalKms::open(folder.path()).unwrap();
+        opened += 1;
+    }
+    rotations.join().unwrap();
+    assert!(opened > 3, "{opened}");
+}
+
+#[test]
 fn a_lock_ends_with_its_holder_and_a_holder_that_lives_is_not_waited_for_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     let patience = Duration::from_millis(100);

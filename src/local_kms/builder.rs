@@ -120,13 +120,23 @@ impl LocalKmsBuilder {
     pub(super) async fn read(self) -> Result<LocalKms> {
         let Self { folder, root, options } = self;
         let disk = Disk::new(&folder);
-        let Some((file, bytes)) = disk.read_store()? else { return Err(missing(&disk)) };
         let path = disk.path(STORE_FILE);
+        if !path.exists() {
+            return Err(missing(&disk));
+        }
+        let lock = disk.lock_file()?;
+        // The store and the root key that it names are read under one lock: another process may be about to change both.
+        let locked = disk.lock(&lock, options.patience)?;
+        let Some((file, bytes)) = disk.read_store()? else { return Err(missing(&disk)) };
         let unverified = Unverified::parse(&path, &bytes)?;
         let Header { store_id, root: record, .. } = &unverified.header;
-        let root_key = root.acquire(&path, &folder, store_id, record).await?;
+        let in_file = root.reread(&path, &folder, record)?;
+        drop(locked);
+        let root_key = match in_file {
+            Some(key) => key,
+            None => root.acquire(&path, &folder, store_id, record).await?,
+        };
         let contents = unverified.open(&root_key)?;
-        let lock = disk.lock_file()?;
         let store = Store::new(disk, lock, options, &root, root_key, contents, file)?;
         // What became due, or was left unfinished, is seen to now.
         drop(store.session()?);
