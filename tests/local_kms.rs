@@ -274,6 +274,29 @@ fn the_service_opens_only_under_the_key_that_is_named() {
     assert!(Client::new().decrypt(&keyring(&b).open_any_key()).bytes(&message).wait().is_ok());
 }
 
+#[test]
+fn ten_thousand_messages_take_one_data_key_with_a_cache() {
+    use sealwax::{
+        AlgorithmSuite,
+        materials::{CachingManager, DefaultMaterialsManager, MemoryCache},
+    };
+
+    let place = Place::new();
+    place.key("main");
+    let manager = DefaultMaterialsManager::new(place.kms.keyring("main").unwrap());
+    let cache = Arc::new(MemoryCache::new(10).unwrap());
+    let manager = CachingManager::builder(manager, cache, Duration::from_secs(600)).build().unwrap();
+    let client = Client::new();
+    let start = std::time::Instant::now();
+    for _ in 0..10_000 {
+        let suite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
+        client.encrypt_with(&manager).suite(suite).bytes(&[7; 1024]).wait().unwrap();
+    }
+    println!("10,000 messages of 1 KiB in {:?}", start.elapsed());
+    let asked = place.kms.audit_log().unwrap().iter().filter(|entry| entry.operation == "GenerateDataKey").count();
+    assert_eq!(asked, 1);
+}
+
 #[cfg(feature = "conformance")]
 #[test]
 fn the_keyring_follows_the_rules_for_keyrings() {

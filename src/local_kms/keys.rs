@@ -19,7 +19,7 @@ const MAX_ALIAS: usize = 256;
 const MAX_DESCRIPTION: usize = 8192;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a store tells of a key. [`LocalKms`] has an example.
+/// What a store tells of a key. [`LocalKms`](super::LocalKms) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyMetadata {
@@ -101,7 +101,7 @@ impl WaitingPeriod {
     }
 }
 
-/// An alias. [`LocalKms`] has an example.
+/// An alias. [`LocalKms`](super::LocalKms) has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Alias {
