@@ -50,7 +50,7 @@ impl Failure {
 
     /// A failure with this exit code.
     pub(crate) fn with_code(code: u8, text: String) -> Self {
-        Self { code, error: text, attempts: Vec::new() }
+        Self::new(code, text)
     }
 
     /// An error of the key store and its causes, with this exit code.
