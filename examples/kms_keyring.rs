@@ -1,6 +1,6 @@
 //! A key management service of one's own as a keyring, in under 40 lines: say how it is asked (`KmsApi`), and
-//! `KmsKeyring` does the rest. The service here is a stand-in that lives in the process; a real one is asked over the network at the
-//! three places marked so.
+//! `KmsKeyring` does the rest. The service here is a stand-in that lives in the process; a real one is asked over the
+//! network at the three places marked so.
 
 use std::{collections::HashMap, sync::Arc, sync::Mutex};
 

@@ -11,7 +11,11 @@ use fake_kms::{FakeKms, Fault, Material};
 use sealwax::{
     AlgorithmSuite, EncryptedDataKey, EncryptionContext, Error, Result, SecretBytes, UnwrapReason,
     crypto::RustCrypto,
-    keyring::{Keyring, KmsError, KmsErrorKind, KmsKeyUsage, KmsOperation, UnwrapRequest, Unwrapped, WrapRequest},
+    keyring::{
+        BoxFuture, DeriveSharedSecret, GenerateDataKey, GeneratedDataKey, GetPublicKey, Keyring, KmsApi, KmsCiphertext,
+        KmsDecrypt, KmsEncrypt, KmsError, KmsErrorKind, KmsKeyUsage, KmsOperation, KmsPlaintext, UnwrapRequest,
+        Unwrapped, WrapRequest,
+    },
 };
 
 const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -79,12 +83,46 @@ fn configuration<T>(result: Result<T>) -> String {
     }
 }
 
+/// A service that has what every service must have, and no key pairs.
+struct SymmetricOnly(Arc<FakeKms>);
+
+impl KmsApi for SymmetricOnly {
+    fn generate_data_key<'a>(
+        &'a self,
+        request: GenerateDataKey<'a>,
+    ) -> BoxFuture<'a, Result<GeneratedDataKey, KmsError>> {
+        self.0.generate_data_key(request)
+    }
+
+    fn encrypt<'a>(&'a self, request: KmsEncrypt<'a>) -> BoxFuture<'a, Result<KmsCiphertext, KmsError>> {
+        self.0.encrypt(request)
+    }
+
+    fn decrypt<'a>(&'a self, request: KmsDecrypt<'a>) -> BoxFuture<'a, Result<KmsPlaintext, KmsError>> {
+        self.0.decrypt(request)
+    }
+}
+
+#[test]
+fn a_service_without_key_pairs_says_so() {
+    let kms = SymmetricOnly(FakeKms::with_keys(&[KEY]));
+    let services: [&dyn KmsApi; 3] = [&kms, &&kms, &Box::new(&kms)];
+    for service in services {
+        let public = wait(async { Ok(service.get_public_key(GetPublicKey::new(KEY)).await.err()) }).unwrap().unwrap();
+        let shared = service.derive_shared_secret(DeriveSharedSecret::new(KEY, &[]));
+        let shared = wait(async { Ok(shared.await.err()) }).unwrap().unwrap();
+        assert_eq!((public.operation(), public.kind()), (KmsOperation::GetPublicKey, KmsErrorKind::Unsupported));
+        assert_eq!((shared.operation(), shared.kind()), (KmsOperation::DeriveSharedSecret, KmsErrorKind::Unsupported));
+        assert_eq!((public.key_id(), shared.key_id()), (Some(KEY), Some(KEY)));
+    }
+}
+
 #[cfg(feature = "raw-rsa")]
 mod rsa {
     use sealwax::{
         Client,
         crypto::{CryptoProvider, HashAlgorithm},
-        keyring::{AwsKmsRsaKeyring, KmsAlgorithm, KmsApi, KmsDecrypt, MultiKeyring, RawAesKeyring},
+        keyring::{AwsKmsRsaKeyring, KmsAlgorithm, MultiKeyring, RawAesKeyring},
     };
 
     use super::*;
@@ -388,10 +426,10 @@ mod ecdh {
     }
 
     /// A service with the private keys of Alice and Bob.
-    fn service(curve: EcdhCurve, keys: &Keys) -> Arc<FakeKms> {
+    fn service(keys: &Keys) -> Arc<FakeKms> {
         let kms = FakeKms::new();
         for (arn, key) in [(ALICE, &keys.alice), (BOB, &keys.bob)] {
-            kms.add(arn, Arc::new(Material::Ecdh { curve, private: key.private.clone(), public: key.public() }));
+            kms.add(arn, Arc::new(Material::Ecdh { private: key.private.clone(), public: key.public() }));
         }
         kms
     }
@@ -407,7 +445,7 @@ mod ecdh {
     #[test]
     fn keys_in_the_service_and_in_files_make_every_pairing() {
         for (curve, keys) in curves() {
-            let kms = service(curve, &keys);
+            let kms = service(&keys);
             let raw =
                 |own: &Key, other: &Key| RawEcdhKeyring::static_keys(curve, &own.private, &other.public()).unwrap();
             let raw_discovery = |own: &Key| RawEcdhKeyring::discovery(curve, &own.private).unwrap();
@@ -441,7 +479,7 @@ mod ecdh {
     #[test]
     fn the_service_is_asked_once_with_the_others_whole_public_key() {
         for (curve, keys) in curves() {
-            let kms = service(curve, &keys);
+            let kms = service(&keys);
             let builder = AwsKmsEcdhKeyring::static_keys(curve, ALICE, keys.bob.public(), kms.clone()).unwrap();
             let alice = builder.grant_tokens(["grant"]).build().wait().unwrap();
             let [call] = &kms.calls()[..] else { panic!("one call") };
@@ -468,7 +506,7 @@ mod ecdh {
         use sealwax::conformance::{KeyringTraits, keyring};
 
         let (curve, keys) = curves().remove(0);
-        let kms = service(curve, &keys);
+        let kms = service(&keys);
         keyring(&between(curve, ALICE, &keys.bob, &kms), KeyringTraits::default()).wait().unwrap();
         let reads_only = KeyringTraits { encrypts: false, ..KeyringTraits::default() };
         keyring(&of(curve, BOB, &kms), reads_only).wait().unwrap();
@@ -477,7 +515,7 @@ mod ecdh {
     #[test]
     fn attack_20_an_ecdh_answer_that_is_not_to_the_question_is_passed_over() {
         for (curve, keys) in curves() {
-            let kms = service(curve, &keys);
+            let kms = service(&keys);
             let (alice, bob) = (between(curve, ALICE, &keys.bob, &kms), of(curve, BOB, &kms));
             let key = wrap(&alice, &context());
             let keys_of_message = [key.clone(), key];
@@ -524,7 +562,7 @@ mod ecdh {
     #[test]
     fn what_is_for_others_or_cannot_be_is_not_asked_about() {
         let (curve, keys) = curves().remove(0);
-        let kms = service(curve, &keys);
+        let kms = service(&keys);
         let bob = of(curve, BOB, &kms);
         let for_carol = wrap(&RawEcdhKeyring::ephemeral(curve, &keys.carol.public()).unwrap(), &context());
         let good = wrap(&between(curve, ALICE, &keys.bob, &kms), &context());
@@ -542,9 +580,23 @@ mod ecdh {
     }
 
     #[test]
+    fn every_byte_of_a_ciphertext_is_authenticated() {
+        let (curve, keys) = curves().remove(0);
+        let kms = service(&keys);
+        let good = wrap(&between(curve, ALICE, &keys.bob, &kms), &context());
+        // Nonce, commitment, data key, tag.
+        for at in 0..good.ciphertext().len() {
+            let mut ciphertext = good.ciphertext().to_vec();
+            ciphertext[at] ^= 1;
+            let altered = EncryptedDataKey::new("aws-kms-ecdh", good.provider_info(), ciphertext);
+            assert_eq!(reasons(unwrap(&of(curve, BOB, &kms), &[altered])), ["NotAuthentic"], "{at}");
+        }
+    }
+
+    #[test]
     fn a_discovery_keyring_encrypts_nothing_and_another_context_opens_nothing() {
         let (curve, keys) = curves().remove(0);
-        let kms = service(curve, &keys);
+        let kms = service(&keys);
         let context = EncryptionContext::from([("tenant", "red")]);
         let request = WrapRequest::new(&RustCrypto, SUITE, &context);
         let why = configuration(wait(of(curve, BOB, &kms).on_encrypt(request)));
@@ -558,7 +610,7 @@ mod ecdh {
         let mut all = curves();
         let (other_curve, other_keys) = all.remove(1);
         let (curve, keys) = all.remove(0);
-        let kms = service(curve, &keys);
+        let kms = service(&keys);
         let builder = || AwsKmsEcdhKeyring::discovery(curve, BOB, kms.clone()).unwrap();
         let wrong = |why| (KmsOperation::GetPublicKey, KmsErrorKind::InvalidAnswer(why));
         kms.fail([Fault::KeyId(ALICE)]);

@@ -2,7 +2,20 @@
 //!
 //! [`RawAesKeyring`] holds a wrapping key in memory, `RawRsaKeyring` and `RawEcdhKeyring` (features `raw-rsa` and `raw-ecdh`)
 //! take pairs of keys, [`MultiKeyring`] wraps under several keyrings at once, and anything
-//! else (a key service, a hardware module) is an implementation of [`Keyring`], a page of code.
+//! else (a hardware module, a vault) is an implementation of [`Keyring`], a page of code.
+//!
+//! # Key management services
+//!
+//! A [`KmsApi`] says how a service is asked; the keyrings over it do not know how it is reached.
+//!
+//! | keys | keyring |
+//! |---|---|
+//! | a symmetric key of AWS KMS, alone or in several regions | [`AwsKmsKeyring`] |
+//! | whatever symmetric key of AWS KMS a message names, to decrypt | [`AwsKmsDiscoveryKeyring`] |
+//! | several of either, in several regions | [`AwsKmsMultiKeyrings`] makes them |
+//! | an RSA pair in AWS KMS: encrypts without asking (feature `raw-rsa`) | `AwsKmsRsaKeyring` |
+//! | an elliptic-curve pair in AWS KMS (feature `raw-ecdh`) | `AwsKmsEcdhKeyring` |
+//! | a key of another service | [`KmsKeyring`] |
 
 use std::{pin::Pin, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! A key management service in memory, one for each region: real AES-GCM, RSA-OAEP and ECDH inside, a record of all it was asked,
-//! and faults on demand.
+//! A key management service in memory, one for each region: real AES-GCM, RSA-OAEP and ECDH inside, a record of all it
+//! was asked, and faults on demand.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses a part, with the features it has")]
 
 use std::{
@@ -26,15 +26,12 @@ use sealwax::{
 pub enum Material {
     Symmetric(SecretBytes),
     /// The private key in PKCS#8, the public key as SubjectPublicKeyInfo, both in DER.
-    #[cfg(feature = "raw-rsa")]
     Rsa {
         private: Vec<u8>,
         public: Vec<u8>,
     },
     /// The private key as PEM, the public key as SubjectPublicKeyInfo in DER.
-    #[cfg(feature = "raw-ecdh")]
     Ecdh {
-        curve: sealwax::keyring::EcdhCurve,
         private: String,
         public: Vec<u8>,
     },
@@ -278,9 +275,7 @@ impl KmsApi for FakeKms {
             let call = call(operation, key_id, &none, grant_tokens, KmsAlgorithm::Symmetric, 0);
             let (key_id, material, fault) = self.begin(call).await?;
             let (public_key, usage) = match &*material {
-                #[cfg(feature = "raw-rsa")]
                 Material::Rsa { public, .. } => (public.clone(), KmsKeyUsage::EncryptDecrypt),
-                #[cfg(feature = "raw-ecdh")]
                 Material::Ecdh { public, .. } => (public.clone(), KmsKeyUsage::KeyAgreement),
                 Material::Symmetric(_) => return unsuitable(operation),
             };
@@ -305,8 +300,8 @@ impl KmsApi for FakeKms {
             let none = EncryptionContext::new();
             let call = call(operation, key_id, &none, grant_tokens, KmsAlgorithm::Symmetric, 0);
             let (key_id, material, fault) = self.begin(Call { public_key: public_key.to_vec(), ..call }).await?;
-            let Material::Ecdh { curve, private, .. } = &*material else { return unsuitable(operation) };
-            let shared_secret = pairs::agree(*curve, private, public_key);
+            let Material::Ecdh { private, .. } = &*material else { return unsuitable(operation) };
+            let shared_secret = pairs::agree(private, public_key);
             let invalid = || KmsError::new(operation, KmsErrorKind::InvalidRequest).key(&key_id);
             let shared_secret = shared_secret.ok_or_else(invalid)?;
             Ok(match fault {
@@ -359,25 +354,22 @@ mod pairs {
         Ok(SecretBytes::from(&*plaintext.map_err(|_| KmsErrorKind::InvalidCiphertext)?))
     }
 
-    /// The shared secret; none for what is no public key on the curve.
+    /// The shared secret; none for what is no public key on the curve of the private one.
     #[cfg(feature = "raw-ecdh")]
-    pub fn agree(curve: sealwax::keyring::EcdhCurve, private: &str, public: &[u8]) -> Option<SecretBytes> {
-        use sealwax::keyring::EcdhCurve;
-
+    pub fn agree(private: &str, public: &[u8]) -> Option<SecretBytes> {
         macro_rules! on {
-            ($name:ident) => {{
-                use $name::pkcs8::{DecodePrivateKey, DecodePublicKey};
-                let private = $name::SecretKey::from_pkcs8_pem(private).unwrap();
-                let public = $name::PublicKey::from_public_key_der(public).ok()?;
-                let secret = $name::ecdh::diffie_hellman(private.to_nonzero_scalar(), public.as_affine());
-                Some(SecretBytes::from(secret.raw_secret_bytes().as_slice()))
+            ($curve:ident) => {{
+                use $curve::pkcs8::{DecodePrivateKey, DecodePublicKey};
+                if let Ok(private) = $curve::SecretKey::from_pkcs8_pem(private) {
+                    let public = $curve::PublicKey::from_public_key_der(public).ok()?;
+                    let secret = $curve::ecdh::diffie_hellman(private.to_nonzero_scalar(), public.as_affine());
+                    return Some(SecretBytes::from(secret.raw_secret_bytes().as_slice()));
+                }
             }};
         }
-        match curve {
-            EcdhCurve::P256 => on!(p256),
-            EcdhCurve::P384 => on!(p384),
-            EcdhCurve::P521 => on!(p521),
-            other => panic!("the fake does not know {other}"),
-        }
+        on!(p256);
+        on!(p384);
+        on!(p521);
+        panic!("the fake knows no such curve")
     }
 }

@@ -3,11 +3,13 @@
 
 #[cfg(all(feature = "tokio", feature = "futures"))]
 pub mod asynchronous;
+pub mod json_peer;
 #[cfg(all(feature = "tokio", feature = "futures"))]
 pub mod patient;
 pub mod peer;
 #[cfg(feature = "cli")]
 pub mod place;
+pub mod provider;
 pub mod readers;
 pub mod shipped;
 pub mod writers;

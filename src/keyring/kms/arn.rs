@@ -38,8 +38,8 @@ impl<'a> KmsArn<'a> {
     /// Takes an ARN apart. The type has an example.
     ///
     /// # Errors
-    /// [`Error::Configuration`], which says what is wrong, for anything but the ARN of a key or an alias in AWS KMS; also for what is
-    /// longer than 2,048 bytes, and for spaces, control characters and what is not ASCII.
+    /// [`Error::Configuration`], which says what is wrong, for anything but the ARN of a key or an alias in AWS KMS; also
+    /// for what is longer than 2,048 bytes, and for spaces, control characters and what is not ASCII.
     pub fn parse(text: &'a str) -> Result<Self> {
         check_characters(text)?;
         let refuse = |why: &str| Err(Error::Configuration(format!("this is no ARN of a key in AWS KMS: {why}")));
@@ -182,8 +182,8 @@ impl<'a> KeyIdentifier<'a> {
         }
     }
 
-    /// Whether the service may answer with this key when it was asked for this identifier: with the very key, where one is named,
-    /// and with any where it is an alias.
+    /// Whether the service may answer with this key when it was asked for this identifier: with the very key, where one
+    /// is named, and with any where it is an alias.
     pub(super) fn may_be(self, answer: KmsArn<'_>) -> bool {
         answer.is_key()
             && match self {

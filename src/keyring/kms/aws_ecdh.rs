@@ -18,18 +18,18 @@ use crate::{
     secret::SecretBytes,
 };
 
-/// Wraps data keys for the holder of an elliptic-curve key, as [`RawEcdhKeyring`](crate::keyring::RawEcdhKeyring) does, with its own
-/// private key in AWS KMS. (Feature `raw-ecdh`.)
+/// Wraps data keys for the holder of an elliptic-curve key, as [`RawEcdhKeyring`](crate::keyring::RawEcdhKeyring) does,
+/// with its own private key in AWS KMS. (Feature `raw-ecdh`.)
 ///
 /// | made with | holds | encrypts | decrypts |
 /// |---|---|---|---|
 /// | [`static_keys`](Self::static_keys) | the ARN of the own key, another's public key | for the other | what either of the two wrote for the other |
 /// | [`discovery`](Self::discovery) | the ARN of the own key | never | what anyone wrote for it |
 ///
-/// The service is asked for a shared secret once for a message that is written, and once for each encrypted data key for this key
-/// in a message that is read, until one opens. The secret stays the same for the same two keys; what is derived from it
-/// is new for each message. The two keyrings open what the other wrote: one side may have its private key in AWS KMS, the other in
-/// a file.
+/// The service is asked for a shared secret once for a message that is written, and once for each encrypted data key for
+/// this key in a message that is read, until one opens. The secret stays the same for the same two keys; what is derived
+/// from it is new for each message. The two keyrings open what the other wrote: one side may have its private key in AWS
+/// KMS, the other in a file.
 ///
 /// Specification: framework/aws-kms/aws-kms-ecdh-keyring and framework/key-agreement-schemas.
 ///
@@ -70,8 +70,8 @@ pub struct AwsKmsEcdhKeyringBuilder {
 }
 
 impl AwsKmsEcdhKeyring {
-    /// Between the key in AWS KMS and another's: it encrypts for the other, whose public key is in DER (SubjectPublicKeyInfo) or PEM,
-    /// and decrypts what the two wrote for each other. The type has an example.
+    /// Between the key in AWS KMS and another's: it encrypts for the other, whose public key is in DER
+    /// (SubjectPublicKeyInfo) or PEM, and decrypts what the two wrote for each other. The type has an example.
     /// The specification calls this KmsPrivateKeyToStaticPublicKey.
     ///
     /// # Errors
@@ -222,7 +222,8 @@ impl AwsKmsEcdhKeyringBuilder {
         self
     }
 
-    /// The keyring, with the public half of its key that the service is asked for now, once. [`AwsKmsEcdhKeyring`] has an example.
+    /// The keyring, with the public half of its key that the service is asked for now, once. [`AwsKmsEcdhKeyring`] has an
+    /// example.
     ///
     /// # Errors
     /// [`Error::Keyring`] if the service does not answer, or not with a key for key agreement of this ARN on this curve.

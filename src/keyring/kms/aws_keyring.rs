@@ -19,8 +19,8 @@ use crate::{
 /// | [`new`](Self::new) | the very key |
 /// | [`mrk_aware`](Self::mrk_aware) | the very key or, if it is a multi-Region key, its replica in any region |
 ///
-/// The service is asked once for a message that is written, and once for each encrypted data key of this key in a message that
-/// is read, until one opens. Every answer must come from the key that was asked for.
+/// The service is asked once for a message that is written, and once for each encrypted data key of this key in a message
+/// that is read, until one opens. Every answer must come from the key that was asked for.
 ///
 /// To read, the keyring needs the ARN of the key: messages bear the ARN, and an alias or a bare id is not compared with
 /// it. To read what any key wrapped there is [`AwsKmsDiscoveryKeyring`](super::AwsKmsDiscoveryKeyring), for several keys
@@ -66,8 +66,8 @@ impl AwsKmsKeyring {
         Self::with(key_id.into(), Opens::ThisKey, "aws-kms", kms)
     }
 
-    /// A keyring that also decrypts what a replica of the key wrapped in another region, if it is a multi-Region key. It asks the
-    /// one service it has: that of the region which its key names.
+    /// A keyring that also decrypts what a replica of the key wrapped in another region, if it is a multi-Region key. It
+    /// asks the one service it has: that of the region which its key names.
     ///
     /// # Errors
     /// As [`new`](Self::new).

@@ -11,7 +11,8 @@ use crate::{
     keyring::{Keyring, MultiKeyring},
 };
 
-/// Makes multi-keyrings of AWS KMS keys that may be in several regions, with the service of each from a [supplier](KmsClientSupplier).
+/// Makes multi-keyrings of AWS KMS keys that may be in several regions, with the service of each from a
+/// [supplier](KmsClientSupplier).
 ///
 /// | method | gives a multi-keyring of |
 /// |---|---|
@@ -82,12 +83,12 @@ impl AwsKmsMultiKeyrings {
         self
     }
 
-    /// A multi-keyring that generates data keys under one key, and wraps them under others, too. The service of a key is that of
-    /// the region in its ARN; for a key without ARN, that of the default region. The type has an example.
+    /// A multi-keyring that generates data keys under one key, and wraps them under others, too. The service of a key is
+    /// that of the region in its ARN; for a key without ARN, that of the default region. The type has an example.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for what names no key; and, for multi-Region keys, if one key is named twice, whatever the regions.
-    /// [`Error::Keyring`] with every region for which the supplier gave no service.
+    /// [`Error::Configuration`] for what names no key; and, for multi-Region keys, if one key is named twice, whatever
+    /// the regions. [`Error::Keyring`] with every region for which the supplier gave no service.
     pub fn strict(
         &self,
         generator: impl AsRef<str>,
@@ -137,8 +138,8 @@ impl AwsKmsMultiKeyrings {
     /// A multi-keyring that decrypts with the keys of these regions, which are asked in this order. The type has an example.
     ///
     /// # Errors
-    /// [`Error::Configuration`] without a region, or if one is empty. [`Error::Keyring`] with every region for which the supplier
-    /// gave no service.
+    /// [`Error::Configuration`] without a region, or if one is empty. [`Error::Keyring`] with every region for which the
+    /// supplier gave no service.
     pub fn discovery(
         &self,
         regions: impl IntoIterator<Item = impl Into<String>>,

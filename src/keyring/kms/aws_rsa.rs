@@ -28,8 +28,8 @@ const PROVIDER_ID: &str = "aws-kms-rsa";
 const DIGEST: HashAlgorithm = HashAlgorithm::Sha384;
 const DIGEST_LENGTH: usize = 48;
 
-/// Wraps data keys with the public key of an RSA pair in AWS KMS, without asking the service, and has the service unwrap them.
-/// (Feature `raw-rsa`.)
+/// Wraps data keys with the public key of an RSA pair in AWS KMS, without asking the service, and has the service unwrap
+/// them. (Feature `raw-rsa`.)
 ///
 /// | made with | encrypts | decrypts |
 /// |---|---|---|
@@ -37,10 +37,11 @@ const DIGEST_LENGTH: usize = 48;
 /// | [`new`](Self::new) | never | by asking the service |
 /// | `new` and [`public_key`](Self::public_key) or [`fetch_public_key`](Self::fetch_public_key) | with the public key | by asking the service |
 ///
-/// - The padding is OAEP, with SHA-1 or SHA-256. AWS KMS takes no encryption context for such keys: the keyring encrypts a digest of
-///   it with the data key, and compares it when the service has decrypted.
-/// - **It takes no signed suites.** Whoever has the public key can write messages, and a signature would promise what it cannot keep.
-///   The default suite is a signed one: say [`AlgorithmSuite::Aes256GcmHkdfSha512CommitKey`] when encrypting.
+/// - The padding is OAEP, with SHA-1 or SHA-256. AWS KMS takes no encryption context for such keys: the keyring encrypts
+///   a digest of it with the data key, and compares it when the service has decrypted.
+/// - **It takes no signed suites.** Whoever has the public key can write messages, and a signature would promise what it
+///   cannot keep. The default suite is a signed one: say [`AlgorithmSuite::Aes256GcmHkdfSha512CommitKey`] when
+///   encrypting.
 /// - A public key is not checked against the pair in AWS KMS. If it is another one's, whoever has that other pair reads the
 ///   messages, and this keyring does not.
 /// - The key is named by its ARN, which messages carry. A replica of a multi-Region key opens what another replica wrapped.
@@ -82,8 +83,8 @@ impl AwsKmsRsaKeyring {
         Ok(Self { service, ..keyring })
     }
 
-    /// A keyring that only encrypts, with the public key in PEM or DER (SubjectPublicKeyInfo), and asks no service. The type has an
-    /// example.
+    /// A keyring that only encrypts, with the public key in PEM or DER (SubjectPublicKeyInfo), and asks no service. The
+    /// type has an example.
     ///
     /// # Errors
     /// [`Error::Configuration`] as [`new`](Self::new), and as [`public_key`](Self::public_key).
@@ -210,7 +211,8 @@ impl AwsKmsRsaKeyring {
             mrk_match_for_decrypt(own, found).then(|| Cow::from(self.key_arn.clone()))
         })?;
         let digest = context_digest(request.provider, request.context)?;
-        // Anyone can make what decrypts to anything: what was wrong with it is not told. A wrong length is recorded as the same.
+        // Anyone can make what decrypts to anything: what was wrong with it is not told. A wrong length is recorded as
+        // the same.
         let finish = |_: &str, both: SecretBytes| match both.as_bytes().split_at_checked(DIGEST_LENGTH) {
             Some((found, data_key)) if bool::from(found.ct_eq(&digest)) => Ok(SecretBytes::from(data_key)),
             _ => Err(UnwrapReason::NotAuthentic),

@@ -143,12 +143,12 @@ impl Service {
         Ok(answer.public_key)
     }
 
-    /// The encrypted data keys of AWS KMS that a keyring is to try: for each whose ARN it wants, `key_to_ask` says under which
-    /// name the service is asked for the key.
+    /// The encrypted data keys of AWS KMS that a keyring is to try: for each whose ARN it wants, `key_to_ask` says under
+    /// which name the service is asked for the key.
     ///
     /// # Errors
-    /// [`Error::NotUnwrapped`], before anything is asked, if there is one whose provider information is no ARN of a key, as each
-    /// chapter "OnDecrypt" has it: no AWS KMS keyring writes such.
+    /// [`Error::NotUnwrapped`], before anything is asked, if there is one whose provider information is no ARN of a key,
+    /// as each chapter "OnDecrypt" has it: no AWS KMS keyring writes such.
     pub(super) fn candidates<'a>(
         &self,
         request: UnwrapRequest<'a>,

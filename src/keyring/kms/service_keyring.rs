@@ -33,12 +33,12 @@ enum Opens {
 }
 
 impl KmsKeyring {
-    /// A keyring that writes this provider id into messages, and has the service wrap under a key: an id or, for a keyring that
-    /// only encrypts or [opens any key](Self::open_any_key), an alias.
+    /// A keyring that writes this provider id into messages, and has the service wrap under a key: an id or, for a
+    /// keyring that only encrypts or [opens any key](Self::open_any_key), an alias.
     ///
     /// # Errors
-    /// [`Error::Configuration`](crate::Error::Configuration) for a provider id or key id that is empty or too long, or a provider id that starts with
-    /// `aws-kms`.
+    /// [`Error::Configuration`](crate::Error::Configuration) for a provider id or key id that is empty or too long, or a
+    /// provider id that starts with `aws-kms`.
     pub fn new(provider_id: impl Into<String>, key_id: impl Into<String>, service: Arc<dyn KmsApi>) -> Result<Self> {
         let (provider_id, key_id) = (provider_id.into(), key_id.into());
         check_names(&provider_id, &key_id)?;

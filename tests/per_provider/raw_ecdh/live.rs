@@ -1,59 +1,10 @@
 //! With the official library.
 
-use super::*;
-
-/// The official library, as a process that answers requests in JSON, one a line. Ended when this is dropped.
-struct Peer {
-    child: Child,
-    requests: ChildStdin,
-    answers: Receiver<std::io::Result<String>>,
-}
-
-impl Peer {
-    /// None, loudly, if the library is not installed.
-    fn start() -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let folder = env::var_os("SEALWAX_PEERS_DIR").map_or_else(|| root.join("target/peers"), PathBuf::from);
-        if !folder.join("py/.stamp").exists() {
-            skip("SEALWAX_REQUIRE_PEERS", "the Python peer is not installed (tests/peers/setup.sh)");
-            return None;
-        }
-        let mut child = Command::new(folder.join("py/bin/python"))
-            .arg(root.join("tests/peers/ecdh_peer.py"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the peer starts");
-        let requests = child.stdin.take().expect("it is piped");
-        let output = BufReader::new(child.stdout.take().expect("it is piped"));
-        let (sender, answers) = mpsc::channel();
-        thread::spawn(move || output.lines().try_for_each(|line| sender.send(line)));
-        Some(Self { child, requests, answers })
-    }
-
-    fn ask(&mut self, request: &Value) -> Result<Value, String> {
-        self.requests.write_all((request.to_string() + "\n").as_bytes()).expect("the peer takes requests");
-        let answer = self.answers.recv_timeout(Duration::from_secs(120)).expect("an answer").expect("text");
-        let answer: Value = serde_json::from_str(&answer).expect("JSON");
-        if answer["ok"] == true { Ok(answer) } else { Err(answer["error"].as_str().unwrap_or_default().to_owned()) }
-    }
-
-    fn decrypt(&mut self, keyring: &Value, message: &[u8]) -> Result<Vec<u8>, String> {
-        let request = json!({"op": "decrypt", "keyring": keyring, "message": to_base64(message)});
-        self.ask(&request).map(|answer| from_base64(answer["plaintext"].as_str().expect("a plaintext")))
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use super::{super::support::json_peer::Peer, *};
 
 #[test]
 fn the_official_library_and_we_open_each_others_messages() {
-    let Some(mut peer) = Peer::start() else { return };
+    let Some(mut peer) = Peer::start("ecdh_peer.py") else { return };
     let start = Instant::now();
     let hello = peer.ask(&json!({"op": "hello"})).expect("a greeting");
     let file = load();

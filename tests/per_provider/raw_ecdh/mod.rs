@@ -8,13 +8,9 @@ mod messages;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    env, fs,
-    io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{self, Receiver},
-    thread,
-    time::{Duration, Instant},
+    fs,
+    path::Path,
+    time::Instant,
 };
 
 use sealwax::{
@@ -22,10 +18,10 @@ use sealwax::{
     keyring::{EcdhCurve, Keyring, MultiKeyring, RawAesKeyring, RawEcdhKeyring, UnwrapRequest, WrapRequest},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::support::{
-    client_for, from_base64, in_parallel, provider, provider::Fronted, reading_client, say, skip, suite_name, suite_of,
+    client_for, from_base64, in_parallel, provider, provider::Fronted, reading_client, say, suite_name, suite_of,
     to_base64,
 };
 

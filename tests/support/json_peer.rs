@@ -1,0 +1,67 @@
+//! A peer that answers one JSON object a line with another: a script of tests/peers, run by the Python that
+//! tests/peers/setup.sh installed.
+
+use std::{
+    env,
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use super::{from_base64, skip, to_base64};
+
+/// A running peer, which is ended when this is dropped.
+pub struct Peer {
+    child: Child,
+    requests: ChildStdin,
+    answers: Receiver<io::Result<String>>,
+}
+
+impl Peer {
+    /// The peer of this script; none, loudly, if the official SDK is not installed.
+    pub fn start(script: &str) -> Option<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folder = env::var_os("SEALWAX_PEERS_DIR").map_or_else(|| root.join("target/peers"), PathBuf::from);
+        if !folder.join("py/.stamp").exists() {
+            skip("SEALWAX_REQUIRE_PEERS", "the Python peer is not installed (tests/peers/setup.sh)");
+            return None;
+        }
+        let mut child = Command::new(folder.join("py/bin/python"))
+            .arg(root.join("tests/peers").join(script))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the peer starts");
+        let requests = child.stdin.take().expect("it is piped");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (sender, answers) = mpsc::channel();
+        thread::spawn(move || output.lines().try_for_each(|line| sender.send(line)));
+        Some(Self { child, requests, answers })
+    }
+
+    /// What it answers, or its error.
+    pub fn ask(&mut self, request: &Value) -> Result<Value, String> {
+        self.requests.write_all((request.to_string() + "\n").as_bytes()).expect("the peer takes requests");
+        let answer = self.answers.recv_timeout(Duration::from_secs(120)).expect("an answer").expect("text");
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        if answer["ok"] == true { Ok(answer) } else { Err(answer["error"].as_str().unwrap_or_default().to_owned()) }
+    }
+
+    /// The plaintext of a message, to a keyring of the peer.
+    pub fn decrypt(&mut self, keyring: &Value, message: &[u8]) -> Result<Vec<u8>, String> {
+        let request = json!({"op": "decrypt", "keyring": keyring, "message": to_base64(message)});
+        self.ask(&request).map(|answer| from_base64(answer["plaintext"].as_str().expect("a plaintext")))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
