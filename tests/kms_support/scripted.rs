@@ -15,7 +15,11 @@ use std::{
 #[derive(Clone, Debug)]
 pub enum Step {
     /// A whole answer.
-    Answer { status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8> },
+    Answer {
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: Vec<u8>,
+    },
     /// These bytes, and then the connection is closed.
     Raw(Vec<u8>),
     /// These bytes one by one, so long apart.
@@ -26,8 +30,9 @@ pub enum Step {
     Reset(Vec<u8>),
     /// An answer whose body does not end.
     Endless,
-    /// An answer that repeats the request in its error, under this code.
-    Echo(u16, &'static str),
+    /// An answer that repeats the head or the body of the request in its error, under this code.
+    EchoHead(&'static str),
+    EchoBody(&'static str),
 }
 
 impl Step {
@@ -138,9 +143,14 @@ fn serve(
                     writer.write_all(b"\r\n")?;
                 }
             }
-            Step::Echo(status, code) => {
-                let message = format!("{head} {}", String::from_utf8_lossy(&body));
-                writer.write_all(&Step::error(*status, code, &message).bytes())?;
+            Step::EchoHead(code) => {
+                // What is secret first, lest it is cut off with the rest.
+                let mut lines: Vec<_> = head.lines().collect();
+                lines.sort_by_key(|line| !line.contains("token"));
+                writer.write_all(&Step::error(400, code, &lines.join(" ")).bytes())?;
+            }
+            Step::EchoBody(code) => {
+                writer.write_all(&Step::error(400, code, &String::from_utf8_lossy(&body)).bytes())?;
             }
             Step::Reset(_) => {}
         }

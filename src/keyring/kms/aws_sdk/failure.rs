@@ -5,9 +5,10 @@
 
 use std::{error::Error, fmt, fmt::Write};
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kms::{
     config::http::HttpResponse,
-    error::{ProvideErrorMetadata, SdkError},
+    error::{ConnectorError, ProvideErrorMetadata, SdkError},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use zeroize::Zeroizing;
@@ -61,7 +62,13 @@ impl<'a> Asked<'a> {
                 self.failed(KmsErrorKind::TimedOut).caused_by("the time that was configured is over")
             }
             SdkError::DispatchFailure(failure) => {
-                let kind = if failure.is_timeout() { KmsErrorKind::TimedOut } else { KmsErrorKind::Unavailable };
+                let kind = match causes(&error).find_map(|cause| cause.downcast_ref()) {
+                    Some(CredentialsError::ProviderTimedOut(_)) => KmsErrorKind::TimedOut,
+                    // Who has no credentials is nobody.
+                    Some(_) => KmsErrorKind::AccessDenied,
+                    None if failure.is_timeout() => KmsErrorKind::TimedOut,
+                    None => KmsErrorKind::Unavailable,
+                };
                 self.failed(kind).caused_by(self.chain(&error))
             }
             SdkError::ConstructionFailure(_) => self.failed(KmsErrorKind::InvalidRequest).caused_by(self.chain(&error)),
@@ -73,8 +80,7 @@ impl<'a> Asked<'a> {
 
     /// The answer broke off, or is longer than any.
     fn unreadable(&self, error: &(dyn Error + 'static), answer: &HttpResponse) -> KmsError {
-        let mut causes = std::iter::successors(Some(error), |&error| error.source());
-        if causes.any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
+        if causes(error).any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
             return self.failed(KmsErrorKind::InvalidAnswer("it is longer than any answer")).caused_by(status(answer));
         }
         self.failed(KmsErrorKind::Unavailable).caused_by(format!("the answer broke off ({})", status(answer)))
@@ -106,19 +112,21 @@ impl<'a> Asked<'a> {
         self.failed(kind).caused_by(text + ")")
     }
 
-    /// The texts of an error and its causes.
+    /// The texts of the causes, without those of the SDK's own layers, which say nothing.
     fn chain(&self, error: &(dyn Error + 'static)) -> Cause {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            let _ = write!(text, ": {inner}");
-            cause = inner.source();
-        }
+        let texts: Vec<_> =
+            causes(error).skip(1).filter(|cause| !cause.is::<ConnectorError>()).map(ToString::to_string).collect();
+        let text = texts.join(": ");
         Cause(if self.may_show(&text) { shorten(&text) } else { "(withheld: it repeats the request)".to_owned() })
     }
 
     /// Whether a text from outside repeats nothing of the request that must not be printed.
     fn may_show(&self, text: &str) -> bool {
+        // The headers that credentials are in.
+        let lower = text.to_ascii_lowercase();
+        if lower.contains("security-token") || lower.contains("authorization:") {
+            return false;
+        }
         let mut values = self.context.into_iter().flat_map(EncryptionContext::iter).map(|(_, value)| value);
         if values.any(|value| value.len() >= SHORTEST_VALUE && text.contains(value)) {
             return false;
@@ -126,6 +134,11 @@ impl<'a> Asked<'a> {
         let sent = Zeroizing::new(BASE64_STANDARD.encode(self.sent));
         sent.is_empty() || !text.contains(&**sent)
     }
+}
+
+/// An error and all that caused it.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// What the SDK or the network said, as text.
