@@ -27,6 +27,24 @@ struct CommandLine {
     /// Say nothing on standard error but errors, and show no progress
     #[arg(short, long, global = true, display_order = 900)]
     quiet: bool,
+
+    #[cfg(feature = "aws-config")]
+    #[command(flatten)]
+    aws: AwsArguments,
+}
+
+/// Whose keys in AWS KMS are meant, and where.
+#[cfg(feature = "aws-config")]
+#[derive(Args)]
+#[command(next_help_heading = "AWS KMS")]
+struct AwsArguments {
+    /// The AWS region of keys whose URI names none; by default that of the environment or the profile
+    #[arg(long, value_name = "REGION", global = true)]
+    region: Option<String>,
+
+    /// The profile of the AWS configuration files; by default that of the environment
+    #[arg(long, value_name = "NAME", global = true)]
+    profile: Option<String>,
 }
 
 const EXIT_CODES: &str = "\
@@ -96,8 +114,10 @@ pub(crate) struct ReportArguments {
 /// The keys and what is authenticated with them.
 #[derive(Args)]
 pub(crate) struct KeyArguments {
-    /// A wrapping key: local:NAME-OR-ALIAS (by default local:default), raw-aes://NAMESPACE/NAME?file=PATH, raw-rsa://NAMESPACE/NAME?file=PEM&padding=oaep-sha256, or
-    /// raw-ecdh://p256?recipient=PEM. The first generates the data key, the others wrap it too
+    /// A wrapping key: local:NAME-OR-ALIAS (local:default if none is given), aws-kms:ARN-OR-ALIAS, or, to decrypt,
+    /// aws-kms:discovery?account=ACCOUNT, raw-aes://NAMESPACE/NAME?file=PATH,
+    /// raw-rsa://NAMESPACE/NAME?file=PEM&padding=oaep-sha256, or raw-ecdh://p256?recipient=PEM. The first generates the data
+    /// key, the others wrap it too
     #[arg(short, long = "key", value_name = "URI")]
     pub(crate) keys: Vec<String>,
 
@@ -374,6 +394,8 @@ pub(crate) fn parse() -> Result<Command, Failure> {
             if line.quiet {
                 notes::be_quiet();
             }
+            #[cfg(feature = "aws-config")]
+            crate::key_uri::aws_kms::set_defaults(line.aws.region, line.aws.profile);
             return Ok(line.command);
         }
         Err(error) => error,

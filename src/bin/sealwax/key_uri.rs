@@ -1,5 +1,8 @@
 //! Key URIs: which keyring, and where its key is.
 
+#[cfg(feature = "aws-config")]
+pub(crate) mod aws_kms;
+
 use std::{
     ffi::OsString,
     fmt::Display,
@@ -69,11 +72,14 @@ struct KeyUri<'a> {
 impl<'a> KeyUri<'a> {
     fn new(whole: &'a str) -> Result<Self, Failure> {
         let mut uri = Self { whole, scheme: "", path: "", parameters: Vec::new() };
-        let (scheme, rest) = whole.split_once("://").ok_or_else(|| uri.refuse(FORMS))?;
+        // ARNs have colons of their own, and no authority.
+        let parts = if whole.starts_with("aws-kms:") { whole.split_once(':') } else { whole.split_once("://") };
+        let (scheme, rest) = parts.ok_or_else(|| uri.refuse(FORMS))?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            if value.is_empty() || uri.parameters.iter().any(|(other, _)| *other == name) {
+            let again = uri.parameters.iter().any(|(other, _)| *other == name) && !REPEATABLE.contains(&name);
+            if value.is_empty() || again {
                 return Err(uri.refuse(&format!("{name} is empty or given twice")));
             }
             uri.parameters.push((name, value));
@@ -125,6 +131,9 @@ impl<'a> KeyUri<'a> {
 }
 
 const FORMS: &str = "it is not of a form such as local:NAME or raw-aes://NAMESPACE/NAME?file=PATH";
+/// The parameters that may be given several times.
+const REPEATABLE: [&str; 2] = ["account", "region"];
+
 
 fn parse(uri: &str) -> Result<Box<dyn Keyring>, Failure> {
     if let Some(name) = uri.strip_prefix("local:") {
@@ -135,6 +144,7 @@ fn parse(uri: &str) -> Result<Box<dyn Keyring>, Failure> {
         "raw-aes" => Ok(Box::new(raw_aes(&uri)?)),
         "raw-rsa" => raw_rsa(&uri),
         "raw-ecdh" => raw_ecdh(&uri),
+        "aws-kms" => aws_kms(&uri),
         _ => Err(uri.refuse(FORMS)),
     }
 }
@@ -226,6 +236,16 @@ fn raw_ecdh(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
 #[cfg(not(feature = "raw-ecdh"))]
 fn raw_ecdh(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
     Err(uri.refuse("this sealwax was built without ECDH: build it with the features cli,raw-ecdh"))
+}
+
+#[cfg(feature = "aws-config")]
+fn aws_kms(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
+    aws_kms::keyring(uri)
+}
+
+#[cfg(not(feature = "aws-config"))]
+fn aws_kms(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
+    Err(uri.refuse("this sealwax was built without AWS KMS: build it with the features cli,aws-config"))
 }
 
 #[cfg(unix)]

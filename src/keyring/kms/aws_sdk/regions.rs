@@ -108,6 +108,19 @@ impl AwsSdkKmsSupplier {
         Self { runtime: Some(runtime), ..self }
     }
 
+    /// The region of keys whose name has none, if the configuration has one.
+    ///
+    /// ```
+    /// # fn example(config: aws_sdk_kms::Config) {
+    /// let regions = sealwax::keyring::AwsSdkKmsSupplier::new(config);
+    /// println!("keys without an ARN are looked for in {}", regions.default_region().unwrap_or("no region"));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn default_region(&self) -> Option<&str> {
+        self.config.region().map(Region::as_ref)
+    }
+
     /// AWS KMS in this region. The type has an example.
     ///
     /// # Errors
