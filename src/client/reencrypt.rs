@@ -77,7 +77,7 @@ impl<'a> Reencrypt<'a> {
     /// As [`Decrypt::bytes`] and [`Encrypt::bytes`], [`Error::Io`](crate::Error::Io), and [`ContextError::WouldBeStored`] if a
     /// pair of a context that is kept would be stored and was not. What the sink has got by then is a message that is cut off, which no reader accepts as
     /// whole. Its frames may be those of a signed message whose signature does not hold, so that a sink should not be
-    /// seen before this succeeds; [`file`](Self::file) sees to that.
+    /// seen before this succeeds; `file` (feature `fs`) sees to that.
     pub fn copy<R: io::Read + 'a, W: io::Write + 'a>(
         self,
         source: R,
