@@ -494,7 +494,7 @@ fn a_full_disk_is_one_clear_line() {
         place.write("plain", &[1; 1_000_000]);
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
         let output = place.command(&["encrypt", "-k", &place.key, "plain"]).stdout(full).output().unwrap();
-        place.check_refusal(&output, 1, "the disk is full");
+        place.check_refusal(&output, 1, "standard output: the disk is full");
         eprintln!("SKIPPED: a full disk (no right to mount one); /dev/full was used instead");
         return;
     }
@@ -503,7 +503,7 @@ fn a_full_disk_is_one_clear_line() {
     let left = fs::read_dir(&disk).unwrap().count();
     let unmounted = Command::new("umount").arg(&disk).status().unwrap();
     assert!(unmounted.success());
-    place.check_refusal(&output, 1, "the disk is full");
+    place.check_refusal(&output, 1, "disk/out: the disk is full");
     assert_eq!(left, 0, "nothing is left on the disk");
 }
 

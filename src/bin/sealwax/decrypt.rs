@@ -89,7 +89,7 @@ impl Opening {
                 } else {
                     decrypt.copy_unverified(source, &mut output).wait()
                 };
-                let opened = outcome.map_err(fail)?;
+                let opened = outcome.map_err(|error| Failure::about(output.blame(&name), error))?;
                 (opened.header, opened.opened_by)
             }
         };

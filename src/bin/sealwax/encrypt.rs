@@ -86,11 +86,11 @@ impl<'a> Sealing<'a> {
     /// Encrypts an input into an output, which then appears.
     fn seal(&self, mut input: Input, mut output: Output) -> Result<Report, Failure> {
         let name = input.name.clone();
-        let fail = |error: Error| match error {
+        let fail = |error: Error, about: &str| match error {
             Error::PlaintextTooLong { declared: true, .. } => {
                 Failure::other(format!("{name}: the file grew while it was read; try again when it is at rest"))
             }
-            error => Failure::about(&name, error),
+            error => Failure::about(about, error),
         };
         let mut context = self.context.clone();
         if self.preserve {
@@ -98,9 +98,9 @@ impl<'a> Sealing<'a> {
             preserve::store(found, &mut context)?;
         }
         let encrypt = self.message.apply(self.client.encrypt_with(&*self.manager).context(context));
-        let (header, keys) = match input.read_ahead().map_err(|error| fail(error.into()))? {
+        let (header, keys) = match input.read_ahead().map_err(|error| fail(error.into(), &name))? {
             Ahead::Whole(plaintext) => {
-                let sealed = encrypt.bytes(&plaintext).wait().map_err(fail)?;
+                let sealed = encrypt.bytes(&plaintext).wait().map_err(|error| fail(error, &name))?;
                 output.write_all(&sealed.message).map_err(|error| Failure::about(&output.name, error))?;
                 (sealed.header, sealed.key_report)
             }
@@ -111,7 +111,8 @@ impl<'a> Sealing<'a> {
                     Some(length) => encrypt.plaintext_length_bound(length),
                     None => encrypt,
                 };
-                let sealed = encrypt.copy(begin.chain(&mut input), &mut output).wait().map_err(fail)?;
+                let sealed = encrypt.copy(begin.chain(&mut input), &mut output).wait();
+                let sealed = sealed.map_err(|error| fail(error, output.blame(&name)))?;
                 (sealed.header, sealed.key_report)
             }
         };

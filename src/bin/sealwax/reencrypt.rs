@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &ReencryptArguments) -> Result<(), Failure> {
     } else {
         reencrypt.copy(&mut input, &mut output).wait()
     };
-    let done = outcome.map_err(|error| Failure::about(&name, error))?;
+    let done = outcome.map_err(|error| Failure::about(output.blame(&name), error))?;
     let output_name = output.name.clone();
     let output_length = Some(output.commit()?);
     let mut done = Report::reencrypted(&done.opened, &done.sealed, name, output_name);

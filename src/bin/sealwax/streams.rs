@@ -120,6 +120,8 @@ pub(crate) struct Output {
     pub(crate) name: String,
     sink: Sink,
     written: u64,
+    /// Whether writing to it has failed.
+    failed: bool,
 }
 
 enum Sink {
@@ -131,12 +133,12 @@ impl Output {
     pub(crate) fn create(path: &Path, force: bool) -> Result<Self, Failure> {
         if is_standard(path) {
             let sink = Sink::Standard(standard_output()?);
-            return Ok(Self { name: "standard output".into(), sink, written: 0 });
+            return Ok(Self { name: "standard output".into(), sink, written: 0, failed: false });
         }
         let name = path.display().to_string();
         let overwrite = if force { Overwrite::Replace } else { Overwrite::Never };
         let file = PendingFile::create(path, overwrite).map_err(|error| Failure::about(&name, error))?;
-        Ok(Self { name, sink: Sink::File(Box::new(file)), written: 0 })
+        Ok(Self { name, sink: Sink::File(Box::new(file)), written: 0, failed: false })
     }
 
     /// Where a message goes, which is nothing for a terminal.
@@ -146,6 +148,11 @@ impl Output {
             return Err(Failure::usage("a message is no text for a terminal: say -o OUT, or redirect the output"));
         }
         Ok(output)
+    }
+
+    /// What a failure is about that came up on the way from an input of this name.
+    pub(crate) fn blame<'a>(&'a self, input: &'a str) -> &'a str {
+        if self.failed { &self.name } else { input }
     }
 
     /// Whether what is written can be seen before it is committed.
@@ -173,12 +180,15 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = match &mut self.sink {
-            Sink::File(file) => file.write(bytes)?,
-            Sink::Standard(stdout) => stdout.write(bytes)?,
+        let written = match &mut self.sink {
+            Sink::File(file) => file.write(bytes),
+            Sink::Standard(stdout) => stdout.write(bytes),
         };
-        self.written += count as u64;
-        Ok(count)
+        match &written {
+            Ok(count) => self.written += *count as u64,
+            Err(error) => self.failed |= error.kind() != io::ErrorKind::Interrupted,
+        }
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {
