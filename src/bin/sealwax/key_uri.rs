@@ -134,7 +134,6 @@ const FORMS: &str = "it is not of a form such as local:NAME or raw-aes://NAMESPA
 /// The parameters that may be given several times.
 const REPEATABLE: [&str; 2] = ["account", "region"];
 
-
 fn parse(uri: &str) -> Result<Box<dyn Keyring>, Failure> {
     if let Some(name) = uri.strip_prefix("local:") {
         return local(uri, name);
