@@ -299,9 +299,22 @@ fn public_keys_have_one_form() {
         let key = AwsLcRs.generate_signing_key(algorithm).unwrap().public_key().to_vec();
         let other_sign = [&[key[0] ^ 1], &key[1..]].concat();
         let x_alone = key[1..].to_vec();
+        let (both, x509_header): (_, &[u8]) = match algorithm {
+            SignatureAlgorithm::EcdsaP256 => (
+                p256::ecdsa::VerifyingKey::from_sec1_bytes(&key).unwrap().to_sec1_point(false).as_bytes().to_vec(),
+                b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\0",
+            ),
+            SignatureAlgorithm::EcdsaP384 => (
+                p384::ecdsa::VerifyingKey::from_sec1_bytes(&key).unwrap().to_sec1_point(false).as_bytes().to_vec(),
+                b"\x30\x76\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\0\x22\x03\x62\0",
+            ),
+        };
+        let hybrid = [&[6 | (key[0] & 1)], &both[1..]].concat();
         let no_point = [&[2], &vec![0xff; key.len() - 1][..]].concat();
         let bad = [
-            [&[4], &key[1..], &key[1..]].concat(),
+            [x509_header, &both].concat(),
+            both,
+            hybrid,
             [&[6], &key[1..]].concat(),
             [&[0], &key[1..]].concat(),
             [&[5], &key[1..]].concat(),
