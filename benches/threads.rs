@@ -4,7 +4,8 @@
 //!
 //! The cases take turns. The table gives medians; ratios are medians of ratios within a turn. A bound is a loop that seals or opens each
 //! frame into one and the same buffer, SHA-384 alone, or both one after the other. `-- quick` takes less time and means less;
-//! `-- threads=4` takes another number of threads than 2; `-- frame=65536` another frame length than 4096.
+//! `-- threads=4` takes another number of threads than 2; `-- frame=65536` another frame length than 4096;
+//! `-- only=NAME` runs the cases whose names contain that.
 
 use std::{hint::black_box, io, time::Instant};
 
@@ -38,7 +39,11 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// How the frames of a message are turned, by bytes in memory or by a stream.
-fn run(provider: impl CryptoProvider + Clone + 'static, threads: usize, frame: usize, size: usize, rounds: usize) {
+fn run(
+    provider: impl CryptoProvider + Clone + 'static,
+    [threads, frame, size, rounds]: [usize; 4],
+    only: Option<&str>,
+) {
     let keyring = RawAesKeyring::new("bench", "key", vec![7; 32]).unwrap();
     let clients =
         [1, threads].map(|threads| (threads, Client::builder_with_provider(provider.clone()).threads(threads).build()));
@@ -57,6 +62,7 @@ fn run(provider: impl CryptoProvider + Clone + 'static, threads: usize, frame: u
         key.seal_in_place(&[1; 12], &aad, frame).unwrap();
     }
 
+    let part = size / frame / threads * frame;
     let mut cases = vec![
         Case::new("frame loop, encrypt", || {
             let mut out = vec![0; frame];
@@ -76,12 +82,36 @@ fn run(provider: impl CryptoProvider + Clone + 'static, threads: usize, frame: u
             black_box(digest.finish());
         }),
     ];
+    // What the machine gives several threads at the moment, to whoever asks.
+    cases.push(Case::new(format!("frame loop, encrypt, {threads} threads"), || {
+        std::thread::scope(|scope| {
+            for part in plaintext.chunks_exact(part) {
+                scope.spawn(|| {
+                    let mut out = vec![0; frame];
+                    for text in part.chunks_exact(frame) {
+                        black_box(key.seal(&[1; 12], &aad, text, &mut out).unwrap());
+                    }
+                });
+            }
+        });
+    }));
     let (keyring, plaintext, seal) = (&keyring, &plaintext, &seal);
     for (suite, message) in &messages {
-        for way in ["memory", "stream"] {
+        for way in ["memory", "machine", "stream"] {
             for (threads, client) in &clients {
                 cases.push(Case::new(format!("{:#06x} encrypt {way} {threads}", suite.id()), move || match way {
                     "memory" => drop(black_box(seal(client, *suite))),
+                    "machine" => {
+                        let encrypt = client.encrypt(keyring).suite(*suite).frame_length(frame as u32);
+                        let mut machine = encrypt.machine().wait().unwrap();
+                        for piece in plaintext.chunks(64 * 1024) {
+                            machine.push(piece).unwrap();
+                            while !machine.output().is_empty() {
+                                machine.consume(black_box(machine.output()).len());
+                            }
+                        }
+                        black_box(machine.finish().unwrap());
+                    }
                     _ => {
                         let encrypt = client.encrypt(keyring).suite(*suite).frame_length(frame as u32);
                         encrypt.copy(&plaintext[..], io::sink()).wait().unwrap();
@@ -91,13 +121,24 @@ fn run(provider: impl CryptoProvider + Clone + 'static, threads: usize, frame: u
             for (threads, client) in &clients {
                 cases.push(Case::new(format!("{:#06x} decrypt {way} {threads}", suite.id()), move || match way {
                     "memory" => drop(black_box(client.decrypt(keyring).bytes(message).wait().unwrap())),
+                    "machine" => {
+                        let (received, body) = client.header_decoder().decode(message).unwrap();
+                        let mut machine = client.decrypt(keyring).machine_unverified(received).wait().unwrap();
+                        for piece in body.chunks(64 * 1024) {
+                            machine.push(piece).unwrap();
+                            while !machine.output().is_empty() {
+                                machine.consume(black_box(machine.output()).len());
+                            }
+                        }
+                        black_box(machine.finish().unwrap());
+                    }
                     _ => drop(client.decrypt(keyring).copy_unverified(&message[..], io::sink()).wait().unwrap()),
                 }));
             }
         }
     }
     for round in 0..=rounds {
-        for case in &mut cases {
+        for case in cases.iter_mut().filter(|case| only.is_none_or(|only| case.name.contains(only))) {
             let start = Instant::now();
             (case.run)();
             if round > 0 {
@@ -106,6 +147,12 @@ fn run(provider: impl CryptoProvider + Clone + 'static, threads: usize, frame: u
         }
     }
 
+    if only.is_some() {
+        for case in cases.iter().filter(|case| !case.times.is_empty()) {
+            println!("{}: {:.0} MB/s", case.name, size as f64 / median(case.times.iter().copied()) / 1e6);
+        }
+        return;
+    }
     println!("\n{provider:?}, {} MiB in frames of {frame} bytes, {rounds} turns\n", size / MIB);
     println!("| what | MB/s | MB/s, {threads} threads | times one | one, of its bound | {threads}, of SHA-384 |");
     println!("|---|---:|---:|---:|---:|---:|");
@@ -113,11 +160,17 @@ fn run(provider: impl CryptoProvider + Clone + 'static, threads: usize, frame: u
     let ratio = |of: &dyn Fn(usize) -> f64, case: &Case<'_>| {
         median(case.times.iter().enumerate().map(|(turn, time)| of(turn) / time))
     };
-    let [encrypting, decrypting, sha] = &cases[..3] else { return };
+    let [encrypting, decrypting, sha, spread] = &cases[..4] else { return };
     for case in [encrypting, decrypting, sha] {
         println!("| {} | {:.0} | | | | |", case.name, speed(case));
     }
-    for pair in cases[3..].chunks_exact(2) {
+    let times_one = ratio(&|turn| encrypting.times[turn], spread);
+    println!(
+        "| frame loop on {threads} threads | {:.0} | {:.0} | {times_one:.2} | | |",
+        speed(encrypting),
+        speed(spread)
+    );
+    for pair in cases[4..].chunks_exact(2) {
         let [one, several] = pair else { return };
         let (name, _) = one.name.rsplit_once(' ').unwrap_or_default();
         let aead = if name.contains("encrypt") { encrypting } else { decrypting };
@@ -136,5 +189,7 @@ fn main() {
     let quick = arguments.iter().any(|argument| argument == "quick" || argument == "--test");
     let (threads, frame) = (number("threads=").unwrap_or(2), number("frame=").unwrap_or(4096));
     let (size, rounds) = if quick { (4, 2) } else { (64, 15) };
-    run(RustCrypto, threads, frame, number("size=").unwrap_or(size) * MIB, number("rounds=").unwrap_or(rounds));
+    let (size, rounds) = (number("size=").unwrap_or(size) * MIB, number("rounds=").unwrap_or(rounds));
+    let only = arguments.iter().find_map(|argument| argument.strip_prefix("only="));
+    run(RustCrypto, [threads, frame, size, rounds], only);
 }

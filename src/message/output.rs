@@ -14,7 +14,7 @@ pub(super) struct Output<M> {
 }
 
 /// How much emptied memory is kept: more comes together only where output piles up.
-const KEPT: usize = 4;
+const KEPT: usize = 16;
 
 impl<M: Memory + From<Vec<u8>> + Default> Output<M> {
     /// The first of what is ready; where it is empty nothing is.

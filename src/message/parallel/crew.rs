@@ -86,8 +86,9 @@ impl<I: Memory + From<Vec<u8>> + Default, O: Memory + From<Vec<u8>> + Default> C
         if frames == 0 {
             return Ok(());
         }
-        while self.line.in_flight() >= self.cut.in_flight {
-            self.wait(output)?;
+        if self.line.in_flight() >= self.cut.in_flight {
+            self.line.wait_for(self.cut.in_flight / 2);
+            self.put_out(output)?;
         }
         let memory = self.emptied.pop().unwrap_or_else(|| I::from(vec![0; self.capacity]));
         let mut filling = Buffer::holding(memory, 0);
@@ -97,8 +98,7 @@ impl<I: Memory + From<Vec<u8>> + Default, O: Memory + From<Vec<u8>> + Default> C
         let memory = output.memory(most * self.direction.given(frame_length));
         self.line.put_in(Batch { direction: self.direction, frame_length, first, frames, input, output: memory });
         self.hire();
-        self.collect(output);
-        if self.line.has_failed() { self.wait(output) } else { Ok(()) }
+        self.put_out(output)
     }
 
     /// Starts another thread, if there are fewer than there should be.
@@ -111,29 +111,28 @@ impl<I: Memory + From<Vec<u8>> + Default, O: Memory + From<Vec<u8>> + Default> C
         }
     }
 
-    /// Puts what is done out, without waiting. Failures are for [`settle`](Self::settle) and [`hand_over`](Self::hand_over).
+    /// Puts out what is done, without waiting. A failure is left for the others to tell.
     pub(super) fn collect(&mut self, output: &mut Output<O>) {
-        while let Some(batch) = self.line.try_take_out() {
-            self.put_out(batch, output);
+        while let Some(batch) = self.line.take_out_done() {
+            self.put(batch, output);
         }
+    }
+
+    /// Puts out what is done, without waiting.
+    fn put_out(&mut self, output: &mut Output<O>) -> Result<()> {
+        while let Some(batch) = self.line.take_out() {
+            self.put(batch?, output);
+        }
+        Ok(())
     }
 
     /// Waits for everything that was handed over, and puts it out.
     pub(super) fn settle(&mut self, output: &mut Output<O>) -> Result<()> {
-        while self.line.in_flight() > 0 {
-            self.wait(output)?;
-        }
-        Ok(())
+        self.line.wait_for(self.cut.in_flight);
+        self.put_out(output)
     }
 
-    fn wait(&mut self, output: &mut Output<O>) -> Result<()> {
-        if let Some(batch) = self.line.wait() {
-            self.put_out(batch?, output);
-        }
-        Ok(())
-    }
-
-    fn put_out(&mut self, batch: Batch<I, O>, output: &mut Output<O>) {
+    fn put(&mut self, batch: Batch<I, O>, output: &mut Output<O>) {
         let length = batch.output_length();
         self.emptied.push(batch.input);
         output.push(batch.output, length);

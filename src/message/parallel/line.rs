@@ -21,7 +21,7 @@ pub(super) struct Line<I, O> {
     state: Mutex<State<I, O>>,
     /// A batch was put in, or the line was closed.
     work: Condvar,
-    /// The batch at the front is done, or has failed.
+    /// As many batches at the front are done as are waited for, or one has failed.
     front: Condvar,
 }
 
@@ -35,6 +35,8 @@ struct State<I, O> {
     /// How many of the places were digested: they are the first ones. Not counted without a digest.
     digested: usize,
     digest: DigestState,
+    /// How many batches at the front must be done before the thread that waits for them is woken: none if it does not wait.
+    wanted: usize,
     /// A batch has failed: none after it is started.
     failed: bool,
     closed: bool,
@@ -82,6 +84,7 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
             started: 0,
             digested: 0,
             digest: digest.map_or(DigestState::None, DigestState::Here),
+            wanted: 0,
             failed: false,
             closed: false,
         };
@@ -93,7 +96,7 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many batches are on the way.
+    /// How many batches are in it.
     pub(super) fn in_flight(&self) -> usize {
         self.lock().places.len()
     }
@@ -104,9 +107,8 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
         self.work.notify_one();
     }
 
-    /// Takes the batch at the front out if it is done; does not wait. One that has failed stays there for
-    /// [`wait`](Self::wait).
-    pub(super) fn try_take_out(&self) -> Option<Batch<I, O>> {
+    /// Takes the batch at the front out if it is done. One that has failed stays.
+    pub(super) fn take_out_done(&self) -> Option<Batch<I, O>> {
         let mut state = self.lock();
         match state.places.front() {
             Some(Place::Done(_)) => state.take_out().and_then(Result::ok),
@@ -114,35 +116,45 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
         }
     }
 
-    /// Whether the batch at the front has failed.
-    pub(super) fn has_failed(&self) -> bool {
-        matches!(self.lock().places.front(), Some(Place::Failed(_)))
-    }
-
-    /// Takes the batch at the front out, once it is done. Until then the calling thread works on others.
-    pub(super) fn wait(&self) -> Option<Result<Batch<I, O>>> {
+    /// Waits until so many batches at the front are done, or one of them has failed. Until then the calling thread works on others.
+    ///
+    /// Waking a thread takes about as long as a small batch, and the thread that wakes it does nothing else meanwhile: who waits
+    /// for several at a time is woken less often.
+    pub(super) fn wait_for(&self, wanted: usize) {
         let mut state = self.lock();
-        loop {
-            match state.places.front() {
-                None => return None,
-                Some(Place::Done(_) | Place::Failed(_)) => return state.take_out(),
-                Some(_) => {}
-            }
-            state = match state.start() {
+        while !state.has_done(wanted) {
+            // It comes and goes, and the digest had better stay where it is.
+            state = match state.start_work().or_else(|| state.start_digest()) {
                 Some(started) => {
                     drop(state);
                     self.finish(started)
                 }
-                None => self.front.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    state.wanted = wanted;
+                    let mut state = self.front.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state.wanted = 0;
+                    state
+                }
             };
         }
+        if state.can_start() {
+            // What this thread has made possible and leaves to others.
+            self.work.notify_one();
+        }
+    }
+
+    /// Takes the batch at the front out, if it is done or has failed.
+    pub(super) fn take_out(&self) -> Option<Result<Batch<I, O>>> {
+        let mut state = self.lock();
+        if state.has_done(1) { state.take_out() } else { None }
     }
 
     /// Works on batches until the line is closed.
     pub(super) fn help(&self) {
         let mut state = self.lock();
         while !state.closed {
-            state = match state.start() {
+            // The digest goes first: where there is one, everything waits for it in the end.
+            state = match state.start_digest().or_else(|| state.start_work()) {
                 Some(started) => {
                     drop(state);
                     self.finish(started)
@@ -159,7 +171,7 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
         let done = catch_unwind(AssertUnwindSafe(|| task.run(&self.key))).unwrap_or_else(|_| Done::failed(PANICKED));
         let mut state = self.lock();
         state.put_back(number, done);
-        if matches!(state.places.front(), Some(Place::Done(_) | Place::Failed(_))) {
+        if state.wanted > 0 && state.has_done(state.wanted) {
             self.front.notify_one();
         }
         state
@@ -214,16 +226,34 @@ impl<I: AsRef<[u8]>, O: Memory> Task<I, O> {
 }
 
 impl<I, O> State<I, O> {
-    /// What can be done now. The digest goes first: where there is one, everything waits for it in the end.
-    fn start(&mut self) -> Option<Started<I, O>> {
-        self.start_digest().or_else(|| self.start_work())
+    /// Whether so many places at the front are done, or all before one that has failed: or all that there are.
+    fn has_done(&self, wanted: usize) -> bool {
+        for place in self.places.iter().take(wanted) {
+            match place {
+                Place::Done(_) => {}
+                Place::Failed(_) => return true,
+                Place::Waiting(_) | Place::Away | Place::Worked(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Whether there is something to do for another thread.
+    fn can_start(&self) -> bool {
+        let waiting = matches!(self.places.get(self.started), Some(Place::Waiting(_)));
+        self.can_start_digest() || waiting && !self.failed
+    }
+
+    fn can_start_digest(&self) -> bool {
+        let worked = matches!(self.places.get(self.digested), Some(Place::Worked(_)));
+        worked && matches!(self.digest, DigestState::Here(_))
     }
 
     fn start_digest(&mut self) -> Option<Started<I, O>> {
-        let place = self.places.get_mut(self.digested)?;
-        if !matches!((&*place, &self.digest), (Place::Worked(_), DigestState::Here(_))) {
+        if !self.can_start_digest() {
             return None;
         }
+        let place = self.places.get_mut(self.digested)?;
         let place = std::mem::replace(place, Place::Away);
         let digest = std::mem::replace(&mut self.digest, DigestState::Away);
         match (place, digest) {

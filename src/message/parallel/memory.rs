@@ -30,23 +30,35 @@ fn with_helpers<T>(line: &Slices<'_>, helpers: usize, drive: impl FnOnce() -> T)
         }
     }
     thread::scope(|scope| {
-        let _closing = Closing(line);
-        for _ in 0..helpers {
-            // Without it the work is done by those that are there.
-            let _ = thread::Builder::new().name(THREAD_NAME.into()).spawn_scoped(scope, || line.help());
+        let closing = Closing(line);
+        let helper = || thread::Builder::new().name(THREAD_NAME.into()).spawn_scoped(scope, || line.help());
+        // Without one the work is done by those that are there.
+        let helpers: Vec<_> = (0..helpers).filter_map(|_| helper().ok()).collect();
+        let outcome = drive();
+        drop(closing);
+        for helper in helpers {
+            // It catches the panics of a provider. The scope alone would wait for its work, but not for its end.
+            let _ = helper.join();
         }
-        drive()
+        outcome
     })
 }
 
-/// Waits until there are at most so many batches on the way.
-fn wait_until(line: &Slices<'_>, on_the_way: usize) -> Result<()> {
-    while line.in_flight() > on_the_way {
-        if let Some(batch) = line.wait() {
-            batch?;
-        }
+/// Takes out what is done; where there is no room for another batch, waits first.
+fn make_room(line: &Slices<'_>, in_flight: usize) -> Result<()> {
+    if line.in_flight() >= in_flight {
+        line.wait_for(in_flight / 2);
+    }
+    while let Some(batch) = line.take_out() {
+        batch?;
     }
     Ok(())
+}
+
+/// Waits for everything.
+fn settle(line: &Slices<'_>, in_flight: usize) -> Result<()> {
+    line.wait_for(in_flight);
+    make_room(line, in_flight)
 }
 
 impl Plan {
@@ -81,10 +93,10 @@ pub(in crate::message) fn seal_regular_frames(
             if frames * frame_length < input.len() {
                 return Err(FrameSealer::too_long(frame_length));
             }
-            wait_until(&line, cut.in_flight - 1)?;
+            make_room(&line, cut.in_flight)?;
             line.put_in(Batch { direction: Direction::Seal, frame_length, first, frames, input, output });
         }
-        wait_until(&line, 0)
+        settle(&line, cut.in_flight)
     })?;
     let signer = rejoin(signing_key, line.take_digest(), |key, digest| Signer { digest, key })?;
     Ok((FrameSealer { key, frame_length, next, signer }, plaintext.len()))
@@ -116,13 +128,13 @@ pub(in crate::message) fn open_regular_frames(
             });
             let frames = numbered.count();
             if frames == 0 {
-                wait_until(&line, 0)?;
+                settle(&line, cut.in_flight)?;
                 return Ok(input.len() - rest.len());
             }
             let (input, after) = rest.split_at(frames * Direction::Open.taken(frame_length));
             let (output, out_after) = out.split_at_mut(frames * frame_length);
             (rest, out) = (after, out_after);
-            wait_until(&line, cut.in_flight - 1)?;
+            make_room(&line, cut.in_flight)?;
             line.put_in(Batch { direction: Direction::Open, frame_length, first: next, frames, input, output });
             next = next.saturating_add(frames as u32);
         }

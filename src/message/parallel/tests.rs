@@ -652,7 +652,7 @@ fn threads_are_started_for_long_messages_only_and_only_if_asked_for() {
         end.unwrap();
         provider.seen.threads.lock().unwrap().clone()
     };
-    assert_eq!(threads(500_000, 4), here);
+    assert_eq!(threads(200_000, 4), here);
     assert_eq!(threads(3_000_000, 1), here);
     assert_eq!(threads(3_000_000, 0), here);
     let several = threads(3_000_000, 4);
