@@ -1,5 +1,5 @@
 //! Several threads, through the public interface and with batches as they are: the same bytes, the same errors, bounded memory, and no
-//! thread left. What small batches can show is in `src/message/parallel/tests.rs`.
+//! thread left. What small batches can show is in `src/message/parallel/tests/`.
 #![cfg(feature = "rustcrypto")]
 
 mod support;

@@ -220,13 +220,13 @@ impl ClientBuilder {
 
     /// On how many threads a long message is encrypted and decrypted, the calling one included. 1, the default, starts none; 0 is as 1.
     ///
-    /// The message is the same, and so are the errors. A message of less than half a megabyte, or with frames of more than a few, stays on the
-    /// calling thread, and so do unframed bodies. The threads belong to one message: they start with its first long stretch and
-    /// end with its reader, writer or machine. The digest of a signed message runs beside the other work, but is itself on one thread at a
-    /// time, so that more than two threads gain it little.
+    /// The message is the same, and so are the errors; but a provider's panic in another thread becomes an [`Error::Provider`](crate::Error::Provider).
+    /// Messages of less than 256 KiB stay on the calling thread, and so do unframed bodies and, in streams, frames of more than 4 MiB. The
+    /// threads belong to one message: they start with its first long stretch and end with its reader, writer or machine. The digest of a
+    /// signed message runs beside the other work, but on one thread at a time, so that more than two threads gain it little.
     ///
-    /// A reader or writer with several threads holds some batches of frames (up to 16 MiB in all, 3 MiB with two threads) before it
-    /// gives anything out; [`flush`](std::io::Write::flush) gives out what is whole. Where single frames are waited for, as in a
+    /// A reader or writer with several threads holds some batches of frames before it gives anything out: 1 MiB with two threads and
+    /// short frames, 16 MiB at the most. [`flush`](std::io::Write::flush) gives out what is whole. Where single frames are waited for, as in a
     /// conversation, leave it at 1.
     ///
     /// ```
