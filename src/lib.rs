@@ -28,6 +28,10 @@
 //! | a source into a sink | [`Encrypt::copy`] | [`Decrypt::copy`] |
 //! | something to read from | [`Encrypt::reader`] | [`Decrypt::reader`] |
 //! | something to write to | [`Encrypt::writer`] | [`Decrypt::writer`] |
+//! | asynchronous readers and writers (features `tokio`, `futures`) | `Encrypt::tokio_reader` and so on | `Decrypt::tokio_reader` and so on |
+//! | streams of pieces (either of these features) | `Encrypt::stream` | `Decrypt::stream` |
+//! | a part of a message, out of a file or an object store | | [`Decrypt::ranges`], [`Decrypt::ranges_async`] |
+//! | a file that is verified first and read then | | [`Decrypt::reader_verified`] |
 //! | bytes you move yourself | [`Encrypt::machine`] | [`Decrypt::machine`] |
 //!
 //! [`Decrypt::reencrypt`] moves a message to other keys.
@@ -62,7 +66,8 @@
 //! | `rustcrypto` (default) | the crypto provider in pure Rust, and what uses it as its default |
 //! | `aws-lc-rs` | [a second crypto provider](crypto), faster; takes a C compiler |
 //! | `fs` | whole files, and verified copies of signed messages from any source |
-//! | `tokio` | `wait` recognises a Tokio runtime, and refuses to block it |
+//! | `tokio` | the asynchronous readers, writers and streams of Tokio; `wait` recognises its runtime, and refuses to block it |
+//! | `futures` | the asynchronous readers, writers and streams of the `futures` crates |
 //! | `raw-rsa` | the raw RSA keyring; takes a C compiler |
 //! | `raw-ecdh` | the raw ECDH keyring |
 //! | `local-kms` | a key management service in a folder |

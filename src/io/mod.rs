@@ -35,7 +35,7 @@ pub use streams::{
     EncryptingStream,
 };
 #[cfg(any(feature = "tokio", feature = "futures"))]
-pub(crate) use streams::{PollRead, next_header, poll_header};
+pub(crate) use streams::{PollRead, await_header, next_header};
 pub(crate) use verified::verify_source;
 pub use verified::{Verified, VerifiedReader};
 pub use write::{DecryptingWriter, EncryptingWriter, Written};

@@ -12,7 +12,7 @@ use crate::io::Tokio;
 use crate::{
     blocking::Operation,
     error::{BoxError, Result},
-    io::{AsyncDecryptingReader, AsyncDecryptingWriter, DecryptingStream, PollRead, next_header, poll_header},
+    io::{AsyncDecryptingReader, AsyncDecryptingWriter, DecryptingStream, PollRead, await_header, next_header},
     message::Decryptor,
 };
 
@@ -94,7 +94,7 @@ impl<'a> Decrypt<'a> {
     }
 
     async fn start_polled(&self, source: impl PollRead, release: Release) -> Result<(Decryptor, Vec<u8>)> {
-        let (received, ahead) = poll_header(source, self.client.header_decoder()).await?;
+        let (received, ahead) = await_header(source, self.client.header_decoder()).await?;
         Ok((self.start_machine(received, release).await?, ahead))
     }
 

@@ -129,9 +129,27 @@ macro_rules! forward {
 
 forward!(&S, Box<S>, Arc<S>);
 
+macro_rules! forward_async {
+    ($($pointer:ty),*) => {$(
+        impl<S: GetRange> GetRange for $pointer {
+            type Bytes = S::Bytes;
+
+            fn size(&self) -> impl Future<Output = io::Result<u64>> + Send {
+                (**self).size()
+            }
+
+            fn get_range(&self, range: Range<u64>) -> impl Future<Output = io::Result<Self::Bytes>> + Send {
+                (**self).get_range(range)
+            }
+        }
+    )*};
+}
+
+forward_async!(&S, Box<S>, Arc<S>);
+
 #[cfg(any(unix, windows))]
 impl ReadAt for File {
-    /// The length of a regular file; of anything else, where it ends when one seeks there.
+    /// The length of a regular file; of anything else, where one gets who seeks to its end, and back again.
     fn size(&self) -> io::Result<u64> {
         let found = self.metadata()?;
         if found.is_file() {

@@ -14,7 +14,7 @@ pub(crate) use poll::Futures;
 pub(crate) use poll::PollRead;
 #[cfg(feature = "tokio")]
 pub(crate) use poll::Tokio;
-pub(crate) use reader::poll_header;
+pub(crate) use reader::await_header;
 pub use reader::{AsyncDecryptingReader, AsyncEncryptingReader};
 pub(crate) use stream::next_header;
 pub use stream::{DecryptingStream, EncryptingStream};

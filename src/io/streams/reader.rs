@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Reads the header of a message from a source; also, what was read of the body with it.
-pub(crate) async fn poll_header(
+pub(crate) async fn await_header(
     mut source: impl PollRead,
     mut decoder: HeaderDecoder,
 ) -> Result<(ReceivedHeader, Vec<u8>)> {

@@ -1,0 +1,99 @@
+//! What a range of 1 MiB out of a long message costs beside the reading of its bytes, in one run.
+//!
+//!     cargo bench --bench ranges
+//!
+//! The message is in a file of 1 GiB, which the system keeps in memory once it was written. For each frame length, ranges at
+//! random places are read through the range reader and, in turns, their ciphertext alone from the same file; the table has
+//! medians. `cargo bench --bench ranges -- quick` takes a message of 256 MiB.
+
+use std::{
+    fs::File,
+    hint::black_box,
+    io::{self, Read},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use sealwax::{AlgorithmSuite, Client, io::ReadAt, keyring::RawAesKeyring};
+
+const MIB: u64 = 1 << 20;
+const TURNS: usize = 200;
+
+/// A file of which is counted how much is read.
+struct Counting {
+    file: File,
+    read: AtomicU64,
+}
+
+impl ReadAt for Counting {
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        self.file.read_exact_at(offset, buffer)
+    }
+}
+
+fn median(times: &mut [Duration]) -> f64 {
+    times.sort();
+    times[times.len() / 2].as_secs_f64() * 1e3
+}
+
+fn measure(length: u64, frame_length: u32) -> Result<(), Box<dyn std::error::Error>> {
+    let keyring = RawAesKeyring::new("bench", "key", vec![7; 32])?;
+    let client = Client::new();
+    let mut file = tempfile::tempfile()?;
+    let encrypt = client.encrypt(&keyring).suite(AlgorithmSuite::Aes256GcmHkdfSha512CommitKey);
+    encrypt.frame_length(frame_length).copy(io::repeat(5).take(length), &mut file).wait()?;
+
+    let start = Instant::now();
+    let source = Counting { file, read: AtomicU64::new(0) };
+    let reader = client.decrypt(&keyring).ranges(source).wait()?;
+    let opening = (start.elapsed().as_secs_f64() * 1e3, reader.get_ref().read.swap(0, Ordering::Relaxed));
+    assert_eq!(reader.len(), length);
+
+    let mut plaintext = vec![0; MIB as usize];
+    let (mut ranges, mut readings, mut most) = (Vec::new(), Vec::new(), 0);
+    let mut place: u64 = 1;
+    for _ in 0..TURNS {
+        place = place.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let offset = (place >> 20) % (length - MIB);
+        let plan = reader.plan(offset..offset + MIB);
+
+        let start = Instant::now();
+        let mut ciphertext = vec![0; (plan.end - plan.start) as usize];
+        reader.get_ref().file.read_exact_at(plan.start, &mut ciphertext)?;
+        readings.push(start.elapsed());
+        black_box(ciphertext);
+
+        let start = Instant::now();
+        assert_eq!(reader.read_at(offset, &mut plaintext)?, plaintext.len());
+        ranges.push(start.elapsed());
+        assert!(plaintext.iter().all(|byte| *byte == 5));
+        most = most.max(reader.get_ref().read.swap(0, Ordering::Relaxed));
+    }
+    let (range, reading) = (median(&mut ranges), median(&mut readings));
+    println!(
+        "{frame_length:>12} {:>10.3} {:>10} {most:>12} {reading:>10.3} {range:>10.3} {:>10.3}",
+        opening.0,
+        opening.1,
+        range - reading
+    );
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let quick = std::env::args().any(|argument| argument == "quick");
+    let length = if quick { 256 * MIB } else { 1024 * MIB };
+    println!("1 MiB out of {} MiB, {TURNS} places; times in ms, lengths in bytes", length / MIB);
+    println!(
+        "{:>12} {:>10} {:>10} {:>12} {:>10} {:>10} {:>10}",
+        "frame length", "opening", "it reads", "a range reads", "reading", "range", "beside it"
+    );
+    for frame_length in [4096, 64 << 10, 1 << 20] {
+        measure(length, frame_length)?;
+    }
+    Ok(())
+}
