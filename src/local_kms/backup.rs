@@ -59,9 +59,11 @@ impl LocalKms {
         file: impl Into<PathBuf>,
         key: Option<&str>,
         root: Root,
-    ) -> crate::Operation<impl Future<Output = crate::Result<()>> + Send> {
+    ) -> crate::blocking::Operation<impl Future<Output = crate::error::Result<()>> + Send> {
         let (kms, file, key) = (self.clone(), file.into(), key.map(str::to_owned));
-        crate::Operation::new(async move { kms.export_to(&file, key.as_deref(), &root).await.map_err(Into::into) })
+        crate::blocking::Operation::new(
+            async move { kms.export_to(&file, key.as_deref(), &root).await.map_err(Into::into) },
+        )
     }
 
     async fn export_to(&self, file: &Path, key: Option<&str>, root: &Root) -> Result<()> {
@@ -92,9 +94,9 @@ impl LocalKms {
         &self,
         file: impl Into<PathBuf>,
         root: Root,
-    ) -> crate::Operation<impl Future<Output = crate::Result<BackupReport>> + Send> {
+    ) -> crate::blocking::Operation<impl Future<Output = crate::error::Result<BackupReport>> + Send> {
         let (kms, file) = (self.clone(), file.into());
-        crate::Operation::new(async move { kms.import_from(&file, &root).await.map_err(Into::into) })
+        crate::blocking::Operation::new(async move { kms.import_from(&file, &root).await.map_err(Into::into) })
     }
 
     async fn import_from(&self, path: &Path, root: &Root) -> Result<BackupReport> {
@@ -115,7 +117,7 @@ impl LocalKms {
 
 impl super::store::Session<'_> {
     /// The file of a backup.
-    fn export(&self, key: Option<&str>, backup_key: &crate::SecretBytes, header: Header) -> Result<Vec<u8>> {
+    fn export(&self, key: Option<&str>, backup_key: &crate::secret::SecretBytes, header: Header) -> Result<Vec<u8>> {
         let contents = &self.loaded.contents;
         let mut backup = Contents {
             header,

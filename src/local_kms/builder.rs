@@ -88,7 +88,7 @@ impl LocalKmsBuilder {
     ///
     /// # Errors
     /// As [`LocalKms::open`], and those of the root.
-    pub fn open(self) -> Operation<impl Future<Output = crate::Result<LocalKms>> + Send> {
+    pub fn open(self) -> Operation<impl Future<Output = crate::error::Result<LocalKms>> + Send> {
         Operation::new(async move { self.read().await.map_err(Into::into) })
     }
 
@@ -96,7 +96,7 @@ impl LocalKmsBuilder {
     ///
     /// # Errors
     /// As [`LocalKms::create`], and those of the root.
-    pub fn create(self) -> Operation<impl Future<Output = crate::Result<LocalKms>> + Send> {
+    pub fn create(self) -> Operation<impl Future<Output = crate::error::Result<LocalKms>> + Send> {
         Operation::new(async move { self.make(Existing::Refuse).await.map_err(Into::into) })
     }
 
@@ -113,7 +113,7 @@ impl LocalKmsBuilder {
     /// # let _ = (made, opened);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn open_or_create(self) -> Operation<impl Future<Output = crate::Result<LocalKms>> + Send> {
+    pub fn open_or_create(self) -> Operation<impl Future<Output = crate::error::Result<LocalKms>> + Send> {
         Operation::new(async move { self.make(Existing::Open).await.map_err(Into::into) })
     }
 

@@ -28,6 +28,7 @@ const MAX_FILE: u64 = 256 << 20;
 /// Something that is done to the folder, and that may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
+    OpenRoot,
     Create,
     Write,
     SyncFile,
@@ -41,13 +42,13 @@ pub(super) enum Step {
 
 /// Asks the tests whether a step fails.
 #[cfg(test)]
-fn step(step: Step) -> io::Result<()> {
+pub(super) fn step(step: Step) -> io::Result<()> {
     super::faults::hit(step)
 }
 
 #[cfg(not(test))]
 #[allow(clippy::unnecessary_wraps, reason = "in tests it does fail")]
-fn step(_: Step) -> io::Result<()> {
+pub(super) fn step(_: Step) -> io::Result<()> {
     Ok(())
 }
 

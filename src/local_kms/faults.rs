@@ -18,6 +18,8 @@ struct Plan {
     /// Whether everything after it fails too, as if the process had ended there.
     dies: bool,
     seen: Vec<Step>,
+    /// What someone else does just before a root key is opened.
+    meanwhile: Option<Box<dyn FnOnce()>>,
 }
 
 thread_local! {
@@ -26,6 +28,10 @@ thread_local! {
 
 /// Whether a step is to fail.
 pub(super) fn hit(step: Step) -> io::Result<()> {
+    let meanwhile = PLAN.with_borrow_mut(|plan| plan.meanwhile.take_if(|_| step == Step::OpenRoot));
+    if let Some(meanwhile) = meanwhile {
+        meanwhile();
+    }
     PLAN.with_borrow_mut(|plan| {
         let position = plan.seen.len();
         plan.seen.push(step);
@@ -38,7 +44,7 @@ pub(super) fn hit(step: Step) -> io::Result<()> {
 
 /// Runs something under a plan, and says which steps it took.
 fn under<T>(fails: Option<usize>, dies: bool, run: impl FnOnce() -> T) -> (T, Vec<Step>) {
-    PLAN.set(Plan { fails, dies, seen: Vec::new() });
+    PLAN.set(Plan { fails, dies, ..Plan::default() });
     let answer = run();
     (answer, PLAN.take().seen)
 }
@@ -97,7 +103,8 @@ impl Fixture {
     }
 }
 
-/// Tries a change with every one of its steps failing, and says what the steps are. `is_done` says whether the change is there.
+/// Tries a change, whose name is that of its operation, with every one of its steps failing, and says what the steps are.
+/// `is_done` says whether the change is there.
 fn try_all(
     name: &str,
     change: impl Fn(&LocalKms, &Fixture) -> Result<(), String>,
@@ -120,6 +127,8 @@ fn try_all(
             // What is said to be done is done. What is said to have failed is done or not: a folder that does not sync leaves
             // that open.
             assert!(outcome.is_err() || done, "{at}: reported as done");
+            let is_logged = kms_log(fixture.folder.path()).iter().any(|operation| operation == name);
+            assert!(is_logged || !done, "{at}: done, and not in the log");
             if !dies {
                 // The same open store goes on.
                 assert_eq!(is_done(&kms, &fixture), done, "{at}");
@@ -131,6 +140,10 @@ fn try_all(
     steps
 }
 
+fn kms_log(folder: &Path) -> Vec<String> {
+    open(folder).audit_log().unwrap().into_iter().map(|entry| entry.operation).collect()
+}
+
 fn text<T>(outcome: Result<T, impl std::fmt::Display>) -> Result<(), String> {
     outcome.map(drop).map_err(|error| error.to_string())
 }
@@ -138,7 +151,7 @@ fn text<T>(outcome: Result<T, impl std::fmt::Display>) -> Result<(), String> {
 #[test]
 fn a_change_that_fails_at_any_step_leaves_the_old_state_or_the_new() {
     let steps = try_all(
-        "describe",
+        "UpdateKeyDescription",
         |kms, fixture| text(kms.update_key_description(&fixture.keys[1], "changed")),
         |kms, fixture| kms.describe_key(&fixture.keys[1]).unwrap().description == "changed",
     );
@@ -147,17 +160,17 @@ fn a_change_that_fails_at_any_step_leaves_the_old_state_or_the_new() {
         assert!(steps.contains(&step), "{step:?} was not tried");
     }
     try_all(
-        "create",
+        "CreateKey",
         |kms, _| text(kms.create_key("new")),
         |kms, _| kms.list_keys().unwrap().iter().any(|key| key.description == "new"),
     );
     try_all(
-        "rotate",
+        "RotateKeyOnDemand",
         |kms, fixture| text(kms.rotate_key(&fixture.keys[1])),
         |kms, fixture| kms.describe_key(&fixture.keys[1]).unwrap().generations == 2,
     );
     try_all(
-        "alias",
+        "UpdateAlias",
         |kms, fixture| text(kms.update_alias("one", &fixture.keys[1])),
         |kms, fixture| kms.describe_key("one").unwrap().key_id == fixture.keys[1],
     );
@@ -166,7 +179,7 @@ fn a_change_that_fails_at_any_step_leaves_the_old_state_or_the_new() {
 #[test]
 fn a_deletion_that_fails_at_any_step_destroys_only_its_key() {
     try_all(
-        "delete",
+        "DeleteKey",
         |kms, _| {
             let key = text(kms.create_key("doomed")).and_then(|()| {
                 let keys = kms.list_keys().map_err(|error| error.to_string())?;
@@ -178,7 +191,9 @@ fn a_deletion_that_fails_at_any_step_destroys_only_its_key() {
         |kms, _| {
             let keys = kms.list_keys().unwrap();
             assert!(keys.iter().all(|key| !matches!(key.state, KeyState::PendingDeletion(_))));
-            keys.iter().all(|key| key.description != "doomed")
+            let deleted = kms.audit_log().unwrap().iter().any(|line| line.operation == "DeleteKey");
+            assert!(!deleted || keys.iter().all(|key| key.description != "doomed"));
+            deleted
         },
     );
 }
@@ -187,18 +202,18 @@ fn a_deletion_that_fails_at_any_step_destroys_only_its_key() {
 fn a_rotation_of_the_root_that_fails_at_any_step_leaves_the_old_root_or_the_new() {
     let generation = |kms: &LocalKms| kms.audit_log().unwrap().iter().any(|line| line.operation == "RotateRoot");
     let steps = try_all(
-        "root in the folder",
+        "RotateRoot",
         |kms, _| text(kms.rotate_root(Root::key_file_in_folder()).wait()),
         |kms, _| generation(kms),
     );
     assert!(steps.contains(&Step::Remove));
-    try_all("passphrase", |kms, _| text(kms.rotate_root(passphrase()).wait()), |kms, _| generation(kms));
+    try_all("RotateRoot", |kms, _| text(kms.rotate_root(passphrase()).wait()), |kms, _| generation(kms));
 }
 
 #[test]
 fn an_answer_that_cannot_be_logged_is_not_given_and_a_torn_line_is_cut_off() {
     let steps = try_all(
-        "decrypt",
+        "Decrypt",
         |kms, fixture| text(kms.decrypt(&fixture.sealed[0], &EncryptionContext::new())),
         |_, _| true,
     );
@@ -226,4 +241,20 @@ fn a_store_that_fails_to_be_made_can_be_made_afterwards() {
             assert!(kms.verify_audit_log().unwrap().faults.is_empty(), "step {position}");
         }
     }
+}
+
+#[test]
+fn no_root_key_disappears_between_the_store_and_its_root() {
+    let folder = tempfile::tempdir().unwrap();
+    let patience = Duration::from_millis(20);
+    let kms = LocalKms::builder(folder.path()).lock_timeout(patience).create().wait().unwrap();
+    let rotated = std::rc::Rc::new(std::cell::Cell::new(None));
+    let (told, other) = (rotated.clone(), kms.clone());
+    let meanwhile = move || told.set(Some(other.rotate_root(Root::default()).wait().is_ok()));
+    PLAN.set(Plan { meanwhile: Some(Box::new(meanwhile)), ..Plan::default() });
+    open(folder.path());
+    PLAN.take();
+    // Whoever wants to change both has to wait until they are read.
+    assert_eq!(rotated.take(), Some(false));
+    kms.rotate_root(Root::default()).wait().unwrap();
 }

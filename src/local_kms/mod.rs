@@ -193,7 +193,7 @@ impl LocalKms {
     /// assert_eq!(LocalKms::root_kind(folder.path())?, Some(RootKind::Passphrase));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn rotate_root(&self, root: Root) -> Operation<impl Future<Output = crate::Result<()>> + Send> {
+    pub fn rotate_root(&self, root: Root) -> Operation<impl Future<Output = crate::error::Result<()>> + Send> {
         let kms = self.clone();
         Operation::new(async move { kms.change_root(&root).await.map_err(Into::into) })
     }
@@ -276,5 +276,5 @@ fn ready<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
         Ok(())
     };
     Operation::new(drive).wait().map_err(LocalKmsError::Crypto)?;
-    outcome.unwrap_or(Err(LocalKmsError::Crypto(crate::Error::WouldBlockRuntime)))
+    outcome.unwrap_or(Err(LocalKmsError::Crypto(crate::error::Error::WouldBlockRuntime)))
 }

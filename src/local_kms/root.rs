@@ -10,7 +10,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 
 use super::{
     LocalKmsError,
-    disk::{Disk, is_root_key, root_key_name},
+    disk::{Disk, Step, is_root_key, root_key_name, step},
     record::{Bytes, RootRecord},
     seal::{KEY_LENGTH, random_hex},
 };
@@ -301,7 +301,8 @@ fn read_key(path: &Path) -> Result<SecretBytes> {
 
     // One byte more than a key has, so that a longer file does not pass for a key.
     let mut key = SecretBytes::zeroed(KEY_LENGTH + 1);
-    let mut file = File::open(path).map_err(LocalKmsError::io("opening the root key", path))?;
+    let opened = step(Step::OpenRoot).and_then(|()| File::open(path));
+    let mut file = opened.map_err(LocalKmsError::io("opening the root key", path))?;
     let mut length = 0;
     while let Some(rest) = key.as_mut().get_mut(length..).filter(|rest| !rest.is_empty()) {
         match file.read(rest).map_err(LocalKmsError::io("reading the root key", path))? {

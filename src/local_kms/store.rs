@@ -249,6 +249,7 @@ impl Session<'_> {
     /// The line is part of what is written (the journal), so that the log has it even if this process dies before it is
     /// appended there.
     pub(super) fn commit(&mut self, mut contents: Contents, event: Event, new_root: Option<SecretBytes>) -> Result<()> {
+        self.finish_journal()?;
         let disk = &self.store.disk;
         let loaded = &mut *self.loaded;
         disk.sweep()?;
@@ -268,13 +269,14 @@ impl Session<'_> {
         loaded.contents = contents;
         loaded.index(disk)?;
         loaded.file = with_metadata(file);
-        // The change is made and its line is in the store; if it cannot be appended now, the next operation does so.
+        // The change is made and its line is in the store; if it cannot be appended now, whoever writes the next line does so.
         let _ = loaded.log.append(disk, &line, tail);
         Ok(())
     }
 
     /// Appends a line about something that changed nothing.
     pub(super) fn log(&mut self, event: Event) -> Result<()> {
+        self.finish_journal()?;
         let disk = &self.store.disk;
         let loaded = &mut *self.loaded;
         let (line, tail) = loaded.scribe.line(event, self.now, loaded.log.tail(disk)?)?;
