@@ -557,7 +557,7 @@ mod command_line {
         assert_eq!(with_profile.ok(&["decrypt", "-k", "aws-kms:discovery", "--profile", "far", "far"]), b"the text");
         assert_eq!(with_profile.ok(&["decrypt", "-k", "aws-kms:discovery?profile=far", "far"]), b"the text");
         // Nobody's credentials.
-        with_profile.refused(&["decrypt", "-k", &key, "by-arn"], 4, "credential");
+        with_profile.refused(&["decrypt", "-k", &key, "by-arn"], 4, "access was denied: the credential provider");
         // The endpoint of this service alone.
         let mut special = Tool::new(folder.path(), "http://127.0.0.1:9");
         special.environment.push(("AWS_ENDPOINT_URL_KMS", server.endpoint.clone()));

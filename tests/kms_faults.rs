@@ -29,7 +29,8 @@ use kms_support::{
 use support::to_base64;
 
 const ARN: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-const VALUE: &str = "a-context-value-that-is-nobody's-business";
+/// What JSON must escape is in it, too.
+const VALUE: &str = "a \"context\" value that is \\nobody's business";
 const DATA_KEY: [u8; 32] = *b"this data key is 32 bytes long!!";
 const CIPHERTEXT: &[u8] = b"what the service made of the data key, and only it can undo";
 const OPERATIONS: [KmsOperation; 3] = [KmsOperation::GenerateDataKey, KmsOperation::Encrypt, KmsOperation::Decrypt];
@@ -108,7 +109,7 @@ fn printed(error: &(dyn std::error::Error + 'static)) -> String {
 fn check_nothing_leaks(text: &str) {
     let hex: String = DATA_KEY.iter().map(|byte| format!("{byte:02x}")).collect();
     let secrets = [
-        VALUE.to_owned(),
+        "nobody's business".to_owned(),
         SECRET_KEY.to_owned(),
         SESSION_TOKEN.to_owned(),
         to_base64(&DATA_KEY),
@@ -261,7 +262,7 @@ async fn a_service_that_repeats_the_request_makes_no_error_leak_it() {
         }
     }
     // In the place of the code, and in that of the request's id.
-    let as_code = Step::error(400, VALUE, "").header("x-amzn-requestid", VALUE);
+    let as_code = Step::error(400, VALUE, VALUE).header("x-amzn-requestid", VALUE);
     let as_ciphertext = Step::error(400, &to_base64(CIPHERTEXT), &to_base64(CIPHERTEXT));
     let as_key = Step::error(400, &to_base64(&DATA_KEY), &to_base64(&DATA_KEY));
     for (step, operation) in

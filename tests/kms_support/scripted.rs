@@ -63,15 +63,15 @@ impl Step {
     }
 }
 
-/// What was asked: the head of each request, and its body.
-type Requests = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
-
 /// A running server. Its threads end with the connections.
 pub struct Scripted {
     pub endpoint: String,
     calls: Arc<AtomicUsize>,
-    requests: Requests,
+    requests: Arc<Mutex<Vec<Request>>>,
 }
+
+/// The head and the body of a request.
+pub type Request = (String, Vec<u8>);
 
 impl Scripted {
     /// Does the steps one after the other, a request each; the last of them again and again.
@@ -95,18 +95,13 @@ impl Scripted {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// The head and the body of every request.
-    pub fn requests(&self) -> Vec<(String, Vec<u8>)> {
+    /// Every request.
+    pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("no panic").clone()
     }
 }
 
-fn serve(
-    connection: TcpStream,
-    steps: &[Step],
-    calls: &AtomicUsize,
-    requests: &Mutex<Vec<(String, Vec<u8>)>>,
-) -> io::Result<()> {
+fn serve(connection: TcpStream, steps: &[Step], calls: &AtomicUsize, requests: &Mutex<Vec<Request>>) -> io::Result<()> {
     connection.set_nodelay(true)?;
     let (mut reader, mut writer) = (BufReader::with_capacity(1, connection.try_clone()?), connection);
     loop {

@@ -53,6 +53,7 @@ impl<'a> Asked<'a> {
         part.ok_or_else(|| self.failed(KmsErrorKind::InvalidAnswer(otherwise)))
     }
 
+    /// What the SDK reports, with no more of it than can be shown.
     pub(super) fn refused<E>(&self, error: SdkError<E, HttpResponse>) -> KmsError
     where
         E: ProvideErrorMetadata + Error + 'static,
@@ -127,8 +128,11 @@ impl<'a> Asked<'a> {
         if lower.contains("security-token") || lower.contains("authorization:") {
             return false;
         }
+        // Whoever repeats JSON repeats its backslashes, and may put in more.
+        let bare = |text: &str| text.replace('\\', "");
+        let text = bare(text);
         let mut values = self.context.into_iter().flat_map(EncryptionContext::iter).map(|(_, value)| value);
-        if values.any(|value| value.len() >= SHORTEST_VALUE && text.contains(value)) {
+        if values.any(|value| value.len() >= SHORTEST_VALUE && text.contains(&bare(value))) {
             return false;
         }
         let sent = Zeroizing::new(BASE64_STANDARD.encode(self.sent));

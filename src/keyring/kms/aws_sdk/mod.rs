@@ -268,3 +268,8 @@ fn spec(algorithm: KmsAlgorithm) -> EncryptionAlgorithmSpec {
         KmsAlgorithm::RsaOaepSha256 => EncryptionAlgorithmSpec::RsaesOaepSha256,
     }
 }
+
+/// The program in the guide compiles.
+#[cfg(all(doctest, feature = "aws-config"))]
+#[doc = include_str!("../../../../docs/AWS-KMS.md")]
+struct Guide;
