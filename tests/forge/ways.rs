@@ -120,6 +120,14 @@ impl Reading<'_> {
         Outcome { way: "copy", released, end }
     }
 
+    /// A first pass verifies all of the message, a second releases.
+    fn copy_verified(&self, message: &[u8]) -> Outcome {
+        let mut released = Vec::new();
+        let end = self.decrypt().copy_verified(message, &mut released).wait().map(|_| ());
+        assert!(end.is_ok() || released.is_empty(), "a verified copy released what did not verify");
+        Outcome { way: "copy verified", released, end }
+    }
+
     /// All of them, those for signed messages under their unverified names.
     pub(crate) fn every_way(&self, message: &[u8]) -> Vec<Outcome> {
         let all = message.len().max(1);
@@ -131,6 +139,7 @@ impl Reading<'_> {
             self.writer(message, all),
             self.machine(message, 1),
             self.machine(message, all),
+            self.copy_verified(message),
             #[cfg(feature = "fs")]
             self.copy(message),
         ]
