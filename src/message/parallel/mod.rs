@@ -71,9 +71,12 @@ impl Plan {
     fn cut(self, frame_length: usize, budget: usize) -> Option<Cut> {
         let sealed = frame_length.checked_add(FRAME_OVERHEAD)?;
         let frames = (self.batch / sealed).max(1);
-        // Three for each thread and three more, so that the calling one is woken for several at a time while the others still have some.
-        let most = budget / sealed.saturating_mul(frames).saturating_mul(2);
-        let in_flight = most.min(self.threads.saturating_add(1).saturating_mul(3));
+        let size = sealed.saturating_mul(frames).saturating_mul(2);
+        // Three for each thread and three more, so that the calling one is woken for several at a time while the others still have some;
+        // of long frames only as many as keep all threads busy, since they stay in no cache.
+        let threads = self.threads.saturating_add(1);
+        let in_flight =
+            (threads.saturating_mul(6 * BATCH) / size).clamp(threads, threads.saturating_mul(3)).min(budget / size);
         let helpers = self.threads.min(in_flight).saturating_sub(1);
         (helpers > 0).then_some(Cut { frame_length, frames, in_flight, helpers })
     }
