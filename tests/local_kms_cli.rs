@@ -146,6 +146,10 @@ fn aliases_are_made_moved_and_listed() {
     place.ok(&["keys", "alias", "create", "two", &two]);
     place.refused(&["keys", "alias", "create", "two", &one], 2, "exists already");
     place.ok(&["keys", "alias", "update", "two", &one]);
+    // An alias may look a little like a key id.
+    place.ok(&["keys", "alias", "create", "a/key/b", &one]);
+    place.ok_with(&[], &["encrypt", "-k", "local:a/key/b", "-o", "sealed", "-"], b"text");
+    place.ok(&["keys", "alias", "delete", "a/key/b"]);
     let table = place.ok(&["keys", "alias", "list"]);
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows, [["ALIAS", "KEY"], ["alias/one", one.as_str()], ["alias/two", one.as_str()]]);

@@ -153,7 +153,8 @@ fn local(uri: &str, name: &str) -> Result<Box<dyn Keyring>, Failure> {
     let refuse = |why: &str| Failure::usage(format!("the key {uri} cannot be used: {why}"));
     let kms = keys::open(&StoreArguments::default())?;
     // A whole key id is a key URI too.
-    if uri.contains("/key/") {
+    let is_store_id = |part: &str| part.len() == 32 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if name.split_once("/key/").is_some_and(|(store_id, _)| is_store_id(store_id)) {
         return keys::keyring(&kms, uri);
     }
     let name = percent_decode_str(name).decode_utf8().map_err(|_| refuse("it is not UTF-8"))?;
