@@ -92,7 +92,12 @@ fn the_commands_of_the_guide_work() {
     let place = Place::new();
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_sealwax")).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
-    let bash = Command::new("bash").args(["-c", &script]).env("PATH", path).current_dir(place.folder.path()).output();
+    let bash = Command::new("bash")
+        .args(["-c", &script])
+        .env("PATH", path)
+        .env("SEALWAX_STORE", place.path("no-store"))
+        .current_dir(place.folder.path())
+        .output();
     let Ok(output) = bash else {
         support::skip("SEALWAX_REQUIRE_PEERS", "there is no bash");
         return;

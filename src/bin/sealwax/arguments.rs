@@ -9,7 +9,11 @@ use sealwax::{
     materials::{DefaultMaterialsManager, MaterialsManager, RequiredContextManager},
 };
 
-use crate::{failure::Failure, keys::KeysArguments, notes, provider};
+use crate::{
+    failure::Failure,
+    keys::{self, KeysArguments, StoreArguments},
+    notes, provider,
+};
 
 mod folders;
 mod reencrypt;
@@ -27,6 +31,9 @@ struct CommandLine {
     /// Say nothing on standard error but errors, and show no progress
     #[arg(short, long, global = true, display_order = 900)]
     quiet: bool,
+
+    #[command(flatten)]
+    store: StoreArguments,
 
     #[cfg(feature = "aws-config")]
     #[command(flatten)]
@@ -394,6 +401,7 @@ pub(crate) fn parse() -> Result<Command, Failure> {
             if line.quiet {
                 notes::be_quiet();
             }
+            keys::set_place(line.store);
             #[cfg(feature = "aws-config")]
             crate::key_uri::aws_kms::set_defaults(line.aws.region, line.aws.profile);
             return Ok(line.command);

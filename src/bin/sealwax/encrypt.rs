@@ -18,18 +18,21 @@ use crate::{
 
 pub(crate) fn run(arguments: &EncryptArguments) -> Result<(), Failure> {
     let EncryptArguments { folders, report, streams, .. } = arguments;
-    let sealing = Sealing::new(arguments)?;
     if folders.recursive {
-        return run_recursive(arguments, &sealing);
+        return run_recursive(arguments);
     }
-    let metadata = metadata::Metadata::open(report.metadata.as_deref())?;
+    // Before the keys: the first use of the key store makes it.
     let input = Input::open(&streams.input)?;
+    let sealing = Sealing::new(arguments)?;
+    let metadata = metadata::Metadata::open(report.metadata.as_deref())?;
     let output = Output::create_for_message(&streams.output, streams.force)?;
     sealing.seal(input, output)?.tell(report, metadata.as_ref())
 }
 
-fn run_recursive(arguments: &EncryptArguments, sealing: &Sealing<'_>) -> Result<(), Failure> {
+fn run_recursive(arguments: &EncryptArguments) -> Result<(), Failure> {
     let EncryptArguments { folders, report, streams, .. } = arguments;
+    std::fs::metadata(&streams.input).map_err(|error| Failure::about(&streams.input.display().to_string(), error))?;
+    let sealing = Sealing::new(arguments)?;
     // What no file can be encrypted with is found out once, before anything is written.
     sealing.try_out()?;
     let folder = Folder {

@@ -118,9 +118,9 @@ impl From<Error> for Failure {
         let code = match &error {
             Error::Io(inner) if inner.kind() == io::ErrorKind::AlreadyExists => 6,
             Error::Configuration(_) | Error::Context(ContextError::WouldBeStored) => 2,
-            Error::Format(_) | Error::Integrity | Error::Context(_) => 3,
+            Error::Format(_) | Error::Integrity | Error::Context(_) | Error::SourceChanged => 3,
             Error::NotUnwrapped(_) | Error::Keyring { .. } => 4,
-            Error::Limit(_) | Error::Commitment { .. } | Error::SignedStream => 5,
+            Error::Limit(_) | Error::Commitment { .. } | Error::SignedStream | Error::Unframed => 5,
             _ => 1,
         };
         let attempts = match &error {

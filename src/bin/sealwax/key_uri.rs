@@ -17,10 +17,7 @@ use sealwax::{
     keyring::{Keyring, MultiKeyring, RawAesKeyring},
 };
 
-use crate::{
-    failure::Failure,
-    keys::{self, StoreArguments},
-};
+use crate::{failure::Failure, keys};
 
 /// What a part of a URI may not contain as it is.
 const RESERVED: &AsciiSet =
@@ -30,7 +27,7 @@ const RESERVED: &AsciiSet =
 /// any it is the default key of the key store, which the first use makes.
 pub(crate) fn keyring_to_encrypt(uris: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
     if uris.is_empty() {
-        return all_of(keys::default_for_encryption(&StoreArguments::default())?, &[], quorum);
+        return all_of(keys::default_for_encryption()?, &[], quorum);
     }
     keyring(uris, quorum)
 }
@@ -39,7 +36,7 @@ pub(crate) fn keyring_to_encrypt(uris: &[String], quorum: Option<usize>) -> Resu
 pub(crate) fn keyring(uris: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
     match uris.split_first() {
         Some((first, others)) => all_of(parse(first)?, others, quorum),
-        None => all_of(keys::default_for_decryption(&StoreArguments::default())?, &[], quorum),
+        None => all_of(keys::default_for_decryption()?, &[], quorum),
     }
 }
 
@@ -151,7 +148,7 @@ fn parse(uri: &str) -> Result<Box<dyn Keyring>, Failure> {
 /// A key of the embedded key store: its alias, its id, or the last part of that.
 fn local(uri: &str, name: &str) -> Result<Box<dyn Keyring>, Failure> {
     let refuse = |why: &str| Failure::usage(format!("the key {uri} cannot be used: {why}"));
-    let kms = keys::open(&StoreArguments::default())?;
+    let kms = keys::open()?;
     // A whole key id is a key URI too.
     let is_store_id = |part: &str| part.len() == 32 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     if name.split_once("/key/").is_some_and(|(store_id, _)| is_store_id(store_id)) {

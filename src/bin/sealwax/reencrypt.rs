@@ -18,12 +18,13 @@ const SPOOLED_IN_MEMORY: usize = 1 << 20;
 
 pub(crate) fn run(arguments: &ReencryptArguments) -> Result<(), Failure> {
     let ReencryptArguments { keys, old_keys, message, limits, report, .. } = arguments;
-    let new_keyring = key_uri::keyring_to_encrypt(&keys.keys, message.quorum)?;
+    // What opens the old message comes first: the first use of the key store for a new one makes it.
+    let mut input = Input::open(&arguments.input)?;
     let old_keyring = key_uri::keyring(if old_keys.is_empty() { &keys.keys } else { old_keys }, None)?;
+    let new_keyring = key_uri::keyring_to_encrypt(&keys.keys, message.quorum)?;
     let (new, old) = (keys.manager(new_keyring)?, DefaultMaterialsManager::new(old_keyring));
     let (expected, context) = (arguments.expected_context()?, arguments.new_context()?);
     let metadata = Metadata::open(report.metadata.as_deref())?;
-    let mut input = Input::open(&arguments.input)?;
     let mut output = match &arguments.output {
         Some(path) => Output::create_for_message(path, arguments.force)?,
         // In place: what is replaced is what is read.

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 /// Where the key store is, and what opens it.
 #[derive(Args, Default)]
+#[command(next_help_heading = "Key store")]
 pub(crate) struct StoreArguments {
     /// The folder of the key store; by default that of the variable SEALWAX_STORE, or one in the data folder of the platform
     #[arg(long, value_name = "DIR", global = true)]
@@ -31,9 +32,6 @@ pub(crate) struct StoreArguments {
 /// Keys of the embedded key store.
 #[derive(Args)]
 pub(crate) struct KeysArguments {
-    #[command(flatten)]
-    pub(crate) store: StoreArguments,
-
     /// Print JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -18,23 +18,23 @@ mod show;
 
 use arguments::{AliasCommand, KeysCommand};
 pub(crate) use arguments::{KeysArguments, StoreArguments};
-pub(crate) use place::{default_for_decryption, default_for_encryption, keyring, open};
+pub(crate) use place::{default_for_decryption, default_for_encryption, keyring, open, set_place};
 
 /// The longest text that `keys open` reads: what the longest plaintext becomes, in base64 with line ends, and some.
 const MAX_SEALED: usize = 3 * MAX_PLAINTEXT;
 
 pub(crate) fn run(arguments: &KeysArguments) -> Result<(), Failure> {
-    let KeysArguments { store, json, command } = arguments;
+    let KeysArguments { json, command } = arguments;
     let json = *json;
     if let KeysCommand::Create { alias, description } = command {
-        let kms = place::open_or_create(store)?;
+        let kms = place::open_or_create()?;
         let key = match alias {
             Some(alias) => kms.create_key_with_alias(description, alias)?,
             None => kms.create_key(description)?,
         };
         return show::key(&key, json);
     }
-    let kms = open(store)?;
+    let kms = open()?;
     match command {
         KeysCommand::Create { .. } => Ok(()),
         KeysCommand::List => show::keys(&kms.list_keys()?, json),

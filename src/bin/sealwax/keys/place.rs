@@ -2,10 +2,9 @@
 
 use std::{
     collections::HashMap,
-    env,
-    io::{self, Write},
+    env, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use etcetera::BaseStrategy;
@@ -16,7 +15,7 @@ use sealwax::{
 };
 
 use super::arguments::StoreArguments;
-use crate::{failure::Failure, key_uri, text::escape};
+use crate::{failure::Failure, key_uri, notes, text::escape};
 
 /// The alias of the key that is used when no key is given.
 const DEFAULT_KEY: &str = "alias/default";
@@ -25,9 +24,22 @@ const PASSPHRASE: &str = "SEALWAX_PASSPHRASE";
 /// The longest passphrase, in bytes.
 const MAX_PASSPHRASE: usize = 4096;
 
+/// Where the key store is, and what opens it, as the command line says.
+static PLACE: OnceLock<StoreArguments> = OnceLock::new();
+
+/// What the command line says of the key store, for all commands.
+pub(crate) fn set_place(arguments: StoreArguments) {
+    // It is parsed once.
+    let _ = PLACE.set(arguments);
+}
+
+fn place() -> &'static StoreArguments {
+    PLACE.get_or_init(StoreArguments::default)
+}
+
 /// The folder of the store.
-pub(crate) fn folder(arguments: &StoreArguments) -> Result<PathBuf, Failure> {
-    let named = arguments.store.clone().or_else(|| env::var_os(STORE).filter(|path| !path.is_empty()).map(Into::into));
+pub(crate) fn folder() -> Result<PathBuf, Failure> {
+    let named = place().store.clone().or_else(|| env::var_os(STORE).filter(|path| !path.is_empty()).map(Into::into));
     if let Some(folder) = named {
         return Ok(folder);
     }
@@ -36,12 +48,10 @@ pub(crate) fn folder(arguments: &StoreArguments) -> Result<PathBuf, Failure> {
 }
 
 /// Opens the store. Within one process it is opened once, so that a passphrase is asked for and stretched once.
-pub(crate) fn open(arguments: &StoreArguments) -> Result<LocalKms, Failure> {
-    let folder = folder(arguments)?;
+pub(crate) fn open() -> Result<LocalKms, Failure> {
+    let folder = folder()?;
     once(&folder, || match LocalKms::root_kind(&folder)? {
-        Some(kind) => {
-            Ok(builder(arguments, &folder, root_for(arguments, kind)?).open().wait().map_err(store_failure)?)
-        }
+        Some(kind) => Ok(builder(&folder, root_for(kind)?).open().wait().map_err(store_failure)?),
         None => {
             // It says whether there was one.
             LocalKms::open(&folder)?;
@@ -51,28 +61,25 @@ pub(crate) fn open(arguments: &StoreArguments) -> Result<LocalKms, Failure> {
 }
 
 /// Opens the store, or makes it, with a word to the user.
-pub(crate) fn open_or_create(arguments: &StoreArguments) -> Result<LocalKms, Failure> {
-    let folder = folder(arguments)?;
+pub(crate) fn open_or_create() -> Result<LocalKms, Failure> {
+    let folder = folder()?;
     if LocalKms::root_kind(&folder)?.is_some() {
-        return open(arguments);
+        return open();
     }
     once(&folder, || {
-        let root = root_to_make(arguments)?;
-        let kms = builder(arguments, &folder, root).open_or_create().wait().map_err(store_failure)?;
-        let text = format!(
-            "sealwax: made a key store in {}\nsealwax: whoever loses it loses all that is encrypted with its keys; \
-             sealwax keys export makes a backup",
-            escape(&folder.display().to_string())
+        let root = root_to_make()?;
+        let kms = builder(&folder, root).open_or_create().wait().map_err(store_failure)?;
+        notes::note(format!("sealwax: made a key store in {}", escape(&folder.display().to_string())));
+        notes::note(
+            "sealwax: whoever loses it loses all that is encrypted with its keys; sealwax keys export makes a backup",
         );
-        // Where even standard error is gone there is nobody left to tell.
-        let _ = writeln!(io::stderr(), "{text}");
         Ok(kms)
     })
 }
 
 /// The keyring for encrypting when no key is given. The first use makes the store and its default key.
-pub(crate) fn default_for_encryption(arguments: &StoreArguments) -> Result<Box<dyn Keyring>, Failure> {
-    let kms = open_or_create(arguments)?;
+pub(crate) fn default_for_encryption() -> Result<Box<dyn Keyring>, Failure> {
+    let kms = open_or_create()?;
     if kms.keyring(DEFAULT_KEY).is_err() && kms.list_keys()?.is_empty() {
         match kms.create_key_with_alias("the default key", DEFAULT_KEY) {
             // Another process was faster.
@@ -84,15 +91,15 @@ pub(crate) fn default_for_encryption(arguments: &StoreArguments) -> Result<Box<d
 }
 
 /// The keyring for decrypting when no key is given.
-pub(crate) fn default_for_decryption(arguments: &StoreArguments) -> Result<Box<dyn Keyring>, Failure> {
-    let folder = folder(arguments)?;
+pub(crate) fn default_for_decryption() -> Result<Box<dyn Keyring>, Failure> {
+    let folder = folder()?;
     if LocalKms::root_kind(&folder)?.is_none() {
         return Err(Failure::usage(format!(
             "no key is given, and there is no key store in {}: say --key raw-aes://NAMESPACE/NAME?file=PATH, or --store",
             folder.display()
         )));
     }
-    keyring(&open(arguments)?, DEFAULT_KEY)
+    keyring(&open()?, DEFAULT_KEY)
 }
 
 /// The keyring of a key of the store.
@@ -122,22 +129,22 @@ fn once(folder: &Path, open: impl FnOnce() -> Result<LocalKms, Failure>) -> Resu
     Ok(kms)
 }
 
-fn builder(arguments: &StoreArguments, folder: &Path, root: Root) -> LocalKmsBuilder {
+fn builder(folder: &Path, root: Root) -> LocalKmsBuilder {
     let builder = LocalKms::builder(folder).root(root);
-    match &arguments.identity {
+    match &place().identity {
         Some(identity) => builder.identity(identity),
         None => builder,
     }
 }
 
 /// What opens a store of this kind.
-fn root_for(arguments: &StoreArguments, kind: RootKind) -> Result<Root, Failure> {
+fn root_for(kind: RootKind) -> Result<Root, Failure> {
     Ok(match kind {
-        RootKind::Passphrase => Root::passphrase(passphrase(arguments, "Passphrase of the key store: ", false)?),
-        RootKind::ExternalKeyFile => Root::key_file(arguments.root_key_file.as_ref().ok_or_else(|| {
+        RootKind::Passphrase => Root::passphrase(passphrase("Passphrase of the key store: ", false)?),
+        RootKind::ExternalKeyFile => Root::key_file(place().root_key_file.as_ref().ok_or_else(|| {
             Failure::usage("the root key of the store lies in a file elsewhere: say --root-key-file")
         })?),
-        RootKind::Keyring => wrapped(arguments.root_key.as_deref().ok_or_else(|| {
+        RootKind::Keyring => wrapped(place().root_key.as_deref().ok_or_else(|| {
             Failure::usage("the root key of the store is wrapped under another key: say --root-key")
         })?)?,
         _ => Root::key_file_in_folder(),
@@ -145,15 +152,15 @@ fn root_for(arguments: &StoreArguments, kind: RootKind) -> Result<Root, Failure>
 }
 
 /// The root of a store that is made: what the command line names, or a file in the folder.
-fn root_to_make(arguments: &StoreArguments) -> Result<Root, Failure> {
-    if let Some(uri) = &arguments.root_key {
+fn root_to_make() -> Result<Root, Failure> {
+    if let Some(uri) = &place().root_key {
         return wrapped(uri);
     }
-    if let Some(file) = &arguments.root_key_file {
+    if let Some(file) = &place().root_key_file {
         return Ok(Root::key_file(file));
     }
-    if arguments.passphrase_file.is_some() || env::var_os(PASSPHRASE).is_some() {
-        return Ok(Root::passphrase(passphrase(arguments, "", false)?));
+    if place().passphrase_file.is_some() || env::var_os(PASSPHRASE).is_some() {
+        return Ok(Root::passphrase(passphrase("", false)?));
     }
     Ok(Root::key_file_in_folder())
 }
@@ -164,12 +171,12 @@ pub(super) fn wrapped(uri: &str) -> Result<Root, Failure> {
     Ok(Root::keyring(Arc::from(keyring)))
 }
 
-fn passphrase(arguments: &StoreArguments, prompt: &str, twice: bool) -> Result<SecretBytes, Failure> {
-    let told = env::var_os(PASSPHRASE).filter(|text| !text.is_empty() && arguments.passphrase_file.is_none());
+fn passphrase(prompt: &str, twice: bool) -> Result<SecretBytes, Failure> {
+    let told = env::var_os(PASSPHRASE).filter(|text| !text.is_empty() && place().passphrase_file.is_none());
     if let Some(text) = told {
         return Ok(SecretBytes::from(text.into_encoded_bytes()));
     }
-    passphrase_from(arguments.passphrase_file.as_deref(), prompt, twice)
+    passphrase_from(place().passphrase_file.as_deref(), prompt, twice)
 }
 
 /// The first line of a file, or what the user says, twice the same if it is a new one.
