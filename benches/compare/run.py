@@ -76,8 +76,16 @@ def speed(case):
     return case["bytes"] / statistics.median(case["times"]) / 1e6
 
 
+def columns_of(cases):
+    """Unsigned before signed, short frames before long ones, and each both ways."""
+    def order(what):
+        direction, kind, length = what.replace(",", "").split()[:3]
+        return kind != "unsigned", int(length), direction != "encrypt"
+    return sorted({case["what"] for case in cases}, key=order)
+
+
 def table(cases):
-    columns = list(dict.fromkeys(case["what"] for case in cases))
+    columns = columns_of(cases)
     rows = list(dict.fromkeys(case["who"] for case in cases))
     found = {(case["who"], case["what"]): case for case in cases}
     lines = ["| MB/s | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
@@ -89,7 +97,7 @@ def table(cases):
 
 def drawing(cases, title):
     """Bars, one group for each column of the table, on a common scale."""
-    columns = list(dict.fromkeys(case["what"] for case in cases))
+    columns = columns_of(cases)
     width, label, bar, gap = 960, 330, 15, 34
     fastest = max(speed(case) for case in cases)
     y, parts = 44, []

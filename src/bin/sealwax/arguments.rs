@@ -150,8 +150,13 @@ pub(crate) struct KeyArguments {
 impl KeyArguments {
     /// A client of this commitment policy, without the other options, for one message at a time or for many.
     pub(crate) fn client(&self, many: bool) -> ClientBuilder {
+        provider::client().commitment_policy(self.policy()).threads(self.threads(many))
+    }
+
+    /// On how many threads one message is worked on.
+    pub(crate) fn threads(&self, many: bool) -> usize {
         let available = || if many { 1 } else { thread::available_parallelism().map_or(1, NonZero::get) };
-        provider::client().commitment_policy(self.policy()).threads(self.threads.map_or_else(available, usize::from))
+        self.threads.map_or_else(available, usize::from)
     }
 
     /// What makes the materials with these keyrings.

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     arguments::{DecryptArguments, FolderArguments, KeyArguments, LimitArguments},
+    behind::write_behind,
     failure::Failure,
     folders::{self, Folder, Task},
     key_uri,
@@ -53,6 +54,8 @@ pub(crate) struct Opening {
     manager: Box<dyn MaterialsManager>,
     context: EncryptionContext,
     preserve: bool,
+    /// On how many threads a message is worked on.
+    threads: usize,
 }
 
 impl Opening {
@@ -63,7 +66,13 @@ impl Opening {
     ) -> Result<Self, Failure> {
         let manager = folders::sharing(folders, keys.manager(key_uri::keyring(&keys.keys, None)?)?)?;
         let client = limits.apply(keys.client(folders.recursive)).build();
-        Ok(Self { client, manager, context: keys.context()?, preserve: false })
+        Ok(Self {
+            client,
+            manager,
+            context: keys.context()?,
+            preserve: false,
+            threads: keys.threads(folders.recursive),
+        })
     }
 
     fn decrypt(&self) -> sealwax::Decrypt<'_> {
@@ -84,11 +93,15 @@ impl Opening {
             Ahead::Whole(begin) | Ahead::Begun(begin) => {
                 let (source, decrypt) = (begin.chain(&mut input), self.decrypt());
                 // A file appears only once everything is verified; what goes to standard output is seen at once.
-                let outcome = if output.shows_at_once() && !unverified {
-                    decrypt.copy(source, &mut output).wait()
-                } else {
-                    decrypt.copy_unverified(source, &mut output).wait()
+                let verified_first = output.shows_at_once() && !unverified;
+                let work = |output: &mut dyn Write| {
+                    if verified_first {
+                        decrypt.copy(source, output).wait()
+                    } else {
+                        decrypt.copy_unverified(source, output).wait()
+                    }
                 };
+                let outcome = if self.threads > 1 { write_behind(&mut output, work) } else { work(&mut output) };
                 let opened = outcome.map_err(|error| Failure::about(output.blame(&name), error))?;
                 (opened.header, opened.opened_by)
             }

@@ -9,6 +9,7 @@ use sealwax::{Client, EncryptionContext, Error, materials::MaterialsManager};
 
 use crate::{
     arguments::{EncryptArguments, MessageArguments},
+    behind::write_behind,
     failure::Failure,
     folders::{self, Folder, Task},
     key_uri, metadata, preserve,
@@ -56,6 +57,8 @@ struct Sealing<'a> {
     context: EncryptionContext,
     message: &'a MessageArguments,
     preserve: bool,
+    /// On how many threads a message is worked on.
+    threads: usize,
     /// Whether other messages have the same data key, which the manager counts the bytes of.
     shares: bool,
 }
@@ -75,6 +78,7 @@ impl<'a> Sealing<'a> {
             context: keys.context()?,
             message,
             preserve: *preserve,
+            threads: keys.threads(folders.recursive),
             shares,
         })
     }
@@ -114,7 +118,12 @@ impl<'a> Sealing<'a> {
                     Some(length) => encrypt.plaintext_length_bound(length),
                     None => encrypt,
                 };
-                let sealed = encrypt.copy(begin.chain(&mut input), &mut output).wait();
+                let source = begin.chain(&mut input);
+                let sealed = if self.threads > 1 {
+                    write_behind(&mut output, |output| encrypt.copy(source, output).wait())
+                } else {
+                    encrypt.copy(source, &mut output).wait()
+                };
                 let sealed = sealed.map_err(|error| fail(error, output.blame(&name)))?;
                 (sealed.header, sealed.key_report)
             }

@@ -1,6 +1,7 @@
 //! The command-line tool `sealwax`: encrypts and decrypts files and streams in the AWS Encryption SDK message format.
 
 mod arguments;
+mod behind;
 mod decrypt;
 mod encrypt;
 mod failure;

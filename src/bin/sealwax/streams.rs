@@ -126,7 +126,7 @@ pub(crate) struct Output {
 
 enum Sink {
     File(Box<PendingFile>),
-    Standard(Box<dyn Write>),
+    Standard(Box<dyn Write + Send>),
 }
 
 impl Output {
@@ -230,12 +230,12 @@ fn standard_input() -> Result<Box<dyn Read>, Failure> {
 
 /// Standard output without the buffer that the library has for lines.
 #[cfg(unix)]
-fn standard_output() -> Result<Box<dyn Write>, Failure> {
+fn standard_output() -> Result<Box<dyn Write + Send>, Failure> {
     let handle = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned();
     Ok(Box::new(File::from(handle.map_err(|error| Failure::about("standard output", error))?)))
 }
 
 #[cfg(not(unix))]
-fn standard_output() -> Result<Box<dyn Write>, Failure> {
+fn standard_output() -> Result<Box<dyn Write + Send>, Failure> {
     Ok(Box::new(io::stdout()))
 }
