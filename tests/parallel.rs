@@ -457,3 +457,23 @@ fn memory_does_not_grow_with_the_message() {
         }
     }
 }
+
+#[test]
+fn memory_does_not_grow_with_the_message_where_it_is_verified_first() {
+    let _alone = alone();
+    let keyring = keyring();
+    let client = Client::builder().threads(2).build();
+    // Short frames, and such that a chunk of the source has more than one batch.
+    for frame_length in [4096, 40_000] {
+        let of = |length: usize| {
+            let encrypt = client.encrypt(&keyring).suite(SIGNED).frame_length(frame_length);
+            let message = encrypt.bytes(&vec![1; length]).wait().unwrap().message;
+            let (_, most) = cost(|| {
+                client.decrypt(&keyring).copy_verified(&message[..], io::sink()).wait().unwrap();
+            });
+            most
+        };
+        let (once, twice) = (of(6 << 20), of(18 << 20));
+        assert!(twice < once + (1 << 19), "frames of {frame_length}: {once} but {twice}");
+    }
+}

@@ -74,7 +74,10 @@ pub(crate) fn verify_source<S: ReadAt>(
         header_left -= in_header;
         for piece in segment[in_header as usize..].chunks(CHUNK) {
             machine.push(piece)?;
-            machine.consume(machine.output().len());
+            // With several threads there may be more parts than one.
+            while !machine.output().is_empty() {
+                machine.consume(machine.output().len());
+            }
         }
         at = end;
     }
