@@ -288,6 +288,43 @@ fn a_flush_gives_out_every_whole_frame() {
     assert!(decrypting.bytes() == plaintext);
 }
 
+#[cfg(feature = "tokio")]
+#[test]
+fn an_asynchronous_flush_gives_out_every_whole_frame() {
+    let _alone = alone();
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(flush_asynchronously());
+}
+
+#[cfg(feature = "tokio")]
+async fn flush_asynchronously() {
+    use tokio::io::AsyncWriteExt;
+
+    let plaintext = pattern(1_000_000);
+    let (keyring, client) = (keyring(), Client::builder().threads(4).build());
+    let encrypt = client.encrypt(&keyring).suite(UNSIGNED).frame_length(1000);
+    let mut writer = encrypt.tokio_writer(Vec::new()).await.unwrap();
+    let header = writer.header().length();
+    writer.write_all(&plaintext).await.unwrap();
+    writer.flush().await.unwrap();
+    // All but the frame that may be the final one.
+    assert_eq!(writer.into_inner().len(), header + 999 * 1032);
+
+    let message = client.encrypt(&keyring).suite(UNSIGNED).frame_length(1000).bytes(&plaintext).await.unwrap().message;
+    let mut writer = client.decrypt(&keyring).tokio_writer(Vec::new());
+    writer.write_all(&message[..header + 700 * 1032]).await.unwrap();
+    writer.flush().await.unwrap();
+    assert!(writer.into_inner() == plaintext[..700_000]);
+
+    // A frame that does not open ends the writer, also where only a flush finds that out.
+    let mut broken = message.clone();
+    broken[header + 699 * 1032 + 20] ^= 1;
+    let mut writer = client.decrypt(&keyring).tokio_writer(Vec::new());
+    let _ = writer.write_all(&broken[..header + 700 * 1032]).await;
+    assert!(writer.flush().await.is_err());
+    assert!(writer.write_all(&broken[header + 700 * 1032..]).await.is_err());
+    assert!(plaintext.starts_with(&writer.into_inner()));
+}
+
 /// A sink that can be looked into.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);

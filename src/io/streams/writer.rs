@@ -63,6 +63,12 @@ impl<M: Push> State<M> {
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>, sink: &mut impl PollWrite) -> Poll<io::Result<()>> {
+        if let Self::Running(machine) = self
+            && let Err(error) = machine.settle()
+        {
+            *self = Self::Failed;
+            return Poll::Ready(Err(error.into()));
+        }
         ready!(self.poll_drain(context, sink))?;
         sink.poll_flush(context)
     }
@@ -145,7 +151,7 @@ type Opening<'a> = Pin<Box<dyn Future<Output = Result<Decryptor>> + Send + 'a>>;
 /// as its sink is.
 ///
 /// Plaintext is written frame by frame, each once it is authenticated, and at the latest with the next write, a flush, or the
-/// end. **Only shutting it down** (`shutdown` with Tokio, `close` with the `futures` crates) says that the message was whole; it
+/// end; with [several threads](crate::ClientBuilder::threads) at the latest with a flush or the end. **Only shutting it down** (`shutdown` with Tokio, `close` with the `futures` crates) says that the message was whole; it
 /// closes the sink too. Signed messages are refused, unless the writer was made by a method whose name says `unverified`.
 ///
 /// The keyring is awaited by the write that follows the header, or by a flush. A write takes 64 KiB at most, and only once the sink
