@@ -69,7 +69,10 @@ impl Plan {
         }
         let batch = self.batch.min(length / self.threads.saturating_mul(4).max(1));
         // Nothing is buffered.
-        Self { batch, ..self }.cut(frame_length, usize::MAX)
+        let cut = Self { batch, ..self }.cut(frame_length, usize::MAX)?;
+        let batches = length.div_ceil(cut.frames.saturating_mul(frame_length));
+        let (in_flight, helpers) = (cut.in_flight.min(batches), cut.helpers.min(batches.saturating_sub(1)));
+        (helpers > 0).then_some(Cut { in_flight, helpers, ..cut })
     }
 }
 

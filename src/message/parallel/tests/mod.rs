@@ -330,6 +330,28 @@ fn attack_16_the_frame_counter_does_not_wrap_on_several_threads() {
 }
 
 #[test]
+fn in_memory_there_are_no_more_threads_than_batches() {
+    let bench = Bench::new(SIGNED, 68);
+    for regular_frames in [0, 1, 2, 40] {
+        let plaintext = text(regular_frames * 68 + 5);
+        let message = bench.seal(&plaintext, Plan::default()).unwrap();
+        for threads in [1000, usize::MAX] {
+            let slow = || Steady { delay: Duration::from_millis(1), ..Steady::new() };
+            let (sealing, opening) = (slow(), slow());
+            let (_, _, sealed) = seal_all(bench.start(&sealing), &plaintext, small(threads)).unwrap();
+            assert!(sealed == message);
+            assert!(bench.open_with(&opening, &message, small(threads)).unwrap() == plaintext);
+            for provider in [sealing, opening] {
+                // Each frame is a batch; the final one may look like another.
+                let worked = provider.seen.threads.lock().unwrap().len();
+                assert!(worked <= regular_frames + 1, "{worked} threads for {regular_frames} frames");
+                provider.is_alone();
+            }
+        }
+    }
+}
+
+#[test]
 fn frames_that_are_too_long_to_buffer_stay_on_one_thread() {
     let cut = |frame_length: usize, threads| Plan::new(threads).cut(frame_length, super::BUDGET);
     for frame_length in [1, 4096, 65_536, 1 << 20, 3 << 20] {
