@@ -308,6 +308,8 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
     encrypt(&["in", "-o", "in"], 2, "OUT lies in the folder");
     encrypt(&["in", "-o", "in/deep/out"], 2, "OUT lies in the folder");
     encrypt(&["in", "-o", "in/../in/new/out"], 2, "OUT lies in the folder");
+    // Making the one folder would make the other reachable.
+    encrypt(&["in", "-o", "new/../in/out"], 2, "OUT lies in the folder");
     encrypt(&["in/deep", "-o", "in"], 2, "lies in OUT");
     encrypt(&["in/a", "-o", "out"], 2, "in/a: this is no folder");
     encrypt(&["in", "-o", "in/a"], 2, "OUT lies in the folder");

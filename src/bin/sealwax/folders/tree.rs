@@ -8,7 +8,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, DirBuilder, Metadata},
     io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::SystemTime,
 };
 
@@ -239,13 +239,17 @@ fn check_apart(task: Task, from: &Path, to: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A path without links, as far as it exists.
+/// A path without links and without `..`, as far as it exists; behind that it has nothing but new folders.
 fn canonical(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    for ancestor in path.ancestors() {
-        if let (Ok(known), Ok(rest)) = (fs::canonicalize(ancestor), path.strip_prefix(ancestor)) {
-            return known.join(rest);
+    let mut known = PathBuf::new();
+    for component in path.components() {
+        if component == Component::ParentDir {
+            known.pop();
+        } else {
+            known.push(component);
+            known = fs::canonicalize(&known).unwrap_or(known);
         }
     }
-    path
+    known
 }
