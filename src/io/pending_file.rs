@@ -76,15 +76,13 @@ impl PendingFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".sealwax-").suffix(".partial");
-        // The mode that any new file gets is known only from one that was made without a mode of its own.
-        #[cfg(unix)]
-        builder.permissions(permissions(0o666));
-        let file = builder.tempfile_in(folder_of(&target)).map_err(plain_error)?;
-        let mode = mode.or(mode_of(&file.as_file().metadata()?));
-        #[cfg(unix)]
-        file.as_file().set_permissions(permissions(0o600))?;
+        let folder = folder_of(&target);
+        let mode = match mode {
+            None => usual_mode(folder).map_err(plain_error)?,
+            mode => mode,
+        };
+        // Made as its owner's alone: whoever opens a file keeps it open, whatever becomes of its mode.
+        let file = temporary_file().tempfile_in(folder).map_err(plain_error)?;
         Ok(Self { file, target, overwrite, mode, modified: None })
     }
 
@@ -152,6 +150,26 @@ impl PendingFile {
     }
 }
 
+/// How files are made that get their name later; only their owner can read them.
+fn temporary_file() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".sealwax-").suffix(".partial");
+    builder
+}
+
+/// The permission bits that any new file in a folder gets. They are known only from one that is made without bits of its own: it stays
+/// empty, and goes at once.
+#[cfg(unix)]
+fn usual_mode(folder: &Path) -> io::Result<Option<u32>> {
+    let file = temporary_file().permissions(permissions(0o666)).tempfile_in(folder)?;
+    Ok(mode_of(&file.as_file().metadata()?))
+}
+
+#[cfg(not(unix))]
+fn usual_mode(_: &Path) -> io::Result<Option<u32>> {
+    Ok(None)
+}
+
 fn not_a_file() -> Error {
     Error::Configuration("the target is not a regular file".into())
 }
@@ -195,5 +213,63 @@ impl Write for PendingFile {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        os::unix::fs::{MetadataExt, PermissionsExt},
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+    };
+
+    use super::*;
+
+    /// Keeps every file open that others than its owner may open, at any instant.
+    fn spy(folder: &Path, over: &AtomicBool) -> Vec<File> {
+        let mut found = BTreeMap::new();
+        while !over.load(Ordering::Relaxed) {
+            for entry in fs::read_dir(folder).unwrap().flatten() {
+                let Ok(file) = File::open(entry.path()) else { continue };
+                let metadata = file.metadata().unwrap();
+                if metadata.permissions().mode() & 0o077 != 0 {
+                    found.entry(metadata.ino()).or_insert(file);
+                }
+            }
+        }
+        found.into_values().collect()
+    }
+
+    #[test]
+    fn nobody_else_can_open_a_file_before_it_is_committed() {
+        for replaces in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let target = folder.path().join("target");
+            if replaces {
+                fs::write(&target, "old").unwrap();
+                fs::set_permissions(&target, permissions(0o600)).unwrap();
+            }
+            let over = AtomicBool::new(false);
+            let seen = thread::scope(|scope| {
+                let spy = scope.spawn(|| spy(folder.path(), &over));
+                let pending: Vec<_> = (0..300)
+                    .map(|_| {
+                        let mut file = PendingFile::create(&target, Overwrite::Replace).unwrap();
+                        file.write_all(b"secret").unwrap();
+                        file
+                    })
+                    .collect();
+                over.store(true, Ordering::Relaxed);
+                let seen = spy.join().unwrap();
+                drop(pending);
+                seen
+            });
+            // Nothing is ever written to what is there for a moment to learn the usual mode from.
+            for file in seen {
+                assert_eq!(file.metadata().unwrap().len(), 0, "replaces: {replaces}");
+            }
+        }
     }
 }
