@@ -330,6 +330,14 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn far_too_many_jobs_are_as_many_as_there_can_be() {
+    let place = place_with_folder();
+    assert_eq!(code(&encrypt(&place, &["--jobs", "18446744073709551615"])), 0);
+    place.ok(&["decrypt", "-r", "-k", &place.key, "--jobs", "4000000", "out", "-o", "back"]);
+    assert!(tree(&place.path("back")) == tree(&place.path("in")));
+}
+
+#[test]
 fn metadata_has_a_line_for_each_file() {
     let place = place_with_folder();
     assert_eq!(code(&encrypt(&place, &["-c", "tenant=blue", "--metadata", "log", "--jobs", "4"])), 0);

@@ -30,6 +30,9 @@ mod tree;
 
 use tree::{Job, Met, Target, Tree};
 
+/// The most files that are worked on at a time, whatever is asked for: more threads than this gain nothing, and the system may not have them.
+const MOST_JOBS: usize = 1024;
+
 /// What is done with every file of a folder.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {
@@ -74,7 +77,7 @@ impl Folder<'_> {
         let tree = Tree::new(self)?;
         // Counted in advance only for somebody who watches.
         let bar = if notes::shows_progress() { bar(Some(tree.count_bytes())) } else { ProgressBar::hidden() };
-        let (tally, jobs) = (Mutex::new(Tally::default()), self.arguments.jobs());
+        let (tally, jobs) = (Mutex::new(Tally::default()), self.arguments.jobs().min(MOST_JOBS));
         let worker = Worker { folder: self, bar: &bar, tally: &tally, metadata: metadata.as_ref(), work: &work };
         let (sender, receiver) = sync_channel(2 * jobs);
         let receiver = Arc::new(Mutex::new(receiver));
