@@ -33,6 +33,7 @@ use support::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
+const SIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384;
 const SUITES: [u16; 5] = [0x0178, 0x0214, 0x0378, 0x0478, 0x0578];
 
 fn keyring() -> RawAesKeyring {
@@ -72,6 +73,36 @@ proptest! {
             let refused = decrypt_through(shell, reads.decrypt(&keyring), false, &message, &moods, &mut released);
             prop_assert!(matches!(refused.err(), Some(Error::SignedStream)));
             prop_assert!(released.is_empty());
+        }
+    }
+}
+
+#[test]
+fn several_threads_give_the_same_through_every_shell() {
+    let (keyring, text) = (keyring(), pattern(1_300_000));
+    for (index, shell) in SHELLS.into_iter().enumerate() {
+        for (suite, frame_length) in [(UNSIGNED, 4096), (SIGNED, 40_000), (SIGNED, 1000)] {
+            let (threads, moods) = (2 + index, Moods::new(index as u64, 90_000));
+            let client = Client::builder().threads(threads).build();
+            let encrypt = client.encrypt(&keyring).suite(suite).frame_length(frame_length);
+            let message = encrypt_through(shell, encrypt, &text, &moods).unwrap();
+            let what = format!("{shell:?}, {threads} threads, frames of {frame_length}");
+            assert!(Client::new().decrypt(&keyring).bytes(&message).wait().unwrap().plaintext == text, "{what}");
+            let opening = decrypt_through(shell, client.decrypt(&keyring), true, &message, &moods, &mut Vec::new());
+            assert!(opening.unwrap().plaintext == text, "{what}");
+
+            let last = message.len() - 1;
+            for at in [last, last - 200, 700_000] {
+                let (mut altered, mut released) = (message.clone(), Vec::new());
+                altered[at] ^= 1;
+                let refused =
+                    decrypt_through(shell, client.decrypt(&keyring), true, &altered, &moods, &mut released).err();
+                assert!(matches!(refused, Some(Error::Integrity)), "{what}, byte {at}: {refused:?}");
+                assert!(text.starts_with(&released) && released.len() < text.len(), "{what}, byte {at}");
+                let refused =
+                    decrypt_through(shell, client.decrypt(&keyring), true, &message[..at], &moods, &mut released);
+                assert!(matches!(refused.err(), Some(Error::Format(FormatError::Truncated))), "{what}, up to {at}");
+            }
         }
     }
 }
