@@ -460,6 +460,70 @@ fn attack_25_a_source_that_changes_or_lies_is_found_out() {
     }
 }
 
+/// A message of which nearly all is a hole: header, and what is at its end.
+struct Sparse {
+    header: Vec<u8>,
+    size: u64,
+    end: Vec<u8>,
+}
+
+impl Sparse {
+    /// A message of so many regular frames, of which the last is there, and a final frame.
+    fn new(forge: &Forge, regular_frames: u64, last: &[u8], end: &[u8]) -> Self {
+        let header = forge.header();
+        let size = header.len() as u64 + regular_frames * (u64::from(forge.frame_length) + 32) + end.len() as u64;
+        Self { header, size, end: [last, end].concat() }
+    }
+}
+
+impl ReadAt for Sparse {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.size)
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        if offset + buffer.len() as u64 > self.size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let end = self.size - self.end.len() as u64;
+        for (byte, at) in buffer.iter_mut().zip(offset..) {
+            let there = match at.checked_sub(end) {
+                Some(at) => self.end.get(at as usize),
+                None => self.header.get(at as usize),
+            };
+            *byte = there.copied().unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_final_frame_bears_the_last_number_at_the_most() {
+    let forge = Forge::new(0x0478);
+    let most = u64::from(u32::MAX) - 1;
+    let (last, end) = (forge.regular(u32::MAX - 1, b"abcde"), forge.last(u32::MAX, b"fg"));
+    let reader = open(&forge, Sparse::new(&forge, most, &last, &end)).unwrap();
+    assert_eq!(reader.len(), most * 5 + 2);
+    assert_eq!(reader.read_range(reader.len() - 5..u64::MAX).unwrap(), b"cdefg");
+    assert!(matches!(reader.read_range(reader.len() - 8..reader.len()), Err(Error::Integrity)), "a hole");
+    for (more, number) in [(1, u32::MAX), (1, 0), (2, 1), (1 << 40, u32::MAX)] {
+        let end = forge.last(number, b"fg");
+        let refused = open(&forge, Sparse::new(&forge, most + more, &last, &end));
+        assert!(matches!(refused.err(), Some(Error::Format(FormatError::FinalFramePosition))), "{more}");
+    }
+}
+
+/// Whoever can wrap a data key can declare a plaintext that is longer than any memory.
+#[test]
+fn a_range_longer_than_memory_is_an_error() {
+    let forge = Forge { frame_length: 64 << 20, ..Forge::new(0x0478) };
+    let sparse = || Sparse::new(&forge, u64::from(u32::MAX) - 1, b"", &forge.last(u32::MAX, b"fg"));
+    let out_of_memory = |error| matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::OutOfMemory);
+    let reader = open(&forge, sparse()).unwrap();
+    assert!(out_of_memory(reader.read_range(0..reader.len()).unwrap_err()));
+    assert_eq!(reader.read_range(reader.len() - 2..reader.len()).unwrap(), b"fg");
+}
+
 #[test]
 fn the_callers_limit_on_frames_acts_before_any_key() {
     let forge = Forge { frame_length: 2000, ..Forge::new(0x0478) };

@@ -13,6 +13,8 @@ pub(crate) use source::{Ready, read_range};
 
 use std::{io, ops::Range};
 
+use zeroize::Zeroizing;
+
 use crate::{
     error::{Error, FormatError, Result},
     format::{HeaderDecoder, ReceivedHeader},
@@ -50,6 +52,17 @@ pub(crate) async fn fetch<S: GetRange>(source: &S, range: Range<u64>) -> Result<
             Err(io::Error::new(io::ErrorKind::InvalidData, why).into())
         }
     }
+}
+
+/// Room for so many bytes of plaintext. The length is that of an authentic message, but whoever can wrap a data key can declare one that is
+/// longer than any memory: that is an error, and does not end the process.
+fn room(length: u64) -> Result<Zeroizing<Vec<u8>>> {
+    let length = usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    if length as u64 > source::PIECE {
+        // Given back at once: only memory that comes zeroed is not touched before it is used.
+        Vec::<u8>::new().try_reserve_exact(length).map_err(io::Error::from)?;
+    }
+    Ok(Zeroizing::new(vec![0; length]))
 }
 
 /// What the failure of a source means to the reader of a message.

@@ -5,10 +5,9 @@ use std::{
     ops::Range,
 };
 
-use zeroize::Zeroizing;
-
 use super::{
     frames::{Frames, Request},
+    room,
     source::{ReadAt, read_range},
     source_error,
 };
@@ -110,11 +109,10 @@ impl<S: ReadAt> RangeReader<S> {
     /// The plaintext in a range, as far as there is any.
     ///
     /// # Errors
-    /// As [`read_at`](Self::read_at).
+    /// As [`read_at`](Self::read_at), and [`Error::Io`](crate::Error::Io) if there is no memory for so much.
     pub fn read_range(&self, range: Range<u64>) -> Result<Vec<u8>> {
-        // The length is known to be that of an authentic message, so that it may be allocated.
         let length = range.end.min(self.len()).saturating_sub(range.start);
-        let mut plaintext = Zeroizing::new(vec![0; usize::try_from(length).unwrap_or(usize::MAX)]);
+        let mut plaintext = room(length)?;
         self.read_at(range.start, &mut plaintext)?;
         Ok(std::mem::take(&mut *plaintext))
     }

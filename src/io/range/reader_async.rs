@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use zeroize::Zeroizing;
-
 use super::{
     fetch,
     frames::{Frames, Request},
+    room,
     source::GetRange,
 };
 use crate::{error::Result, format::Header, materials::OpenedBy};
@@ -87,10 +86,10 @@ impl<S: GetRange> AsyncRangeReader<S> {
     /// The plaintext in a range, as far as there is any.
     ///
     /// # Errors
-    /// As [`read_at`](Self::read_at).
+    /// As [`read_at`](Self::read_at), and [`Error::Io`](crate::Error::Io) if there is no memory for so much.
     pub async fn read_range(&self, range: Range<u64>) -> Result<Vec<u8>> {
         let length = range.end.min(self.len()).saturating_sub(range.start);
-        let mut plaintext = Zeroizing::new(vec![0; usize::try_from(length).unwrap_or(usize::MAX)]);
+        let mut plaintext = room(length)?;
         self.read_at(range.start, &mut plaintext).await?;
         Ok(std::mem::take(&mut *plaintext))
     }
