@@ -12,6 +12,6 @@ if ((${#tests[@]} == 0)); then
     tests=(--lib --test parallel --test ranges --test async_streams --test verify_first --test reencrypt --test local_kms)
 fi
 # The sanitizers need compiler flags that are unstable; this lets a stable compiler take them.
-export RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" ASAN_OPTIONS=detect_leaks=1
+export RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1
 CARGO_TARGET_DIR=target/sanitize cargo test --locked --target "$target" \
     --features fs,tokio,futures,aws-lc-rs,local-kms "${tests[@]}"
