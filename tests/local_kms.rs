@@ -574,6 +574,33 @@ fn an_older_copy_of_the_file_is_refused_by_who_knows_better() {
 }
 
 #[test]
+fn who_may_write_the_folder_cannot_slip_a_root_of_their_own_under_an_open_store() {
+    let place = Place::new();
+    place.key("main");
+    let passphrase = || Root::passphrase_with_cost(*b"correct", CHEAP);
+    place.kms.rotate_root(passphrase()).wait().unwrap();
+    let opened = builder(place.path(), &place.seconds).root(passphrase()).open().wait().unwrap();
+    assert!(opened.describe_key("main").is_ok());
+
+    // What a forger can make without the passphrase looks like this: a store of the same id, of a later generation, and its root
+    // key beside it. Here it is made by someone who has the passphrase, in a copy.
+    let forged = tempfile::tempdir().unwrap();
+    fs::copy(place.path().join("store.bin"), forged.path().join("store.bin")).unwrap();
+    let forger = builder(forged.path(), &place.seconds).root(passphrase()).open().wait().unwrap();
+    forger.rotate_root(Root::key_file_in_folder()).wait().unwrap();
+    for entry in fs::read_dir(forged.path()).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        if name == "store.bin" || name.starts_with("root-") {
+            fs::rename(entry.path(), place.path().join(name)).unwrap();
+        }
+    }
+    // Also not by the store that had a root in its folder until it was given a passphrase.
+    for kms in [&opened, &place.kms] {
+        assert!(matches!(kms.generate_data_key("main", 32, &none()), Err(LocalKmsError::RootChanged { .. })));
+    }
+}
+
+#[test]
 fn a_store_that_is_gone_is_not_made_anew_over_its_log() {
     let place = Place::new();
     fs::remove_file(place.path().join("store.bin")).unwrap();
