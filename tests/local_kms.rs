@@ -390,6 +390,33 @@ fn roots_of_every_kind_rotate_into_each_other_without_touching_a_message() {
 }
 
 #[test]
+fn a_root_that_is_none_or_that_would_be_removed_is_refused() {
+    let (place, elsewhere) = (Place::new(), tempfile::tempdir().unwrap());
+    let key = place.key("main");
+    let refused = |file: &Path| {
+        let refused = place.kms.rotate_root(Root::key_file(file)).wait();
+        assert!(matches!(refused, Err(Error::Configuration(_))), "{}", file.display());
+        assert!(place.reopened().describe_key(&key).is_ok(), "{}", file.display());
+    };
+    let present = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().path());
+    let present = present.into_iter().find(|path| path.extension().is_some_and(|part| part == "key")).unwrap();
+    // Its own key, which would be removed as that of the old root, by either name; one that would be removed as soon as it is made.
+    refused(&present);
+    fs::copy(&present, elsewhere.path().join("copy")).unwrap();
+    refused(&elsewhere.path().join("copy"));
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&present, elsewhere.path().join("link")).unwrap();
+        refused(&elsewhere.path().join("link"));
+    }
+    refused(&place.path().join("root-0123456789abcdef.key"));
+    assert!(present.exists());
+
+    place.kms.rotate_root(Root::key_file(elsewhere.path().join("root-0123456789abcdef.key"))).wait().unwrap();
+    assert!(!present.exists());
+}
+
+#[test]
 fn a_wrong_root_is_one_clear_error() {
     let place = Place::new();
     place.kms.rotate_root(Root::passphrase_with_cost(*b"correct", CHEAP)).wait().unwrap();

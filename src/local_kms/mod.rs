@@ -183,7 +183,8 @@ impl LocalKms {
     /// What was copied before opens with the old root still: where that is known to someone, rotate the keys too.
     ///
     /// # Errors
-    /// Those of the root; as [`create_key`](Self::create_key). Whatever fails, the store has the old root or the new one.
+    /// Those of the root; [`LocalKmsError::InvalidRequest`] for a key file with the present root key; as
+    /// [`create_key`](Self::create_key). Whatever fails, the store has the old root or the new one.
     ///
     /// ```
     /// # use sealwax::local_kms::{LocalKms, Root, RootKind};
@@ -205,6 +206,11 @@ impl LocalKms {
         let mut session = self.store.session()?;
         let mut contents = session.loaded.contents.clone();
         let old = session.loaded.root_key();
+        if key.ct_eq(old.as_bytes()) {
+            let why =
+                "the new root key is the present one: name a file that does not exist yet, or that has another key";
+            return Err(LocalKmsError::InvalidRequest(why.into()));
+        }
         let reseal = |contents: &mut Contents| {
             let audit_key = contents.open_audit_key(old)?;
             contents.reseal(old, &key)?;

@@ -164,6 +164,10 @@ impl Root {
                 Ok((RootRecord::KeyFile { name }, key))
             }
             Source::File(path) => {
+                if is_swept(path, disk.folder()) {
+                    let why = "a file of this name in the folder of the store is removed when the root changes: name one elsewhere";
+                    return Err(LocalKmsError::InvalidRequest(why.into()));
+                }
                 if !path.exists() {
                     let key = RustCrypto.random_key(KEY_LENGTH).map_err(LocalKmsError::Crypto)?;
                     disk.create_private(path, key.as_bytes())?;
@@ -281,6 +285,17 @@ impl RootRecord {
             Self::Keyring { .. } => RootKind::Keyring,
         }
     }
+}
+
+/// Whether a path is, or leads to, what a root key in the folder is called: the next root would remove it.
+fn is_swept(path: &Path, folder: &Path) -> bool {
+    let lies_there = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let beside = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+        let is_there = beside.and_then(|beside| Some(beside.canonicalize().ok()? == folder.canonicalize().ok()?));
+        name.is_some_and(is_root_key) && is_there == Some(true)
+    };
+    lies_there(path) || path.canonicalize().is_ok_and(|target| lies_there(&target))
 }
 
 fn needed(record: &RootRecord) -> &'static str {
