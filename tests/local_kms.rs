@@ -498,6 +498,45 @@ fn a_backup_brings_keys_back_and_changes_nothing_that_is_there() {
 }
 
 #[test]
+fn a_key_that_waited_for_its_deletion_comes_back_from_a_backup_and_stays() {
+    let (place, elsewhere) = (Place::new(), tempfile::tempdir().unwrap());
+    let key = place.key("main");
+    let message = seal(&place.kms, "main", b"text");
+    place.kms.schedule_key_deletion(&key, WaitingPeriod::Days(7)).unwrap();
+    let passphrase = || Root::passphrase_with_cost(*b"backup", CHEAP);
+    let file = elsewhere.path().join("backup");
+    place.kms.export(&file, None, passphrase()).wait().unwrap();
+    place.days_pass(8);
+    assert!(matches!(place.kms.describe_key(&key), Err(LocalKmsError::NotFound { .. })));
+
+    let report = place.kms.import_backup(&file, passphrase()).wait().unwrap();
+    assert_eq!(report.added, [key.as_str()]);
+    assert_eq!(place.kms.describe_key(&key).unwrap().state, KeyState::Disabled);
+    place.kms.enable_key(&key).unwrap();
+    assert_eq!(open(&place.reopened(), "main", &message).unwrap(), b"text");
+}
+
+#[test]
+fn an_import_does_not_bring_old_material_back_into_use() {
+    let (place, elsewhere) = (Place::new(), tempfile::tempdir().unwrap());
+    // The clock was ahead by a year when the key was made.
+    place.days_pass(365);
+    let key = place.key("main");
+    place.seconds.store(START, Ordering::Relaxed);
+    let passphrase = || Root::passphrase_with_cost(*b"backup", CHEAP);
+    let file = elsewhere.path().join("backup");
+    place.kms.export(&file, None, passphrase()).wait().unwrap();
+    let old = place.kms.encrypt(&key, b"", &none()).unwrap().ciphertext;
+    place.kms.rotate_key(&key).unwrap();
+    let new = place.kms.encrypt(&key, b"", &none()).unwrap().ciphertext;
+    place.kms.import_backup(&file, passphrase()).wait().unwrap();
+    let after = place.kms.encrypt(&key, b"", &none()).unwrap().ciphertext;
+    let backing = |ciphertext: &[u8]| ciphertext[1..17].to_vec();
+    assert_ne!(backing(&after), backing(&old));
+    assert_eq!(backing(&after), backing(&new));
+}
+
+#[test]
 fn the_log_has_a_line_for_everything_and_no_context_values_unless_asked() {
     let place = Place::new();
     let key = place.key("main");

@@ -85,7 +85,8 @@ impl LocalKms {
     }
 
     /// Takes the keys of a backup into this store: those that are missing, and what is missing of those that are there. Nothing
-    /// that is there is changed, and no message is touched.
+    /// that is there is changed, and no message is touched. A key that waited for its deletion when the backup was made comes back
+    /// disabled, and waits no more.
     ///
     /// # Errors
     /// [`LocalKmsError::WrongRoot`] for another passphrase, [`LocalKmsError::Damaged`] for a file that was altered; as
@@ -141,17 +142,18 @@ fn merge(contents: &mut Contents, backup: Contents) -> BackupReport {
     for (id, theirs) in backup.keys {
         let Some(ours) = contents.keys.get_mut(&id) else {
             report.added.push(id.clone());
-            contents.keys.insert(id, theirs);
+            contents.keys.insert(id, theirs.without_deletion());
             continue;
         };
         let before = ours.backing.len();
         for backing in theirs.backing {
             if !ours.backing.iter().any(|known| known.id == backing.id) {
-                ours.backing.push(backing);
+                // The last is the one that encrypts. What is there keeps its order, which is not that of its times where a clock was
+                // set back.
+                let older = ours.backing.iter().rposition(|known| known.created <= backing.created);
+                ours.backing.insert(older.map_or(0, |older| older + 1), backing);
             }
         }
-        // The newest is the one that encrypts.
-        ours.backing.sort_by_key(|backing| backing.created);
         if ours.backing.len() > before { report.completed.push(id) } else { report.unchanged.push(id) }
     }
     for (alias, id) in backup.aliases {

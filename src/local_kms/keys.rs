@@ -149,6 +149,12 @@ impl KeyRecord {
         if self.enabled { Ok(()) } else { Err(LocalKmsError::Disabled { key_id: self.id.clone() }) }
     }
 
+    /// The same key as if its deletion had been cancelled, if one was scheduled.
+    pub(super) fn without_deletion(mut self) -> Self {
+        self.enabled &= self.deletion.take().is_none();
+        self
+    }
+
     /// Whether new material is due.
     pub(super) fn rotation_is_due(&self, now: Timestamp) -> bool {
         let last = self.backing.last().map_or(self.created, |backing| backing.created);
