@@ -624,6 +624,22 @@ fn the_log_tells_which_line_was_altered_or_is_missing() {
 }
 
 #[test]
+fn a_forged_last_line_with_the_last_number_is_found_like_any_other() {
+    let place = Place::new();
+    place.key("main");
+    let log = place.path().join("audit.log");
+    let text = fs::read_to_string(&log).unwrap();
+    let line = text.lines().last().unwrap().replacen("\"sequence\":3", &format!("\"sequence\":{}", u64::MAX), 1);
+    assert!(line.contains("18446744073709551615"));
+    fs::write(&log, format!("{text}{line}\n")).unwrap();
+    let kms = place.reopened();
+    kms.list_keys().unwrap();
+    kms.list_aliases().unwrap();
+    let report = kms.verify_audit_log().unwrap();
+    assert_eq!(report.faults[0], AuditFault::Altered { line: 4 });
+}
+
+#[test]
 fn an_older_copy_of_the_file_is_refused_by_who_knows_better() {
     let place = Place::new();
     let key = place.key("main");

@@ -98,9 +98,9 @@ pub(super) fn verify(path: &Path, key: &SecretBytes, journal: &Tail) -> Result<A
     let mut report = AuditReport { lines: 0, head: None, faults: Vec::new() };
     // What the line before was, if it can be believed.
     let mut before = Some(Tail { sequence: 0, digest: NO_LINE.into() });
-    let mut last_sequence = 0;
+    let mut last_sequence = 0_u64;
     // An altered line between stands for one that is missing.
-    let mut altered_since = 0;
+    let mut altered_since = 0_u64;
     each_line(path, |text, whole| {
         report.lines += 1;
         let line = report.lines;
@@ -114,7 +114,8 @@ pub(super) fn verify(path: &Path, key: &SecretBytes, journal: &Tail) -> Result<A
             (before, altered_since) = (None, altered_since + 1);
             return;
         };
-        let expected = last_sequence + altered_since + 1;
+        // The sequence number follows that of the last line, which an attacker may have written.
+        let expected = last_sequence.saturating_add(altered_since).saturating_add(1);
         if entry.sequence > expected {
             report.faults.push(AuditFault::Missing { first: expected, last: entry.sequence - 1 });
         } else if entry.sequence < expected && altered_since == 0
@@ -129,7 +130,7 @@ pub(super) fn verify(path: &Path, key: &SecretBytes, journal: &Tail) -> Result<A
         before = Some(Tail { sequence: entry.sequence, digest: digest.clone() });
         report.head = Some((entry.sequence, digest));
     })?;
-    let reached = last_sequence + altered_since;
+    let reached = last_sequence.saturating_add(altered_since);
     if reached < journal.sequence {
         report.faults.push(AuditFault::Missing { first: reached + 1, last: journal.sequence });
     }
