@@ -682,6 +682,21 @@ fn who_may_write_the_folder_cannot_slip_a_root_of_their_own_under_an_open_store(
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_lock_file_that_was_removed_keeps_nobody_apart_and_is_not_relied_on() {
+    let place = Place::new();
+    let hasty = builder(place.path(), &place.seconds).lock_timeout(Duration::from_millis(20)).open().wait().unwrap();
+    fs::remove_file(place.path().join("lock")).unwrap();
+    // Another process makes it anew and is at work.
+    let other = fs::File::create(place.path().join("lock")).unwrap();
+    other.lock().unwrap();
+    assert!(matches!(hasty.create_key(""), Err(LocalKmsError::Busy { .. })));
+    other.unlock().unwrap();
+    hasty.create_key("").unwrap();
+    assert_eq!(place.kms.list_keys().unwrap().len(), 1);
+}
+
 #[test]
 fn a_store_that_is_gone_is_not_made_anew_over_its_log() {
     let place = Place::new();

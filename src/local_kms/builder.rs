@@ -124,9 +124,9 @@ impl LocalKmsBuilder {
         if !path.exists() {
             return Err(missing(&disk));
         }
-        let lock = disk.lock_file()?;
+        let mut lock = disk.lock_file()?;
         // The store and the root key that it names are read under one lock: another process may be about to change both.
-        let locked = disk.lock(&lock, options.patience)?;
+        let locked = disk.lock(&mut lock, options.patience)?;
         let Some((file, bytes)) = disk.read_store()? else { return Err(missing(&disk)) };
         let unverified = Unverified::parse(&path, &bytes)?;
         let Header { store_id, root: record, .. } = &unverified.header;
@@ -158,8 +158,8 @@ impl LocalKmsBuilder {
         let store_id = random_hex::<16>().map_err(LocalKmsError::Crypto)?;
         // Without the lock: this can take as long as a passphrase or a key service takes.
         let (record, root_key) = self.root.establish(&disk, &store_id).await?;
-        let lock = disk.lock_file()?;
-        let locked = disk.lock(&lock, self.options.patience)?;
+        let mut lock = disk.lock_file()?;
+        let locked = disk.lock(&mut lock, self.options.patience)?;
         if disk.path(STORE_FILE).exists() {
             // Another process was faster.
             drop(locked);

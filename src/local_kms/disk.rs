@@ -4,6 +4,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -24,6 +25,9 @@ const PARTIAL: (&str, &str) = (".store-", ".partial");
 const ROOT_KEY: (&str, &str) = ("root-", ".key");
 /// The longest store that is read, in bytes: a quarter of a million keys.
 const MAX_FILE: u64 = 256 << 20;
+
+/// How many lock files are opened, one after the other, to find one that stays.
+const MOST_LOCK_FILES: usize = 4;
 
 /// Something that is done to the folder, and that may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,19 +84,35 @@ impl Disk {
     }
 
     /// Opens the lock file, which is made if it is not there.
-    pub(super) fn lock_file(&self) -> Result<File> {
+    pub(super) fn lock_file(&self) -> Result<Arc<File>> {
         let path = self.path(LOCK_FILE);
-        private().read(true).write(true).create(true).open(&path).map_err(LocalKmsError::io("opening", &path))
+        let file = private().read(true).write(true).create(true).open(&path);
+        file.map(Arc::new).map_err(LocalKmsError::io("opening", &path))
     }
 
-    /// Waits for the lock. The system gives it back when its holder dies, so that none is left behind.
+    /// Waits for the lock. If the file was removed or exchanged, the lock of the open one says nothing to those who open it now:
+    /// the present one is opened and locked in its place.
+    pub(super) fn lock(&self, file: &mut Arc<File>, patience: Duration) -> Result<Locked> {
+        for _ in 0..MOST_LOCK_FILES {
+            let locked = self.wait_for_lock(file, patience)?;
+            if is_same_file(file, &self.path(LOCK_FILE)) || !self.folder.exists() {
+                return Ok(locked);
+            }
+            drop(locked);
+            *file = self.lock_file()?;
+        }
+        // A file system that gives one file several numbers, or someone who removes it again and again.
+        self.wait_for_lock(file, patience)
+    }
+
+    /// The system gives the lock back when its holder dies, so that none is left behind.
     ///
     /// It is asked for again and again rather than waited for, so that a holder that is stopped blocks nobody for ever.
-    pub(super) fn lock<'a>(&self, file: &'a File, patience: Duration) -> Result<Locked<'a>> {
+    fn wait_for_lock(&self, file: &Arc<File>, patience: Duration) -> Result<Locked> {
         let (start, mut pause) = (Instant::now(), Duration::from_micros(50));
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Locked(file)),
+                Ok(()) => return Ok(Locked(file.clone())),
                 Err(TryLockError::WouldBlock) if start.elapsed() >= patience => {
                     return Err(LocalKmsError::Busy { path: self.path(LOCK_FILE) });
                 }
@@ -152,7 +172,7 @@ impl Disk {
         sync(path.parent().unwrap_or(&self.folder)).map_err(LocalKmsError::io("syncing the folder of", path))
     }
 
-    fn sync_folder(&self) -> Result<()> {
+    pub(super) fn sync_folder(&self) -> Result<()> {
         let synced = step(Step::SyncFolder).and_then(|()| sync(&self.folder));
         synced.map_err(LocalKmsError::io("syncing", &self.folder))
     }
@@ -242,6 +262,22 @@ pub(super) fn is_current(open: &fs::Metadata, path: &Path) -> io::Result<bool> {
     Ok(same && now.len() == open.len() && now.modified()? == open.modified()?)
 }
 
+/// Whether this path still leads to the open file.
+#[cfg(unix)]
+fn is_same_file(open: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let number = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (open, now) = (open.metadata().map(number), fs::metadata(path).map(number));
+    open.ok().is_some_and(|open| now.is_ok_and(|now| now == open))
+}
+
+/// Elsewhere a file that is open keeps its name.
+#[cfg(not(unix))]
+fn is_same_file(_: &File, _: &Path) -> bool {
+    true
+}
+
 /// For files that only their owner can read.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -262,9 +298,9 @@ fn sync(_: &Path) -> io::Result<()> {
 }
 
 /// The lock is held.
-pub(super) struct Locked<'a>(&'a File);
+pub(super) struct Locked(Arc<File>);
 
-impl Drop for Locked<'_> {
+impl Drop for Locked {
     fn drop(&mut self) {
         // Closing the file, or the end of the process, gives it back too.
         let _ = self.0.unlock();

@@ -40,7 +40,6 @@ pub(super) struct Options {
 /// A store that is open.
 pub(super) struct Store {
     pub(super) disk: Disk,
-    lock: File,
     options: Options,
     /// Where a root key that another process has changed is read from, if it lies in a file.
     root: Root,
@@ -49,6 +48,7 @@ pub(super) struct Store {
 
 /// The state in memory.
 pub(super) struct Loaded {
+    lock: Arc<File>,
     root_key: SecretBytes,
     /// A root that this process tried to give the store, when it is not known whether it came to that.
     tried_root: Option<(RootRecord, SecretBytes)>,
@@ -69,7 +69,7 @@ pub(super) struct Loaded {
 pub(super) struct Session<'a> {
     // Given back before the mutex, in the order of the fields: the lock belongs to the open file, which the threads share, so
     // that who comes next must not find it held and then lose it.
-    _lock: Locked<'a>,
+    _lock: Locked,
     store: &'a Store,
     pub(super) loaded: MutexGuard<'a, Loaded>,
     pub(super) now: Timestamp,
@@ -79,7 +79,7 @@ impl Store {
     /// The store with these contents. The file is what they were read from or written to.
     pub(super) fn new(
         disk: Disk,
-        lock: File,
+        lock: Arc<File>,
         options: Options,
         root: &Root,
         root_key: SecretBytes,
@@ -93,6 +93,7 @@ impl Store {
         };
         let log = Log::open(&disk)?;
         let mut loaded = Loaded {
+            lock,
             root_key,
             tried_root: None,
             contents,
@@ -105,18 +106,18 @@ impl Store {
             owners: HashMap::new(),
         };
         loaded.index(&disk)?;
-        Ok(Self { disk, lock, options, root: root.for_rereading(), loaded: Mutex::new(loaded) })
+        Ok(Self { disk, options, root: root.for_rereading(), loaded: Mutex::new(loaded) })
     }
 
     /// Takes the lock, and brings memory up to date with the folder and both with the time.
     pub(super) fn session(&self) -> Result<Session<'_>> {
         // What a panic may have left half done is read again.
-        let loaded = self.loaded.lock().unwrap_or_else(|poisoned: PoisonError<MutexGuard<'_, Loaded>>| {
+        let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned: PoisonError<MutexGuard<'_, Loaded>>| {
             let mut loaded = poisoned.into_inner();
             loaded.file = None;
             loaded
         });
-        let lock = self.disk.lock(&self.lock, self.options.patience)?;
+        let lock = self.disk.lock(&mut loaded.lock, self.options.patience)?;
         let now = Timestamp::from((self.options.clock)());
         let mut session = Session { _lock: lock, store: self, loaded, now };
         session.refresh()?;
