@@ -47,6 +47,7 @@ impl Session<'_> {
                 contents.keys.get_mut(&id).map_or(Ok(()), |key| rotate(key, root, now))
             })?;
         }
+        self.settle()?;
         let missing = || LocalKmsError::NotFound { name: name.to_owned() };
         let backing = self.loaded.contents.keys.get(&id).and_then(|key| key.backing.last()).ok_or_else(missing)?;
         let backing_id = backing.id.clone();

@@ -230,6 +230,31 @@ fn an_answer_that_cannot_be_logged_is_not_given_and_a_torn_line_is_cut_off() {
 }
 
 #[test]
+fn nothing_is_encrypted_under_material_that_may_not_be_on_the_disk() {
+    let fixture = Fixture::new();
+    let (folder, key) = (fixture.folder.path(), &fixture.keys[0]);
+    let (kms, other) = (open(folder), open(folder));
+    let encrypt = || kms.encrypt(key, b"text", &EncryptionContext::new());
+    encrypt().unwrap();
+    // Another process dies between the rename and the sync of the folder.
+    let (_, steps) = under(None, false, || other.rotate_key(key).unwrap());
+    let rename = steps.iter().position(|step| *step == Step::Rename).unwrap();
+    let (outcome, _) = under(Some(rename + 1), true, || other.rotate_key(key));
+    assert!(outcome.is_err());
+    let (outcome, _) = under(Some(1), false, encrypt);
+    assert!(outcome.is_err(), "the folder does not sync");
+    let (outcome, steps) = under(None, false, encrypt);
+    assert!(outcome.is_ok() && steps.contains(&Step::SyncFolder), "{steps:?}");
+    let (_, steps) = under(None, false, encrypt);
+    assert_eq!(steps, [Step::Append]);
+    // Also by the process that failed to sync it, and by one that has just come.
+    for kms in [&other, &open(folder)] {
+        let (_, steps) = under(None, false, || kms.encrypt(key, b"text", &EncryptionContext::new()).unwrap());
+        assert!(steps.contains(&Step::SyncFolder), "{steps:?}");
+    }
+}
+
+#[test]
 fn a_store_that_fails_to_be_made_can_be_made_afterwards() {
     let (_, steps) = under(None, false, || LocalKms::create(tempfile::tempdir().unwrap().path()).unwrap());
     for dies in [false, true] {

@@ -56,6 +56,8 @@ pub(super) struct Loaded {
     scribe: Scribe,
     /// The file it was read from, kept open so that its number is not given to another, and what it was like then.
     file: Option<(File, Metadata)>,
+    /// Whether the file is known to be on the disk under its name: who replaced it may have died before that.
+    settled: bool,
     log: Log,
     /// The last line that belongs to a change.
     journal: Tail,
@@ -99,6 +101,7 @@ impl Store {
             contents,
             scribe,
             file: with_metadata(file),
+            settled: false,
             log,
             journal: Tail::start(),
             next_deletion: None,
@@ -217,6 +220,17 @@ impl Session<'_> {
         loaded.contents = contents;
         loaded.index(&self.store.disk)?;
         loaded.file = with_metadata(file);
+        loaded.settled = false;
+        Ok(())
+    }
+
+    /// Sees to it that the store as it was read is on the disk. Nothing may be encrypted under material that could be gone when
+    /// the machine goes down.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        if !self.loaded.settled {
+            self.disk().sync_folder()?;
+            self.loaded.settled = true;
+        }
         Ok(())
     }
 
@@ -273,6 +287,7 @@ impl Session<'_> {
         loaded.contents = contents;
         loaded.index(disk)?;
         loaded.file = with_metadata(file);
+        loaded.settled = true;
         // The change is made and its line is in the store; if it cannot be appended now, whoever writes the next line does so.
         let _ = loaded.log.append(disk, &line, tail);
         Ok(())
