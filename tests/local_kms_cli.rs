@@ -228,6 +228,30 @@ fn a_store_under_a_passphrase_opens_with_it_alone() {
 }
 
 #[test]
+fn a_store_that_asks_for_less_than_is_given_is_refused() {
+    let place = Place::new();
+    fs::write(place.path("phrase"), b"correct horse").unwrap();
+    // What whoever may write the folder can put in the place of a store under a passphrase or another key.
+    place.ok(&["keys", "create", "--alias", "default"]);
+    fs::write(place.path("plain"), b"text").unwrap();
+    let key = place.ok(&["keygen", "root.raw"]);
+    for given in [["--passphrase-file", "phrase"], ["--root-key", key.trim()]] {
+        place.refused(&[&["keys", "list"], &given[..]].concat(), 4, "may have exchanged the store");
+    }
+    let variables = [("SEALWAX_PASSPHRASE", "correct horse")];
+    let refused = place.run_in(&variables, &["encrypt", "-o", "sealed", "plain"], b"");
+    assert_eq!(refused.status.code(), Some(4), "{}", stderr(&refused));
+    assert!(!place.path("sealed").exists());
+    fs::write(place.path("other.key"), [7; 32]).unwrap();
+    place.refused(&["keys", "list", "--root-key-file", "other.key"], 4, "root key does not open");
+    place.ok(&["keys", "list"]);
+
+    let both = ["keys", "rotate-root", "--new-passphrase", "--new-root-key-file", "new.key"];
+    assert_eq!(place.run(&both).status.code(), Some(2));
+    assert!(!place.path("new.key").exists());
+}
+
+#[test]
 fn the_log_is_shown_and_checked() {
     let place = Place::new();
     place.ok(&["keys", "create", "--alias", "main", "--identity", "alice"]);

@@ -75,7 +75,7 @@ pub(crate) enum KeysCommand {
     /// Give the store a new root key: a file in its folder, if nothing else is said
     RotateRoot {
         /// A new passphrase, which is asked for
-        #[arg(long)]
+        #[arg(long, conflicts_with = "new_root_key_file")]
         new_passphrase: bool,
         /// A file whose first line is the new passphrase
         #[arg(long, value_name = "FILE", group = "new")]

@@ -1,6 +1,7 @@
 //! Where the key store is, what opens it, and its first use.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     env, io,
     path::{Path, PathBuf},
@@ -33,8 +34,17 @@ pub(crate) fn set_place(arguments: StoreArguments) {
     let _ = PLACE.set(arguments);
 }
 
+thread_local! {
+    /// Whether the key of a root key is being looked for.
+    static FOR_A_ROOT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What the command line says is said of one store. A key that wraps that store's root key is in another one, the user's own.
 fn place() -> &'static StoreArguments {
-    PLACE.get_or_init(StoreArguments::default)
+    static NOTHING: StoreArguments =
+        StoreArguments { store: None, passphrase_file: None, root_key_file: None, root_key: None, identity: None };
+
+    if FOR_A_ROOT.get() { &NOTHING } else { PLACE.get_or_init(StoreArguments::default) }
 }
 
 /// The folder of the store.
@@ -147,7 +157,20 @@ fn root_for(kind: RootKind) -> Result<Root, Failure> {
         RootKind::Keyring => wrapped(place().root_key.as_deref().ok_or_else(|| {
             Failure::usage("the root key of the store is wrapped under another key: say --root-key")
         })?)?,
-        _ => Root::key_file_in_folder(),
+        // The file says itself what it needs, and nobody vouches for it yet. Whoever gives more expects a store that others cannot
+        // seal: one that whoever may write there put in its place must not pass for that.
+        _ => match &place().root_key_file {
+            Some(file) => Root::key_file(file),
+            None if place().root_key.is_some() || has_passphrase() => {
+                return Err(Failure::with_code(
+                    4,
+                    "a passphrase or root key is given, but the root key of the store lies in its folder: whoever can write there \
+                     may have exchanged the store; if it is the right one, leave out what is given"
+                        .to_owned(),
+                ));
+            }
+            None => Root::key_file_in_folder(),
+        },
     })
 }
 
@@ -159,7 +182,7 @@ fn root_to_make() -> Result<Root, Failure> {
     if let Some(file) = &place().root_key_file {
         return Ok(Root::key_file(file));
     }
-    if place().passphrase_file.is_some() || env::var_os(PASSPHRASE).is_some() {
+    if has_passphrase() {
         return Ok(Root::passphrase(passphrase("", false)?));
     }
     Ok(Root::key_file_in_folder())
@@ -167,8 +190,15 @@ fn root_to_make() -> Result<Root, Failure> {
 
 /// A root key that is wrapped under the key of a URI.
 pub(super) fn wrapped(uri: &str) -> Result<Root, Failure> {
-    let keyring: Box<dyn Keyring> = key_uri::keyring(&[uri.to_owned()], None)?;
-    Ok(Root::keyring(Arc::from(keyring)))
+    let before = FOR_A_ROOT.replace(true);
+    let keyring = key_uri::keyring(&[uri.to_owned()], None);
+    FOR_A_ROOT.set(before);
+    Ok(Root::keyring(Arc::from(keyring?)))
+}
+
+/// Whether there is a passphrase that need not be asked for.
+fn has_passphrase() -> bool {
+    place().passphrase_file.is_some() || env::var_os(PASSPHRASE).is_some_and(|text| !text.is_empty())
 }
 
 fn passphrase(prompt: &str, twice: bool) -> Result<SecretBytes, Failure> {
