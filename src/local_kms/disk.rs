@@ -158,17 +158,22 @@ impl Disk {
         Ok(file)
     }
 
-    /// Writes a file that did not exist and that only its owner can read, and brings it to the disk.
+    /// Writes a file that did not exist and that only its owner can read, and brings it to the disk. If that fails it is not there.
     pub(super) fn create_private(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        let write = || {
-            step(Step::Create)?;
-            let mut file = private().write(true).create_new(true).open(path)?;
+        let failed = || LocalKmsError::io("creating", path);
+        step(Step::Create).map_err(failed())?;
+        let mut file = private().write(true).create_new(true).open(path).map_err(failed())?;
+        let mut write = || {
             step(Step::Write)?;
             file.write_all(bytes)?;
             step(Step::SyncFile)?;
             file.sync_all()
         };
-        write().map_err(LocalKmsError::io("creating", path))?;
+        if let Err(error) = write() {
+            // A part of a backup must not pass for one, nor a part of a root key stand in the way of a whole one.
+            let _ = fs::remove_file(path);
+            return Err(failed()(error));
+        }
         sync(path.parent().unwrap_or(&self.folder)).map_err(LocalKmsError::io("syncing the folder of", path))
     }
 

@@ -230,6 +230,26 @@ fn an_answer_that_cannot_be_logged_is_not_given_and_a_torn_line_is_cut_off() {
 }
 
 #[test]
+fn a_backup_or_root_key_that_cannot_be_written_whole_is_not_left_there() {
+    let (fixture, elsewhere) = (Fixture::new(), tempfile::tempdir().unwrap());
+    let kms = open(fixture.folder.path());
+    let (backup, root) = (elsewhere.path().join("backup"), elsewhere.path().join("root"));
+    let export = || kms.export(&backup, None, passphrase()).wait();
+    let rotate = || kms.rotate_root(Root::key_file(&root)).wait();
+    // A line in the log comes before the backup.
+    let tries: [(_, usize, &dyn Fn() -> crate::error::Result<()>); 2] = [(&backup, 1, &export), (&root, 0, &rotate)];
+    for (file, first, make) in tries {
+        for (position, step) in (first..).zip([Step::Create, Step::Write, Step::SyncFile]) {
+            let (outcome, steps) = under(Some(position), false, make);
+            assert_eq!(steps.get(position), Some(&step));
+            assert!(outcome.is_err() && !file.exists(), "{step:?}");
+        }
+        make().unwrap();
+        assert!(file.exists());
+    }
+}
+
+#[test]
 fn nothing_is_encrypted_under_material_that_may_not_be_on_the_disk() {
     let fixture = Fixture::new();
     let (folder, key) = (fixture.folder.path(), &fixture.keys[0]);
