@@ -67,7 +67,7 @@ use crate::{context::EncryptionContext, keyring::BoxFuture, secret::SecretBytes}
 /// is not read. Errors contain what the service said only where that can be shown: no message that repeats a context value, a
 /// ciphertext or a plaintext, and none about signatures, because those repeat session tokens.
 /// Data keys are moved out of the SDK's answer and overwritten when dropped; the text of the answer, from which the SDK decoded
-/// them, is freed by it without being overwritten. At the log level `trace` the SDK logs requests, plaintexts included: leave the targets
+/// them, is freed by it without being overwritten, and so is the request in which a data key is sent to be encrypted. At the log level `trace` the SDK logs requests, plaintexts included: leave the targets
 /// `aws_smithy_runtime` and `hyper` below that.
 #[derive(Clone)]
 pub struct AwsSdkKms {
