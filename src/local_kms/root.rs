@@ -33,6 +33,8 @@ const SALT_LENGTH: usize = 16;
 const MAX_MEMORY_KIB: u32 = 1 << 20;
 const MAX_PASSES: u32 = 64;
 const MAX_LANES: u32 = 64;
+/// The most wrapped copies of a root key: a file that nobody has authenticated must not have a service asked without end.
+const MAX_WRAPPED: usize = 64;
 
 /// Where the root key of a store comes from: the key under which all key material in it is sealed.
 ///
@@ -191,6 +193,10 @@ impl Root {
                     let (info, ciphertext) = (key.provider_info().to_vec(), key.ciphertext().to_vec());
                     (key.provider_id().to_owned(), Bytes(info), Bytes(ciphertext))
                 };
+                if wrapped.encrypted_data_keys.len() > MAX_WRAPPED {
+                    let why = format!("a root key is wrapped under {MAX_WRAPPED} keys at most");
+                    return Err(LocalKmsError::InvalidRequest(why));
+                }
                 let encrypted_data_keys = wrapped.encrypted_data_keys.iter().map(parts).collect();
                 Ok((RootRecord::Keyring { encrypted_data_keys }, key))
             }
@@ -214,6 +220,9 @@ impl Root {
                 stretch(passphrase, &salt.0, cost).map_err(|what| LocalKmsError::damaged(file, what))
             }
             (Source::Keyring(keyring), RootRecord::Keyring { encrypted_data_keys }) => {
+                if encrypted_data_keys.len() > MAX_WRAPPED {
+                    return Err(LocalKmsError::damaged(file, "its head has more wrapped root keys than any store"));
+                }
                 let context = context_of(store_id);
                 let keys: Vec<_> = encrypted_data_keys
                     .iter()
@@ -346,4 +355,24 @@ fn stretch(passphrase: &SecretBytes, salt: &[u8], cost: PassphraseCost) -> Resul
         })
         .map_err(|error| format!("the cost of its passphrase cannot be: {error}"))?;
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{blocking::Operation, keyring::RawAesKeyring};
+
+    #[test]
+    fn a_file_does_not_have_a_keyring_asked_without_end() {
+        let keyring: Arc<dyn Keyring> = Arc::new(RawAesKeyring::new("example", "root", vec![7; 32]).unwrap());
+        let refused = |count| {
+            let wrapped = ("example".to_owned(), Bytes(b"root".to_vec()), Bytes(Vec::new()));
+            let record = RootRecord::Keyring { encrypted_data_keys: vec![wrapped; count] };
+            let (root, nowhere) = (Root::keyring(keyring.clone()), Path::new(""));
+            let asked = async { Ok(root.acquire(nowhere, nowhere, "store", &record).await.err()) };
+            Operation::new(asked).wait().unwrap().unwrap()
+        };
+        assert!(matches!(refused(MAX_WRAPPED), LocalKmsError::Crypto(_)));
+        assert!(matches!(refused(MAX_WRAPPED + 1), LocalKmsError::Damaged { .. }));
+    }
 }
