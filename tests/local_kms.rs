@@ -684,6 +684,20 @@ fn who_may_write_the_folder_cannot_slip_a_root_of_their_own_under_an_open_store(
 
 #[cfg(unix)]
 #[test]
+fn a_log_that_is_a_link_does_not_get_another_file_cut_off() {
+    let place = Place::new();
+    let (log, other) = (place.path().join("audit.log"), TempDir::new().unwrap());
+    let file = other.path().join("file");
+    fs::write(&file, b"a line\nand no end").unwrap();
+    fs::remove_file(&log).unwrap();
+    std::os::unix::fs::symlink(&file, &log).unwrap();
+    assert!(matches!(place.kms.list_keys(), Err(LocalKmsError::Damaged { .. })));
+    assert!(matches!(LocalKms::open(place.path()), Err(LocalKmsError::Damaged { .. })));
+    assert_eq!(fs::read(&file).unwrap(), b"a line\nand no end");
+}
+
+#[cfg(unix)]
+#[test]
 fn a_lock_file_that_was_removed_keeps_nobody_apart_and_is_not_relied_on() {
     let place = Place::new();
     let hasty = builder(place.path(), &place.seconds).lock_timeout(Duration::from_millis(20)).open().wait().unwrap();

@@ -185,6 +185,10 @@ impl Disk {
     /// Opens the log to read it and to append to it.
     pub(super) fn open_log(&self) -> Result<File> {
         let path = self.path(LOG_FILE);
+        // What is torn at the end of the log is cut off: a link would have that done to any file.
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+            return Err(LocalKmsError::damaged(&path, "it is a symbolic link, and is not followed"));
+        }
         private().read(true).append(true).create(true).open(&path).map_err(LocalKmsError::io("opening", &path))
     }
 
