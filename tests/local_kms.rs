@@ -417,6 +417,22 @@ fn a_root_that_is_none_or_that_would_be_removed_is_refused() {
 }
 
 #[test]
+fn a_store_is_not_sealed_under_a_key_of_its_own() {
+    let place = Place::new();
+    let key = place.key("main");
+    let own = || place.kms.keyring("main").unwrap();
+    let refused = place.kms.rotate_root(Root::keyring(Arc::new(own()))).wait();
+    assert!(matches!(refused, Err(Error::Configuration(_))));
+    assert!(place.reopened().describe_key(&key).is_ok());
+
+    // With a key elsewhere beside it, it opens.
+    let elsewhere = || RawAesKeyring::new("example", "root", vec![9; 32]).unwrap();
+    place.kms.rotate_root(Root::keyring(Arc::new(MultiKeyring::new(own()).child(elsewhere())))).wait().unwrap();
+    let opened = builder(place.path(), &place.seconds).root(Root::keyring(Arc::new(elsewhere()))).open().wait();
+    assert!(opened.unwrap().describe_key(&key).is_ok());
+}
+
+#[test]
 fn a_wrong_root_is_one_clear_error() {
     let place = Place::new();
     place.kms.rotate_root(Root::passphrase_with_cost(*b"correct", CHEAP)).wait().unwrap();

@@ -183,8 +183,8 @@ impl LocalKms {
     /// What was copied before opens with the old root still: where that is known to someone, rotate the keys too.
     ///
     /// # Errors
-    /// Those of the root; [`LocalKmsError::InvalidRequest`] for a key file with the present root key; as
-    /// [`create_key`](Self::create_key). Whatever fails, the store has the old root or the new one.
+    /// Those of the root; [`LocalKmsError::InvalidRequest`] for a key file with the present root key, and for a keyring over
+    /// keys of this store alone; as [`create_key`](Self::create_key). Whatever fails, the store has the old root or the new one.
     ///
     /// ```
     /// # use sealwax::local_kms::{LocalKms, Root, RootKind};
@@ -209,6 +209,11 @@ impl LocalKms {
         if key.ct_eq(old.as_bytes()) {
             let why =
                 "the new root key is the present one: name a file that does not exist yet, or that has another key";
+            return Err(LocalKmsError::InvalidRequest(why.into()));
+        }
+        if record.is_wrapped_only_under(|key_id| contents.keys.contains_key(key_id)) {
+            let why =
+                "a store sealed under a key of its own could never be opened again: name a key that lies elsewhere";
             return Err(LocalKmsError::InvalidRequest(why.into()));
         }
         let reseal = |contents: &mut Contents| {

@@ -9,7 +9,7 @@ use std::{
 use argon2::{Algorithm, Argon2, Params, Version};
 
 use super::{
-    LocalKmsError,
+    LocalKmsError, PROVIDER_ID,
     disk::{Disk, Step, is_root_key, root_key_name, step},
     record::{Bytes, RootRecord},
     seal::{KEY_LENGTH, random_hex},
@@ -284,6 +284,14 @@ impl RootRecord {
             Self::KeyFile { name } => Some(name),
             _ => None,
         }
+    }
+
+    /// Whether nothing but keys of a store of this kind, which `is_own` knows, can unwrap it.
+    pub(super) fn is_wrapped_only_under(&self, is_own: impl Fn(&str) -> bool) -> bool {
+        let Self::Keyring { encrypted_data_keys } = self else { return false };
+        encrypted_data_keys
+            .iter()
+            .all(|(provider_id, info, _)| provider_id == PROVIDER_ID && str::from_utf8(&info.0).is_ok_and(&is_own))
     }
 
     pub(super) fn kind(&self) -> RootKind {
