@@ -203,7 +203,9 @@ impl LocalKmsError {
         let error = KmsError::new(operation, self.kind()).key(key_id);
         match self {
             // The kind says it all.
-            Self::NotFound { .. } | Self::IncorrectKey { .. } | Self::InvalidCiphertext => error,
+            Self::NotFound { .. } | Self::Disabled { .. } | Self::IncorrectKey { .. } | Self::InvalidCiphertext => {
+                error
+            }
             cause => error.caused_by(cause),
         }
     }

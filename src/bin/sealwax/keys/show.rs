@@ -44,7 +44,7 @@ fn state(key: &KeyMetadata) -> String {
     match key.state {
         KeyState::Enabled => "enabled".into(),
         KeyState::Disabled => "disabled".into(),
-        KeyState::PendingDeletion(time) => format!("deleted on {}", date(time)),
+        KeyState::PendingDeletion(time) => format!("to be deleted on {}", date(time)),
         _ => "unknown".into(),
     }
 }
