@@ -14,7 +14,7 @@ use crate::{
     folders::{self, Folder, Task},
     key_uri, metadata, preserve,
     report::{Report, Sizes},
-    streams::{Ahead, Input, Output},
+    streams::{Ahead, Input, Output, is_standard},
 };
 
 pub(crate) fn run(arguments: &EncryptArguments) -> Result<(), Failure> {
@@ -32,7 +32,11 @@ pub(crate) fn run(arguments: &EncryptArguments) -> Result<(), Failure> {
 
 fn run_recursive(arguments: &EncryptArguments) -> Result<(), Failure> {
     let EncryptArguments { folders, report, streams, .. } = arguments;
-    std::fs::metadata(&streams.input).map_err(|error| Failure::about(&streams.input.display().to_string(), error))?;
+    // Before the keys: the first use of the key store makes it.
+    if !is_standard(&streams.input) {
+        let found = std::fs::metadata(&streams.input);
+        found.map_err(|error| Failure::about(&streams.input.display().to_string(), error))?;
+    }
     let sealing = Sealing::new(arguments)?;
     // What no file can be encrypted with is found out once, before anything is written.
     sealing.try_out()?;
