@@ -228,7 +228,7 @@ pub(crate) struct EncryptArguments {
 
 const ENCRYPT_EXAMPLES: &str = "\
 Examples:
-  sealwax encrypt -k \"$KEY\" -c tenant=blue -o report.pdf.sealed report.pdf
+  sealwax encrypt -c tenant=blue -o report.pdf.sealed report.pdf
   tar c folder | sealwax encrypt -k \"$KEY\" - > folder.tar.sealed
   sealwax encrypt -r -k \"$KEY\" folder -o folder.sealed";
 
@@ -287,7 +287,7 @@ pub(crate) struct DecryptArguments {
 
 const DECRYPT_EXAMPLES: &str = "\
 Examples:
-  sealwax decrypt -k \"$KEY\" -c tenant=blue -o report.pdf report.pdf.sealed
+  sealwax decrypt -c tenant=blue -o report.pdf report.pdf.sealed
   sealwax decrypt -k \"$KEY\" - < folder.tar.sealed | tar x
   sealwax decrypt -r -k \"$KEY\" folder.sealed -o folder";
 
