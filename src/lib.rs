@@ -41,8 +41,9 @@
 //! # Who wraps the data keys
 //!
 //! A [`Keyring`](keyring::Keyring): [`RawAesKeyring`](keyring::RawAesKeyring) holds its key in memory,
-//! `RawRsaKeyring` and `RawEcdhKeyring` (features) take keys in pairs, [`MultiKeyring`](keyring::MultiKeyring) makes messages that several keys open, and a key service is
-//! [a page of your own code](keyring::Keyring). A [`MaterialsManager`](materials::MaterialsManager) above it decides what else
+//! `RawRsaKeyring` and `RawEcdhKeyring` (features) take keys in pairs, [`AwsKmsKeyring`](keyring::AwsKmsKeyring) and its relatives
+//! keep them in AWS KMS, `LocalKms` (feature `local-kms`) is a key service in a folder, [`MultiKeyring`](keyring::MultiKeyring) makes
+//! messages that several keys open, and a key service of your own takes [three methods](keyring::KmsApi). A [`MaterialsManager`](materials::MaterialsManager) above it decides what else
 //! goes into a message, and a [`CachingManager`](materials::CachingManager) uses a data key for several messages, so that a key service
 //! is asked less often.
 //!
@@ -71,6 +72,9 @@
 //! | `raw-rsa` | the raw RSA keyring; takes a C compiler |
 //! | `raw-ecdh` | the raw ECDH keyring |
 //! | `local-kms` | a key management service in a folder |
+//! | `aws-kms` | AWS KMS through the official SDK, over an HTTP client of your own |
+//! | `aws-kms-rustls` | that, over HTTPS: rustls with ring |
+//! | `aws-config` | that, with the configuration that the AWS tools use |
 //! | `metrics` | counts what the data-key cache does, for the recorder of the `metrics` crate |
 //! | `conformance` | suites to try keyrings and caches of your own with, in their tests |
 //! | `cli` | the command-line tool |
