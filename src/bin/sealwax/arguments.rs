@@ -182,7 +182,7 @@ impl KeyArguments {
 }
 
 /// The context of pairs that a flag gave.
-fn context_of(flag: &str, pairs: &[String]) -> Result<EncryptionContext, Failure> {
+pub(crate) fn context_of(flag: &str, pairs: &[String]) -> Result<EncryptionContext, Failure> {
     let mut context = EncryptionContext::new();
     for pair in pairs {
         let Some((key, value)) = pair.split_once('=') else {

@@ -19,11 +19,15 @@ const PIECES: usize = 4;
 type Piece = Zeroizing<Vec<u8>>;
 
 /// Does work that writes to an output, which another thread does behind it. Everything is written when this returns; a failure to
-/// write is the outcome then, whatever became of the work.
+/// write is the outcome then, whatever became of the work. On one thread, that one writes.
 pub(crate) fn write_behind<T>(
+    threads: usize,
     output: &mut (impl Write + Send),
     work: impl FnOnce(&mut dyn Write) -> Result<T>,
 ) -> Result<T> {
+    if threads == 1 {
+        return work(output);
+    }
     thread::scope(|scope| {
         let (full, to_write) = sync_channel(PIECES);
         let (written, empty) = channel();
@@ -99,7 +103,7 @@ mod tests {
         let bytes: Vec<u8> = (0..3 * PIECE + 17).map(|at| (at % 251) as u8).collect();
         for fails in [false, true] {
             let mut output = Vec::new();
-            let outcome = write_behind(&mut output, |behind| {
+            let outcome = write_behind(2, &mut output, |behind| {
                 bytes.chunks(10_007).try_for_each(|chunk| behind.write_all(chunk))?;
                 if fails { Err(sealwax::Error::Integrity) } else { Ok(7) }
             });
@@ -122,7 +126,7 @@ mod tests {
             }
         }
         for room in [0, PIECE, 5 * PIECE] {
-            let outcome = write_behind(&mut Full(room), |behind| {
+            let outcome = write_behind(2, &mut Full(room), |behind| {
                 for _ in 0..100 {
                     behind.write_all(&[0; PIECE / 3])?;
                 }

@@ -94,14 +94,13 @@ impl Opening {
                 let (source, decrypt) = (begin.chain(&mut input), self.decrypt());
                 // A file appears only once everything is verified; what goes to standard output is seen at once.
                 let verified_first = output.shows_at_once() && !unverified;
-                let work = |output: &mut dyn Write| {
+                let outcome = write_behind(self.threads, &mut output, |output| {
                     if verified_first {
                         decrypt.copy(source, output).wait()
                     } else {
                         decrypt.copy_unverified(source, output).wait()
                     }
-                };
-                let outcome = if self.threads > 1 { write_behind(&mut output, work) } else { work(&mut output) };
+                });
                 let opened = outcome.map_err(|error| Failure::about(output.blame(&name), error))?;
                 (opened.header, opened.opened_by)
             }

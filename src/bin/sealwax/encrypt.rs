@@ -123,11 +123,7 @@ impl<'a> Sealing<'a> {
                     None => encrypt,
                 };
                 let source = begin.chain(&mut input);
-                let sealed = if self.threads > 1 {
-                    write_behind(&mut output, |output| encrypt.copy(source, output).wait())
-                } else {
-                    encrypt.copy(source, &mut output).wait()
-                };
+                let sealed = write_behind(self.threads, &mut output, |output| encrypt.copy(source, output).wait());
                 let sealed = sealed.map_err(|error| fail(error, output.blame(&name)))?;
                 (sealed.header, sealed.key_report)
             }

@@ -29,7 +29,8 @@ struct Attempt {
 }
 
 impl Failure {
-    fn new(code: u8, error: String) -> Self {
+    /// A failure with this exit code.
+    pub(crate) fn new(code: u8, error: String) -> Self {
         Self { error, code, attempts: Vec::new(), stops_all: false }
     }
 
@@ -48,16 +49,11 @@ impl Failure {
         Self::new(3, text.into())
     }
 
-    /// A failure with this exit code.
-    pub(crate) fn with_code(code: u8, text: String) -> Self {
-        Self::new(code, text)
-    }
-
     /// An error of the key store and its causes, with this exit code.
     pub(crate) fn of(code: u8, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut text = error.to_string();
         append_causes(&mut text, error.source());
-        Self::with_code(code, text)
+        Self::new(code, text)
     }
 
     /// A file is there already, and is not replaced.

@@ -10,7 +10,7 @@ use sealwax::{
 use serde_json::json;
 
 use self::place::{passphrase_from, store_failure};
-use crate::{failure::Failure, key_uri};
+use crate::{arguments::context_of, failure::Failure, key_uri};
 
 mod arguments;
 mod place;
@@ -86,8 +86,8 @@ pub(crate) fn run(arguments: &KeysArguments) -> Result<(), Failure> {
             let from = last.map_or(0, |last| entries.len().saturating_sub(last));
             show::log(entries.get(from..).unwrap_or_default(), json)
         }
-        KeysCommand::Seal { key, context } => seal(&kms, key, &context_of(context)?, json),
-        KeysCommand::Open { context } => open_sealed(&kms, &context_of(context)?),
+        KeysCommand::Seal { key, context } => seal(&kms, key, &context_of("--context", context)?, json),
+        KeysCommand::Open { context } => open_sealed(&kms, &context_of("--context", context)?),
     }
 }
 
@@ -123,7 +123,7 @@ fn new_root(command: &KeysCommand) -> Result<Root, Failure> {
 fn check(kms: &LocalKms, report: &AuditReport, head: Option<&str>) -> Result<(), Failure> {
     if !report.faults.is_empty() {
         let count = report.faults.len();
-        return Err(Failure::with_code(3, format!("the audit log is not whole: {count} faults")));
+        return Err(Failure::new(3, format!("the audit log is not whole: {count} faults")));
     }
     let Some(head) = head else { return Ok(()) };
     let usage = || Failure::usage("a head is SEQUENCE:DIGEST, as a check prints it");
@@ -135,7 +135,7 @@ fn check(kms: &LocalKms, report: &AuditReport, head: Option<&str>) -> Result<(),
     let found = found.or_else(|| report.head.clone().filter(|(last, _)| *last == sequence).map(|(_, digest)| digest));
     match found {
         Some(found) if found == digest => Ok(()),
-        _ => Err(Failure::with_code(
+        _ => Err(Failure::new(
             3,
             format!(
                 "the audit log no longer has line {sequence} as it was: an older copy was put in its place, or its end was cut off"
@@ -146,18 +146,6 @@ fn check(kms: &LocalKms, report: &AuditReport, head: Option<&str>) -> Result<(),
 
 fn done(text: &str, json: bool) -> Result<(), Failure> {
     if json { show::json(&json!({ "done": text })) } else { show::line(text) }
-}
-
-fn context_of(pairs: &[String]) -> Result<EncryptionContext, Failure> {
-    let mut context = EncryptionContext::new();
-    for pair in pairs {
-        let (key, value) =
-            pair.split_once('=').ok_or_else(|| Failure::usage("a --context is KEY=VALUE; one of them has no ="))?;
-        if context.insert(key, value).is_some() {
-            return Err(Failure::usage(format!("--context {key} is given twice")));
-        }
-    }
-    Ok(context)
 }
 
 /// Standard input, up to so many bytes.
@@ -183,8 +171,7 @@ fn open_sealed(kms: &LocalKms, context: &EncryptionContext) -> Result<(), Failur
     let text = read_input(MAX_SEALED)?;
     let text: Vec<u8> = text.as_bytes().iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let ciphertext = BASE64_STANDARD.decode(text);
-    let ciphertext =
-        ciphertext.map_err(|_| Failure::with_code(3, "standard input is not what keys seal wrote".into()))?;
+    let ciphertext = ciphertext.map_err(|_| Failure::new(3, "standard input is not what keys seal wrote".into()))?;
     let opened = kms.decrypt(&ciphertext, context)?;
     let mut out = io::stdout().lock();
     let written = out.write_all(opened.plaintext.as_bytes()).and_then(|()| out.flush());

@@ -162,7 +162,7 @@ fn root_for(kind: RootKind) -> Result<Root, Failure> {
         _ => match &place().root_key_file {
             Some(file) => Root::key_file(file),
             None if place().root_key.is_some() || has_passphrase() => {
-                return Err(Failure::with_code(
+                return Err(Failure::new(
                     4,
                     "a passphrase or root key is given, but the root key of the store lies in its folder: whoever can write there \
                      may have exchanged the store; if it is the right one, leave out what is given"
