@@ -137,9 +137,10 @@ impl<'a> Reencrypt<'a> {
 
 /// The context of the old message, stored and expected, with what is given for the new one.
 fn kept_context(old: &Header, expected: &EncryptionContext, given: &EncryptionContext) -> EncryptionContext {
-    let stored = old.context().iter().filter(|(key, _)| *key != PUBLIC_KEY_ENTRY);
+    // The public key belongs to the old signature, also where the caller expected it; the new message gets its own.
+    let kept = old.context().iter().chain(expected.iter()).filter(|(key, _)| *key != PUBLIC_KEY_ENTRY);
     let mut context = EncryptionContext::new();
-    for (key, value) in stored.chain(expected.iter()).chain(given.iter()) {
+    for (key, value) in kept.chain(given.iter()) {
         context.insert(key, value);
     }
     context

@@ -8,7 +8,7 @@ use super::{
     DecryptionMaterials, DecryptionRequest, EncryptionMaterials, EncryptionRequest, MaterialsManager, OpenedBy,
 };
 use crate::{
-    context::{EncryptionContext, PUBLIC_KEY_ENTRY},
+    context::{EncryptionContext, PUBLIC_KEY_ENTRY, RESERVED_PREFIX},
     crypto::{CryptoProvider, VerifyingKey},
     error::{ContextError, Direction, Error, Result},
     keyring::{BoxFuture, Keyring, UnwrapRequest, WrapRequest},
@@ -132,7 +132,11 @@ fn verifying_key(
     }
 }
 
-/// Joins what the message stores and what the caller reproduced; also, which keys only the caller had.
+/// Joins what the message stores and what the caller reproduced; also returns the keys that only the caller had.
+///
+/// A reserved key is never reproduced. The public key of a signed message decides how the message is verified, so it
+/// must be read from the message: reproduced, it would be authenticated by the header tag alone, which anyone who can
+/// unwrap the data key can compute.
 fn reproduce(
     stored: &EncryptionContext,
     reproduced: &EncryptionContext,
@@ -143,6 +147,7 @@ fn reproduce(
         match stored.get(key) {
             Some(found) if found == value => {}
             Some(_) => return Err(ContextError::Mismatch.into()),
+            None if key.starts_with(RESERVED_PREFIX) => return Err(ContextError::ReservedNotStored.into()),
             None => {
                 context.insert(key, value);
                 required.insert(key.to_owned());

@@ -12,7 +12,7 @@ use super::{
     parallel::{Plan, open_regular_frames},
 };
 use crate::{
-    context::{EncryptionContext, PUBLIC_KEY_ENTRY},
+    context::{EncryptionContext, PUBLIC_KEY_ENTRY, RESERVED_PREFIX},
     crypto::{CryptoProvider, Digest, VerifyingKey},
     error::{ContextError, Direction, Error, FormatError, Result},
     format::{
@@ -90,16 +90,22 @@ fn check_materials(parameters: &OpenParameters<'_>, header: &Header, materials: 
     if materials.data_key.len() != suite.data_key_length() {
         return Err(Error::Materials("the data key has not the length that the suite needs"));
     }
-    match (suite.is_signed(), header.context().contains_key(PUBLIC_KEY_ENTRY)) {
-        (true, false) => return Err(ContextError::PublicKeyMissing.into()),
-        (false, true) => return Err(ContextError::PublicKeyUnexpected.into()),
+    // The whole context, and not only the stored one: a pair that is authenticated without being stored must not stand
+    // in for the public key of a signature that does not exist.
+    let public_key = header.context().get(PUBLIC_KEY_ENTRY);
+    match (suite.is_signed(), public_key.or(context.get(PUBLIC_KEY_ENTRY))) {
+        (true, _) if public_key.is_none() => return Err(ContextError::PublicKeyMissing.into()),
+        (false, Some(_)) => return Err(ContextError::PublicKeyUnexpected.into()),
         _ => {}
+    }
+    if context.get(PUBLIC_KEY_ENTRY) != public_key {
+        return Err(Error::Materials("the public key in the encryption context is not that of the message"));
     }
     if suite.signature() != materials.verifying_key.as_ref().map(|key| key.algorithm()) {
         return Err(Error::Materials("verifying key and suite do not go together"));
     }
-    if !required_context_keys.iter().all(|key| context.contains_key(key)) {
-        return Err(Error::Materials("a required encryption context key is not in the context"));
+    if !required_context_keys.iter().all(|key| context.contains_key(key) && !key.starts_with(RESERVED_PREFIX)) {
+        return Err(Error::Materials("a required encryption context key is reserved or not in the context"));
     }
     for (key, expected) in expected_context {
         let found = match header.context().get(key) {
