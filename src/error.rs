@@ -6,7 +6,10 @@
 
 use std::{fmt, io, sync::Arc};
 
-use crate::suite::{AlgorithmSuite, CommitmentPolicy};
+use crate::{
+    suite::{AlgorithmSuite, CommitmentPolicy},
+    text::Escaped,
+};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -66,7 +69,7 @@ pub enum Error {
     NotUnwrapped(#[from] UnwrapFailure),
 
     /// A keyring failed while a message was being written; the cause is the source.
-    #[error("keyring {keyring} failed")]
+    #[error("keyring {} failed", Escaped(.keyring))]
     Keyring {
         /// The label of the keyring, such as `raw-aes://namespace/name`.
         keyring: String,
@@ -344,6 +347,13 @@ pub enum ContextError {
     /// The public key of a signed message is missing or malformed.
     #[error("the message is signed, but its encryption context carries no valid public key")]
     PublicKeyMissing,
+    /// The caller expects a reserved pair, such as the public key of a signer, that the message does not store. Such a
+    /// pair is never taken from the caller: an unsigned message could otherwise pass for a signed one.
+    #[error(
+        "the expected encryption context has a key that starts with aws-crypto-, and the message does not store it \
+         (a reader that expects a signer's public key refuses unsigned messages)"
+    )]
+    ReservedNotStored,
     /// An unsigned message carries a public key.
     #[error("the message is not signed, but its encryption context carries a public key")]
     PublicKeyUnexpected,
@@ -446,7 +456,7 @@ impl fmt::Display for UnwrapFailure {
         f.write_str("no keyring could unwrap the data key")?;
         for (position, attempt) in self.attempts.iter().enumerate() {
             f.write_str(if position == 0 { ": " } else { "; " })?;
-            write!(f, "{}: ", attempt.keyring)?;
+            write!(f, "{}: ", Escaped(&attempt.keyring))?;
             if let Some(index) = attempt.encrypted_data_key {
                 write!(f, "encrypted data key {index}: ")?;
             }

@@ -99,6 +99,7 @@ pub mod materials;
 pub mod message;
 mod secret;
 mod suite;
+mod text;
 
 pub use blocking::Operation;
 pub use client::{

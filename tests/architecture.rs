@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 /// The layers, lowest first. A module may import from those on lower lines only, and from itself.
 const LAYERS: [&[&str]; 10] = [
-    &["error", "secret", "context", "suite", "limits"],
+    &["error", "secret", "context", "suite", "limits", "text"],
     &["crypto", "blocking"],
     &["format"],
     &["keyring"],

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::error::Error;
+use crate::{error::Error, text::Escaped};
 
 /// Which keyrings wrapped the data key of a message that was written, and which could not although a quorum let the
 /// message be written without them.
@@ -87,10 +87,10 @@ impl fmt::Display for KeyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, by) in self.wrapped.iter().enumerate() {
             let separator = if position == 0 { "" } else { "; " };
-            write!(f, "{separator}encrypted data key {} by {}", by.encrypted_data_key, by.keyring)?;
+            write!(f, "{separator}encrypted data key {} by {}", by.encrypted_data_key, Escaped(&by.keyring))?;
         }
         for failure in &self.failed {
-            write!(f, "; not by {}: {}", failure.keyring, failure.cause)?;
+            write!(f, "; not by {}: {}", Escaped(&failure.keyring), failure.cause)?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     error::Error,
     keyring::{KmsError, KmsErrorKind, KmsOperation},
+    text::Escaped,
 };
 
 /// A key store refused or failed.
@@ -25,14 +26,14 @@ use crate::{
 #[non_exhaustive]
 pub enum LocalKmsError {
     /// There is no key or alias of this name, or it has been deleted.
-    #[error("the store has no key {name}")]
+    #[error("the store has no key {}", Escaped(.name))]
     NotFound {
         /// What was asked for.
         name: String,
     },
 
     /// The key is disabled: it neither encrypts nor decrypts until it is enabled.
-    #[error("key {key_id} is disabled; enabling it makes it usable again")]
+    #[error("key {} is disabled; enabling it makes it usable again", Escaped(.key_id))]
     Disabled {
         /// The key.
         key_id: String,
@@ -40,7 +41,9 @@ pub enum LocalKmsError {
 
     /// The key waits for its deletion: it neither encrypts nor decrypts.
     #[error(
-        "key {key_id} is to be deleted on {date}; until then cancelling the deletion, and enabling it, brings it back"
+        "key {} is to be deleted on {}; until then cancelling the deletion, and enabling it, brings it back",
+        Escaped(.key_id),
+        Escaped(.date)
     )]
     PendingDeletion {
         /// The key.
@@ -50,7 +53,7 @@ pub enum LocalKmsError {
     },
 
     /// The key is in a state in which this cannot be done to it.
-    #[error("key {key_id} {why}")]
+    #[error("key {} {why}", Escaped(.key_id))]
     InvalidState {
         /// The key.
         key_id: String,
@@ -59,7 +62,7 @@ pub enum LocalKmsError {
     },
 
     /// There is an alias of this name already.
-    #[error("the alias {alias} exists already; updating it points it to another key")]
+    #[error("the alias {} exists already; updating it points it to another key", Escaped(.alias))]
     AliasExists {
         /// The alias.
         alias: String,
@@ -70,7 +73,7 @@ pub enum LocalKmsError {
     InvalidRequest(String),
 
     /// The ciphertext belongs to another key of the store than the one named.
-    #[error("the ciphertext belongs to another key than {key_id}")]
+    #[error("the ciphertext belongs to another key than {}", Escaped(.key_id))]
     IncorrectKey {
         /// The key that was named.
         key_id: String,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::KmsOperation;
-use crate::error::BoxError;
+use crate::{error::BoxError, text::Escaped};
 
 /// A key management service refused or failed.
 ///
@@ -81,7 +81,7 @@ impl fmt::Display for KmsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { operation, key_id, kind, .. } = self;
         match key_id {
-            Some(key_id) => write!(f, "{operation} with key {key_id} failed: {kind}"),
+            Some(key_id) => write!(f, "{operation} with key {} failed: {kind}", Escaped(key_id)),
             None => write!(f, "{operation} failed: {kind}"),
         }
     }

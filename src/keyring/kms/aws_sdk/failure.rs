@@ -14,7 +14,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use zeroize::Zeroizing;
 
 use super::{KmsError, KmsErrorKind, KmsOperation};
-use crate::context::EncryptionContext;
+use crate::{context::EncryptionContext, text::Escaped};
 
 /// What was asked: what errors name, and what they must not repeat.
 pub(super) struct Asked<'a> {
@@ -102,7 +102,7 @@ impl<'a> Asked<'a> {
                 let _ = write!(text, ": {hint}");
             }
             None if !message.is_empty() && !is_about_signatures(code) && self.may_show(message) => {
-                let _ = write!(text, ": {}", shorten(message));
+                let _ = write!(text, ": {}", Escaped(&shorten(message)));
             }
             None => {}
         }
@@ -118,7 +118,11 @@ impl<'a> Asked<'a> {
         let texts: Vec<_> =
             causes(error).skip(1).filter(|cause| !cause.is::<ConnectorError>()).map(ToString::to_string).collect();
         let text = texts.join(": ");
-        Cause(if self.may_show(&text) { shorten(&text) } else { "(withheld: it repeats the request)".to_owned() })
+        Cause(if self.may_show(&text) {
+            Escaped(&shorten(&text)).to_string()
+        } else {
+            "(withheld: it repeats the request)".to_owned()
+        })
     }
 
     /// Whether a text from outside repeats nothing of the request that must not be printed.

@@ -1,0 +1,49 @@
+//! Text that may come from outside, made harmless for errors, logs and terminals.
+
+use std::fmt::{self, Write};
+
+/// Displays text with everything escaped that could move a cursor, end a line or turn the direction of text around.
+///
+/// The names of keys and keyrings in errors and reports may come from a message, a store or a service, none of which
+/// is authenticated yet when an error names them. They are escaped here, at the source, so that a program that prints
+/// or logs an error need not know.
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some(at) = rest.find(is_active) {
+            let (plain, active) = rest.split_at(at);
+            f.write_str(plain)?;
+            let mut letters = active.chars();
+            letters.by_ref().take(1).flat_map(char::escape_unicode).try_for_each(|letter| f.write_char(letter))?;
+            rest = letters.as_str();
+        }
+        f.write_str(rest)
+    }
+}
+
+/// Controls (U+0000 to U+001F, U+007F to U+009F), line and paragraph separators, and the marks of bidirectional text.
+fn is_active(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn active_characters_are_escaped_and_nothing_else() {
+        for (text, escaped) in [
+            ("arn:aws:kms:eu-west-1:1:key/ä-鍵", "arn:aws:kms:eu-west-1:1:key/ä-鍵"),
+            ("\x1b[2J\nok\r", r"\u{1b}[2J\u{a}ok\u{d}"),
+            ("\0\u{7f}\u{80}\u{9f}", r"\u{0}\u{7f}\u{80}\u{9f}"),
+            ("a\u{202e}b\u{2066}c\u{200f}\u{61c}", r"a\u{202e}b\u{2066}c\u{200f}\u{61c}"),
+            ("a\u{2028}b\u{2029}", r"a\u{2028}b\u{2029}"),
+            ("", ""),
+        ] {
+            assert_eq!(Escaped(text).to_string(), escaped);
+        }
+    }
+}
