@@ -124,8 +124,8 @@ impl<R: Read> DecryptingReader<R> {
 }
 
 impl<M: Machine> State<M> {
-    /// Reads output into `buffer`. A failure of the source leaves everything as it was, to be tried again; any other
-    /// error is final.
+    /// Reads output into `buffer`. Every error is final but `Interrupted` and `WouldBlock`: a source that fails and then
+    /// reports its end must not make a message, or a plaintext, that looks whole.
     fn read(&mut self, source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self {
@@ -139,7 +139,10 @@ impl<M: Machine> State<M> {
                         machine.consume(count);
                         return Ok(count);
                     }
-                    let count = read_some(source, machine.spare())?;
+                    let count = match read_some(source, machine.spare()) {
+                        Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(self.fail(error.into())),
+                        outcome => outcome?,
+                    };
                     if count > 0 {
                         machine.advance(count).map_err(|error| Self::fail(self, error))?;
                     } else {

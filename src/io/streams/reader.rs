@@ -43,8 +43,8 @@ enum State<M: Machine> {
 }
 
 impl<M: Machine> State<M> {
-    /// Reads output into `buffer`. A failure of the source leaves everything as it was, to be tried again; any other
-    /// error is final.
+    /// Reads output into `buffer`. Every error is final but `Interrupted` and `WouldBlock`: a source that fails and then
+    /// reports its end must not make a message, or a plaintext, that looks whole.
     fn poll_read(
         &mut self,
         context: &mut Context<'_>,
@@ -70,7 +70,12 @@ impl<M: Machine> State<M> {
                     }
                     let room = machine.spare();
                     let room = room.len().min(CHUNK);
-                    let count = ready!(poll_some(source, context, &mut machine.spare()[..room]))?;
+                    let count = match ready!(poll_some(source, context, &mut machine.spare()[..room])) {
+                        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                            return Poll::Ready(Err(self.fail(error.into())));
+                        }
+                        outcome => outcome?,
+                    };
                     worked = true;
                     if count > 0 {
                         machine.advance(count).map_err(|error| Self::fail(self, error))?;
