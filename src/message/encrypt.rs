@@ -2,7 +2,7 @@
 //!
 //! Specification: client-apis/encrypt.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use super::{
     key::MessageKey,
@@ -236,8 +236,8 @@ pub(crate) fn seal_all(started: Started, plaintext: &[u8], plan: Plan) -> Result
         return Err(FrameSealer::too_long(frame_length));
     }
     let (regular_frames, last) = plaintext.split_at(regular * frame_length);
-    let body_length = regular * sealer.sealed_frame_length() + sealer.max_tail_length(last.len());
-    let mut message = vec![0; bytes.len() + body_length];
+    let length = message_length(bytes.len(), regular, sealer.sealed_frame_length(), sealer.max_tail_length(last.len()));
+    let mut message = vec![0; length.ok_or(Error::Io(io::ErrorKind::OutOfMemory.into()))?];
     message[..bytes.len()].copy_from_slice(&bytes);
     let mut at = bytes.len();
     let (mut sealer, sealed) = seal_regular_frames(sealer, regular_frames, &mut message[at..], plan)?;
@@ -248,6 +248,13 @@ pub(crate) fn seal_all(started: Started, plaintext: &[u8], plan: Plan) -> Result
     at += sealer.seal_final(last, &mut message[at..])?;
     message.truncate(at);
     Ok((header, key_report, message))
+}
+
+/// Returns the length of a whole message in bytes, unless it is more than one allocation can have. On a 32-bit machine a
+/// plaintext that fits in memory can make a message that does not: in frames of one byte it is 33 times as long.
+fn message_length(header: usize, regular_frames: usize, sealed_frame: usize, tail: usize) -> Option<usize> {
+    let length = regular_frames.checked_mul(sealed_frame)?.checked_add(tail)?.checked_add(header)?;
+    (length <= isize::MAX as usize).then_some(length)
 }
 
 #[cfg(all(test, feature = "rustcrypto"))]
@@ -272,6 +279,17 @@ mod tests {
             key_report: KeyReport::default(),
         };
         start(&parameters, materials).unwrap()
+    }
+
+    #[test]
+    fn a_message_longer_than_any_allocation_is_an_error() {
+        assert_eq!(message_length(10, 3, 33, 40), Some(149));
+        let most = isize::MAX as usize;
+        assert_eq!(message_length(1, 0, 33, most - 1), Some(most));
+        assert_eq!(message_length(1, 0, 33, most), None);
+        assert_eq!(message_length(1, usize::MAX / 33, 33, 40), None);
+        assert_eq!(message_length(1, usize::MAX / 32, 33, 0), None);
+        assert_eq!(message_length(usize::MAX, 0, 33, 1), None);
     }
 
     /// ATTACKS, Messages 16: the frame counter stops at 2^32-1.
