@@ -66,20 +66,25 @@ pub(crate) fn verify_source<S: ReadAt>(
     let segment_length = segment_length(size);
     let mut digests = Vec::new();
     let mut at = 0;
+    let mut buffer = vec![0; CHUNK];
     while at < size {
         let end = size.min(at.saturating_add(segment_length));
-        let segment = read_range(&source, at..end).map_err(source_error)?;
-        digests.push(digest_of(&*provider, &segment));
-        let in_header = header_left.min(segment.len() as u64);
-        header_left -= in_header;
-        for piece in segment[in_header as usize..].chunks(CHUNK) {
-            machine.push(piece)?;
+        let mut digest = provider.digest(DIGEST);
+        // Each piece is judged before the next is read, so that a long source that is no message costs one frame.
+        while at < end {
+            let piece = &mut buffer[..(end - at).min(CHUNK as u64) as usize];
+            source.read_exact_at(at, piece).map_err(source_error)?;
+            at += piece.len() as u64;
+            digest.update(piece);
+            let in_header = header_left.min(piece.len() as u64);
+            header_left -= in_header;
+            machine.push(&piece[in_header as usize..])?;
             // With several threads there may be more parts than one.
             while !machine.output().is_empty() {
                 machine.consume(machine.output().len());
             }
         }
-        at = end;
+        digests.push(digest.finish());
     }
     let finished = machine.finish()?;
     if source.size()? != size {

@@ -20,15 +20,19 @@ use crate::{
     format::{HeaderDecoder, ReceivedHeader},
 };
 
-/// How much is read at first, where the length of a header is not known: most are shorter than this.
-const HEADER_GUESS: u64 = 4096;
+/// The length of the first read for a header, whose length is not known, in bytes: most are shorter than this.
+const FIRST_HEADER_READ: u64 = 4096;
 
-/// Reads the header of a message, whose length is given too.
+/// The longest read for a header in bytes. Each read is twice as long as the one before, so that a header of 1 MiB takes
+/// nine reads, and no read is much longer than the header.
+const MAX_HEADER_READ: u64 = 256 * 1024;
+
+/// Reads the header of a message; also returns the length of the message.
 pub(crate) async fn fetch_header<S: GetRange>(source: &S, mut decoder: HeaderDecoder) -> Result<(ReceivedHeader, u64)> {
     let size = source.size().await.map_err(source_error)?;
-    let mut at = 0;
+    let (mut at, mut step) = (0, FIRST_HEADER_READ);
     loop {
-        let end = size.min(at + HEADER_GUESS);
+        let end = size.min(at + step);
         if at == end {
             return Err(FormatError::Truncated.into());
         }
@@ -36,7 +40,7 @@ pub(crate) async fn fetch_header<S: GetRange>(source: &S, mut decoder: HeaderDec
         if let (_, Some(header)) = decoder.push(bytes.as_ref())? {
             return Ok((header, size));
         }
-        at = end;
+        (at, step) = (end, (2 * step).min(MAX_HEADER_READ));
     }
 }
 
