@@ -48,11 +48,14 @@ impl<M: Memory + From<Vec<u8>> + Default> Buffer<M> {
         }
     }
 
-    /// All the room behind the bytes, at least so much: they move to the front, or to more memory, if need be.
+    /// Returns all the room behind the bytes, at least `at_least`: they move to the front, or to more memory, if need be.
+    ///
+    /// They move to the front only if no more bytes move than were consumed since the last move. Otherwise the memory
+    /// grows, at least twofold. Either way the cost is a constant per byte that passes through, however small the steps.
     pub(super) fn spare(&mut self, at_least: usize) -> &mut [u8] {
         if self.size() - self.end < at_least {
             let length = self.len();
-            if self.size() - length >= at_least {
+            if self.start >= length && self.size() - length >= at_least {
                 self.bytes.as_mut().copy_within(self.start..self.end, 0);
             } else {
                 let capacity = (length + at_least).max(self.size().saturating_mul(2));
