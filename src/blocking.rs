@@ -1,6 +1,7 @@
 //! For callers without an executor: every operation of a client can be awaited, or waited for.
 
 use std::{
+    cell::Cell,
     future::IntoFuture,
     pin::pin,
     sync::{
@@ -78,15 +79,44 @@ impl Wake for Unpark {
     }
 }
 
+thread_local! {
+    static POLLED_ONCE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Returns whether the future being polled on this thread is polled this once and then given up: what waits for another
+/// task must then do the work itself, or the operation fails although it needs no waiting.
+pub(crate) fn is_polled_once() -> bool {
+    POLLED_ONCE.get()
+}
+
+/// Marks the thread while it lives, panics included.
+struct PolledOnce(bool);
+
+impl PolledOnce {
+    fn mark() -> Self {
+        Self(POLLED_ONCE.replace(true))
+    }
+}
+
+impl Drop for PolledOnce {
+    fn drop(&mut self) {
+        POLLED_ONCE.set(self.0);
+    }
+}
+
 /// Drives a future to its end on this thread.
 fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let mut future = pin!(future);
-    // Local keyrings are ready at once: then there is nobody to wake.
+    if inside_a_runtime() {
+        let _mark = PolledOnce::mark();
+        return match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => Err(Error::WouldBlockRuntime),
+        };
+    }
+    // With local keyrings the operation is ready at once, and nothing needs to be woken.
     if let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         return outcome;
-    }
-    if inside_a_runtime() {
-        return Err(Error::WouldBlockRuntime);
     }
     let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
     let waker = Waker::from(unpark.clone());

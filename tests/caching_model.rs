@@ -129,7 +129,7 @@ impl Model {
                     Ok(entry) => self.take(&entry, bytes).map_or(Taken::AskAgain, |key| Taken::This(Ok(key))),
                     Err(call) => Taken::This(Err(call)),
                 };
-                self.flights.get(&id, find, || self.load(id, bytes), take).await
+                self.flights.get(&id, find, || self.load(id, bytes), take, || true).await
             }
         };
         if let Ok(key) = outcome {

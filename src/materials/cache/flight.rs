@@ -65,13 +65,15 @@ impl<K: Eq + Hash + Clone, O: Clone> Flights<K, O> {
     /// What one call of `load` brings for all who ask at the same time, for those whose own search was in vain.
     ///
     /// `load` gives its own answer and what the others are told; `take` is what each of the others makes of that. What is
-    /// to be kept, `load` must put where `find` finds it.
+    /// to be kept, `load` must put where `find` finds it. A caller for which `may_wait` is false is never made to wait for
+    /// another.
     pub(super) async fn get<T, F: Future<Output = (T, O)>>(
         &self,
         key: &K,
         find: impl Fn() -> Option<T>,
         load: impl Fn() -> F,
         take: impl Fn(O) -> Taken<T>,
+        may_wait: impl Fn() -> bool,
     ) -> T {
         loop {
             match self.join(key) {
@@ -84,6 +86,8 @@ impl<K: Eq + Hash + Clone, O: Clone> Flights<K, O> {
                     first.land(others);
                     return own;
                 }
+                // A caller that cannot wait loads for itself, and shares nothing.
+                Joined::Other(_) if !may_wait() => return load().await.0,
                 Joined::Other(other) => {
                     let Landing::Done(outcome) = other.await else { continue };
                     match take(outcome) {

@@ -16,6 +16,7 @@ use super::{
     metrics, shared_error,
 };
 use crate::{
+    blocking::is_polled_once,
     error::{Direction, Error, Result},
     keyring::BoxFuture,
     materials::{
@@ -113,6 +114,7 @@ pub struct CachingManager<M> {
     clock: Box<dyn Clock>,
     partition: String,
     max_age: Duration,
+    max_age_incomplete: Option<Duration>,
     limits: UsageLimits,
     flights: Flights<Identity, Outcome>,
 }
@@ -148,6 +150,7 @@ pub struct CachingManagerBuilder<M> {
     clock: Box<dyn Clock>,
     partition: Option<String>,
     max_age: Duration,
+    max_age_incomplete: Option<Duration>,
     limits: UsageLimits,
 }
 
@@ -174,6 +177,7 @@ impl<M: MaterialsManager> CachingManager<M> {
             clock: Box::new(MonotonicClock),
             partition: None,
             max_age,
+            max_age_incomplete: None,
             limits: UsageLimits { messages: MAX_MESSAGES, bytes: MAX_BYTES },
         }
     }
@@ -209,6 +213,27 @@ impl<M: MaterialsManager> CachingManagerBuilder<M> {
     /// ```
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.limits.bytes = bytes;
+        self
+    }
+
+    /// Caches a data key that not every keyring of a quorum could wrap, for this time after it was made.
+    ///
+    /// By default such a data key serves one message and is not cached: every message written under it would lack the
+    /// key that failed, for as long as it is cached, even after that key is available again. With this option a key
+    /// service that fails for a while does not cost a call per message; choose seconds.
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use sealwax::{keyring::RawAesKeyring, materials::*};
+    /// # let inner = DefaultMaterialsManager::new(RawAesKeyring::new("example", "key-1", vec![7; 32])?);
+    /// # let cache = Arc::new(MemoryCache::new(100)?);
+    /// let builder = CachingManager::builder(inner, cache, Duration::from_secs(300));
+    /// let manager = builder.max_age_incomplete(Duration::from_secs(5)).build()?;
+    /// # let _ = manager;
+    /// # Ok::<(), sealwax::Error>(())
+    /// ```
+    pub fn max_age_incomplete(mut self, age: Duration) -> Self {
+        self.max_age_incomplete = Some(age);
         self
     }
 
@@ -252,10 +277,13 @@ impl<M: MaterialsManager> CachingManagerBuilder<M> {
     /// [`Error::Configuration`] for a limit of zero, one that is above the most there is, or a partition that is empty or has a
     /// zero byte in it.
     pub fn build(self) -> Result<CachingManager<M>> {
-        let Self { inner, cache, clock, partition, max_age, limits } = self;
+        let Self { inner, cache, clock, partition, max_age, max_age_incomplete, limits } = self;
         let refuse = |why: String| Err(Error::Configuration(why));
         if max_age.is_zero() {
             return refuse("the age of a cached data key (max_age) must be more than zero".into());
+        }
+        if max_age_incomplete.is_some_and(|age| age.is_zero()) {
+            return refuse("the age of an incomplete data key (max_age_incomplete) must be more than zero".into());
         }
         if !(1..=MAX_MESSAGES).contains(&limits.messages) {
             let found = limits.messages;
@@ -269,7 +297,8 @@ impl<M: MaterialsManager> CachingManagerBuilder<M> {
         if partition.is_empty() || partition.contains('\0') {
             return refuse("the partition of a cache must not be empty, nor contain a zero byte".into());
         }
-        Ok(CachingManager { inner, cache, clock, partition, max_age, limits, flights: Flights::new() })
+        let flights = Flights::new();
+        Ok(CachingManager { inner, cache, clock, partition, max_age, max_age_incomplete, limits, flights })
     }
 }
 
@@ -359,13 +388,15 @@ impl<M: MaterialsManager> CachingManager<M> {
             let inner = EncryptionRequest { max_plaintext_length: None, ..*request };
             match metrics::inner_call(Direction::Encrypt, self.inner.encryption_materials(inner)).await {
                 Err(error) => failed(error),
-                Ok(materials) if derives_keys(materials.suite) && suits(materials.suite, request) => {
+                Ok(materials) => {
+                    let Some(age) = self.age_of(&materials, request) else {
+                        return (Ok(materials), Outcome::NotShared);
+                    };
                     let (own, usage) = (materials.duplicate(), Usage::default());
                     usage.reserve(length, self.limits);
-                    let entry = self.keep(identity, Content::Encryption { materials, usage });
+                    let entry = self.keep(identity, Content::Encryption { materials, usage }, age);
                     (Ok(own), Outcome::Entry(entry))
                 }
-                Ok(materials) => (Ok(materials), Outcome::NotShared),
             }
         };
         let take = |outcome| match outcome {
@@ -373,7 +404,7 @@ impl<M: MaterialsManager> CachingManager<M> {
             Outcome::NotShared => Taken::AskAlone,
             Outcome::Failed(error) => Taken::This(Err(error)),
         };
-        self.flights.get(identity, find, load, take).await.map_err(shared_error::own)
+        self.flights.get(identity, find, load, take, may_wait).await.map_err(shared_error::own)
     }
 
     async fn for_decryption(&self, request: DecryptionRequest<'_>) -> Result<DecryptionMaterials> {
@@ -433,7 +464,7 @@ impl<M: MaterialsManager> CachingManager<M> {
                 Ok(materials) if materials.suite == request.suite => {
                     let own = materials.duplicate();
                     let opened = request.encrypted_data_keys.get(own.opened_by.encrypted_data_key).cloned();
-                    let entry = self.keep(identity, Content::Decryption { materials, opened });
+                    let entry = self.keep(identity, Content::Decryption { materials, opened }, self.max_age);
                     (Ok(own), Outcome::Entry(entry))
                 }
                 Ok(materials) => (Ok(materials), Outcome::NotShared),
@@ -444,17 +475,34 @@ impl<M: MaterialsManager> CachingManager<M> {
             Outcome::NotShared => Taken::AskAlone,
             Outcome::Failed(error) => Taken::This(Err(error)),
         };
-        self.flights.get(identity, find, load, take).await.map_err(shared_error::own)
+        self.flights.get(identity, find, load, take, may_wait).await.map_err(shared_error::own)
     }
 
-    /// Puts what was brought into the cache.
-    fn keep(&self, identity: &Identity, content: Content) -> Arc<CacheEntry> {
+    /// Returns for how long materials may be cached that were made for a request; none if they serve one message only.
+    fn age_of(&self, materials: &EncryptionMaterials, request: &EncryptionRequest<'_>) -> Option<Duration> {
+        if !derives_keys(materials.suite) || !suits(materials.suite, request) {
+            return None;
+        }
+        if materials.key_report.failed().is_empty() {
+            return Some(self.max_age);
+        }
+        // Materials made while a key was down must not be served for long: messages would go on lacking that key.
+        self.max_age_incomplete.map(|age| age.min(self.max_age))
+    }
+
+    /// Puts what was brought into the cache, for this time.
+    fn keep(&self, identity: &Identity, content: Content, age: Duration) -> Arc<CacheEntry> {
         let created = self.clock.now();
-        let expires = created.saturating_add(self.max_age);
+        let expires = created.saturating_add(age);
         let entry = Arc::new(CacheEntry { identity: *identity, created, expires, content });
         self.cache.put(identity.id, entry.clone());
         entry
     }
+}
+
+/// Whether the caller can wait for the call of another: not inside of `wait` on a thread of a runtime.
+fn may_wait() -> bool {
+    !is_polled_once()
 }
 
 fn failed<T>(error: Error) -> (Result<T, Arc<Error>>, Outcome) {
