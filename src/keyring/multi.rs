@@ -75,39 +75,46 @@ impl MultiKeyring {
         self
     }
 
-    /// How many of the children must wrap the data key; the others may fail, and are reported in the
-    /// [`KeyReport`](super::KeyReport) of the message. Without it all of them must. The generator always must.
+    /// Sets how many of all the children must wrap the data key, those added later included; the others may fail, and
+    /// are reported in the [`KeyReport`](super::KeyReport) of the message. Without a quorum every child must wrap. The
+    /// generator always must.
     ///
-    /// # Errors
-    /// [`Error::Configuration`] for more than there are children so far.
+    /// A keyring that returns no encrypted data key has wrapped nothing, and counts as one that failed.
+    ///
+    /// Encryption fails with [`Error::Configuration`] if the quorum is more than there are children.
     ///
     /// ```
     /// # use sealwax::keyring::{MultiKeyring, RawAesKeyring};
     /// let keyring = MultiKeyring::new(RawAesKeyring::new("example", "main", vec![7; 32])?)
     ///     .child(RawAesKeyring::new("example", "here", vec![8; 32])?)
     ///     .child(RawAesKeyring::new("example", "there", vec![9; 32])?)
-    ///     .require(1)?;
+    ///     .require(1);
     /// # let _ = keyring;
     /// # Ok::<(), sealwax::Error>(())
     /// ```
-    pub fn require(mut self, children: usize) -> Result<Self> {
-        let there = self.children.len();
-        if children > there {
-            return Err(Error::Configuration(format!(
-                "a quorum of {children} is more than the {there} child keyrings"
-            )));
-        }
+    #[must_use]
+    pub fn require(mut self, children: usize) -> Self {
         self.required = Some(children);
-        Ok(self)
+        self
+    }
+
+    /// Returns how many children may fail.
+    fn may_fail(&self) -> Result<usize> {
+        let there = self.children.len();
+        let required = self.required.unwrap_or(there);
+        there.checked_sub(required).ok_or_else(|| {
+            Error::Configuration(format!("a quorum of {required} is more than the {there} child keyrings"))
+        })
     }
 
     async fn wrap(&self, request: WrapRequest<'_>) -> Result<Wrapped> {
+        let mut may_fail = self.may_fail()?;
         let mut all = Wrapped { data_key: None, encrypted_data_keys: Vec::new(), report: KeyReport::default() };
         if let Some(generator) = &self.generator {
             if request.data_key.is_some() {
                 return Err(Error::Materials("a multi-keyring with a generator was given a data key"));
             }
-            let mut wrapped = generator.on_encrypt(request).await?;
+            let mut wrapped = check_wrapped(generator.on_encrypt(request).await?, &**generator)?;
             all.report = wrapped.take_report(|| generator.label());
             let missing = Error::Materials("the generator keyring returned no data key");
             all.data_key = Some(wrapped.data_key.ok_or(missing)?);
@@ -115,7 +122,6 @@ impl MultiKeyring {
         }
         let key = all.data_key.as_ref().or(request.data_key);
         let key = key.ok_or(Error::Materials("a multi-keyring without generator was given no data key"))?;
-        let mut may_fail = self.children.len() - self.required.unwrap_or(self.children.len());
         for child in &self.children {
             match wrap_with_child(child, request, key).await {
                 Ok(mut wrapped) => {
@@ -129,7 +135,8 @@ impl MultiKeyring {
                 }
             }
         }
-        Ok(all)
+        // A quorum of zero and no generator: whatever wrapped nothing must not pass for a keyring that did.
+        check_wrapped(all, self)
     }
 
     async fn unwrap(&self, request: UnwrapRequest<'_>) -> Result<Unwrapped> {
@@ -151,6 +158,15 @@ async fn wrap_with_child(child: &Arc<dyn Keyring>, request: WrapRequest<'_>, key
     let wrapped = child.on_encrypt(request.for_key(key)).await?;
     if wrapped.data_key.is_some() {
         return Err(Error::Materials("a child keyring returned a data key of its own"));
+    }
+    check_wrapped(wrapped, &**child)
+}
+
+/// Refuses the answer of a keyring that wrapped nothing. It would count towards a quorum, and the message could not be
+/// opened with that keyring.
+fn check_wrapped(wrapped: Wrapped, keyring: &dyn Keyring) -> Result<Wrapped> {
+    if wrapped.encrypted_data_keys.is_empty() {
+        return Err(Error::keyring(&*keyring.label(), "it returned no encrypted data key"));
     }
     Ok(wrapped)
 }

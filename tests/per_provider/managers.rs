@@ -52,7 +52,7 @@ fn a_quorum_lets_some_children_fail_and_reports_them() {
             .require(required)
     };
     let client = new_client();
-    let sealed = client.encrypt(&keyring(1).unwrap()).bytes(b"text").wait().unwrap();
+    let sealed = client.encrypt(&keyring(1)).bytes(b"text").wait().unwrap();
     let wrapped: Vec<_> = sealed.key_report.wrapped().iter().map(|by| (&*by.keyring, by.encrypted_data_key)).collect();
     assert_eq!(wrapped, [("raw-aes://example/main", 0), ("raw-aes://example/here", 1)]);
     assert_eq!(sealed.header.encrypted_data_keys().len(), 2);
@@ -61,10 +61,10 @@ fn a_quorum_lets_some_children_fail_and_reports_them() {
     assert_eq!(failed, [down("down-1"), down("down-2")]);
 
     // One short of the quorum is a failure; and so is a quorum that there are not enough children for.
-    assert!(client.encrypt(&keyring(2).unwrap()).bytes(b"text").wait().is_err());
-    assert!(matches!(keyring(4), Err(Error::Configuration(_))));
+    assert!(client.encrypt(&keyring(2)).bytes(b"text").wait().is_err());
+    assert!(matches!(client.encrypt(&keyring(4)).bytes(b"text").wait(), Err(Error::Configuration(_))));
     // The generator always has to.
-    let keyring = MultiKeyring::new(Down("generator")).child(raw("here", 2)).require(0).unwrap();
+    let keyring = MultiKeyring::new(Down("generator")).child(raw("here", 2)).require(0);
     assert!(client.encrypt(&keyring).bytes(b"text").wait().is_err());
 }
 

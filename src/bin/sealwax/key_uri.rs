@@ -46,7 +46,7 @@ fn all_of(first: Box<dyn Keyring>, others: &[String], quorum: Option<usize>) -> 
     }
     let all = others.iter().try_fold(MultiKeyring::new(first), |all, uri| Ok::<_, Failure>(all.child(parse(uri)?)))?;
     Ok(Box::new(match quorum {
-        Some(quorum) => all.require(quorum)?,
+        Some(quorum) => all.require(quorum),
         None => all,
     }))
 }
