@@ -107,8 +107,9 @@ impl LocalKms {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn keyring(&self, name: &str) -> Result<KmsKeyring> {
-        self.store.session()?.loaded.contents.resolve(name)?;
-        let keyring = KmsKeyring::new(PROVIDER_ID, name, Arc::new(self.clone())).map_err(LocalKmsError::Crypto)?;
+        let is_id = self.store.session()?.loaded.contents.resolve(name)?.id == name;
+        let make = if is_id { KmsKeyring::new } else { KmsKeyring::with_alias };
+        let keyring = make(PROVIDER_ID, name, Arc::new(self.clone())).map_err(LocalKmsError::Crypto)?;
         Ok(keyring.open_any_key())
     }
 

@@ -182,13 +182,17 @@ impl<'a> KeyIdentifier<'a> {
         }
     }
 
-    /// Whether the service may answer with this key when it was asked for this identifier: with the very key, where one
-    /// is named, and with any where it is an alias.
+    /// Returns whether the service may answer with this key when it was asked for this identifier: only with the key
+    /// that is named; for the ARN of an alias with a key of the same partition, region and account; for a bare alias,
+    /// which names none of these, with any key.
     pub(super) fn may_be(self, answer: KmsArn<'_>) -> bool {
         answer.is_key()
             && match self {
                 Self::Arn(arn) if arn.is_key() => arn == answer,
-                Self::Arn(_) | Self::Alias => true,
+                Self::Arn(KmsArn { partition, region, account, .. }) => {
+                    (partition, region, account) == (answer.partition, answer.region, answer.account)
+                }
+                Self::Alias => true,
                 Self::Id(id) => id == answer.resource_id(),
             }
     }

@@ -14,13 +14,29 @@ use crate::{
 
 /// Wraps data keys under a key of a key management service of any kind. For AWS KMS there are keyrings of their own.
 ///
-/// A message carries the provider id that was chosen for the service, and the id of the key that the service says it
-/// used. Only those that bear both are sent to the service to be opened. [`KmsApi`] has an example.
+/// A message carries the provider id that was chosen for the service, and the id of the key that wrapped its data key.
+/// Only encrypted data keys with both are sent to the service to be opened. [`KmsApi`] has an example.
+///
+/// | made with | encrypts under | decrypts what was wrapped under |
+/// |---|---|---|
+/// | [`new`](Self::new) | the key with this id, and no other that answers | the same key |
+/// | [`with_alias`](Self::with_alias) | whatever key answers for the alias | nothing |
+/// | either, with [`open_any_key`](Self::open_any_key) | as above | any key of the service |
 pub struct KmsKeyring {
     provider_id: String,
     key_id: String,
+    named_by: NamedBy,
     opens: Opens,
     service: Service,
+}
+
+/// What the key id of a keyring is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NamedBy {
+    /// The id that the service itself gives the key, and that messages carry.
+    Id,
+    /// Another name, which messages do not carry.
+    Alias,
 }
 
 /// Which encrypted data keys of the service are opened.
@@ -33,17 +49,43 @@ enum Opens {
 }
 
 impl KmsKeyring {
-    /// A keyring that writes this provider id into messages, and has the service wrap under a key: an id or, for a
-    /// keyring that only encrypts or [opens any key](Self::open_any_key), an alias.
+    /// Makes a keyring over the key with this id. The provider id is written into messages.
+    ///
+    /// The id must be the one that the service answers with: an answer from another key is refused, on encrypt too, since
+    /// this keyring could not open the message.
     ///
     /// # Errors
     /// [`Error::Configuration`](crate::Error::Configuration) for a provider id or key id that is empty or too long, or a
     /// provider id that starts with `aws-kms`.
     pub fn new(provider_id: impl Into<String>, key_id: impl Into<String>, service: Arc<dyn KmsApi>) -> Result<Self> {
-        let (provider_id, key_id) = (provider_id.into(), key_id.into());
+        Self::named(provider_id.into(), key_id.into(), NamedBy::Id, service)
+    }
+
+    /// Makes a keyring over the key that an alias points to. Messages carry the id of the key that answers, so to decrypt
+    /// the keyring must [open any key](Self::open_any_key), or be another one, over the id.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use sealwax::keyring::{KmsApi, KmsKeyring};
+    /// # fn example(service: Arc<dyn KmsApi>) -> sealwax::Result<KmsKeyring> {
+    /// Ok(KmsKeyring::with_alias("example-kms", "current", service)?.open_any_key())
+    /// # }
+    /// ```
+    pub fn with_alias(
+        provider_id: impl Into<String>,
+        alias: impl Into<String>,
+        service: Arc<dyn KmsApi>,
+    ) -> Result<Self> {
+        Self::named(provider_id.into(), alias.into(), NamedBy::Alias, service)
+    }
+
+    fn named(provider_id: String, key_id: String, named_by: NamedBy, service: Arc<dyn KmsApi>) -> Result<Self> {
         check_names(&provider_id, &key_id)?;
         let service = Service::new(service, format!("{provider_id}:{key_id}"));
-        Ok(Self { provider_id, key_id, opens: Opens::ThisKey, service })
+        Ok(Self { provider_id, key_id, named_by, opens: Opens::ThisKey, service })
     }
 
     /// Opens what any key of the service wrapped, not only the one named: for services that belong to the reader alone.
@@ -75,13 +117,21 @@ impl Keyring for KmsKeyring {
     }
 
     fn on_encrypt<'a>(&'a self, request: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
-        // An alias may have been asked for: the message names whatever key answered.
-        let is_right = |answered_by: &str| !answered_by.is_empty();
+        let is_right = |answered_by: &str| match self.named_by {
+            NamedBy::Id => answered_by == self.key_id,
+            NamedBy::Alias => !answered_by.is_empty(),
+        };
         Box::pin(self.service.wrap(&self.provider_id, &self.key_id, is_right, request))
     }
 
     fn on_decrypt<'a>(&'a self, request: UnwrapRequest<'a>) -> BoxFuture<'a, Result<Unwrapped>> {
         Box::pin(async move {
+            if (self.named_by, self.opens) == (NamedBy::Alias, Opens::ThisKey) {
+                return self.service.refuse(
+                    "cannot decrypt, because messages carry the id of a key and not its alias: make it of the id, or \
+                     with `open_any_key`",
+                );
+            }
             let ours = |key: &EncryptedDataKey| {
                 key.provider_id() == self.provider_id
                     && (self.opens == Opens::AnyKey || key.provider_info() == self.key_id.as_bytes())

@@ -103,7 +103,7 @@ impl AwsSdkKms {
     /// // Someone must drive it; a runtime of several threads drives itself.
     /// std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
     ///
-    /// let keyring = KmsKeyring::new("example", "alias/orders", Arc::new(kms))?;
+    /// let keyring = KmsKeyring::with_alias("example", "alias/orders", Arc::new(kms))?;
     /// let sealed = Client::new().encrypt(&keyring).bytes(b"text").wait()?;
     /// # let _ = sealed;
     /// # Ok(())
