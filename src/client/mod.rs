@@ -229,8 +229,8 @@ impl ClientBuilder {
     /// short frames, 16 MiB at the most. [`flush`](std::io::Write::flush) gives out what is whole. Where single frames are waited for, as in a
     /// conversation, leave it at 1.
     ///
-    /// Asynchronous shells await none of it: where enough is on the way, at a flush and at the end, a poll works on batches itself, and
-    /// waits for those that other threads have, up to all of that memory at once.
+    /// Asynchronous shells never block a thread: where enough batches are in flight, at a flush and at the end, a poll
+    /// works on one batch itself, and where other threads have them all, the task is woken when they are done.
     ///
     /// ```
     /// use sealwax::{Client, keyring::RawAesKeyring};

@@ -64,6 +64,7 @@ pub(crate) fn copy_verified(
 /// Moves everything from a source through a machine into a sink, but for what the end of the stream gives.
 fn pump<M: Machine>(mut source: impl Read, sink: &mut impl Write, mut machine: M) -> Result<M::End> {
     loop {
+        machine.make_ready()?;
         let count = read_some(&mut source, machine.spare())?;
         if count == 0 {
             // What other threads still have is written from where it is, and not gathered for the end.

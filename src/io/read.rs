@@ -139,6 +139,11 @@ impl<M: Machine> State<M> {
                         machine.consume(count);
                         return Ok(count);
                     }
+                    machine.make_ready().map_err(|error| Self::fail(self, error))?;
+                    let Self::Running(machine) = self else { return Err(Error::Ended.into()) };
+                    if !machine.output().is_empty() {
+                        continue;
+                    }
                     let count = match read_some(source, machine.spare()) {
                         Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(self.fail(error.into())),
                         outcome => outcome?,

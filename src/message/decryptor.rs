@@ -1,5 +1,7 @@
 //! The machine that reads a message in pieces.
 
+use std::task::{Context, Poll, ready};
+
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     buffer::Buffer,
     decrypt::{AfterBody, BodyOpener, FooterVerifier, Verified, VerifiedHeader},
     output::Output,
-    parallel::{Ahead, Plan, SpreadOpener},
+    parallel::{Plan, SpreadOpener},
 };
 use crate::{
     error::{Error, FormatError, Result},
@@ -179,9 +181,8 @@ impl Decryptor {
     fn try_push(&mut self, mut message: &[u8]) -> Result<()> {
         while !message.is_empty() {
             if let Stage::Spread(body) = &mut self.stage {
-                let (taken, ahead) = body.take(message, &mut self.output)?;
-                message = &message[taken..];
-                self.gather_before(ahead)?;
+                message = &message[body.take(message, &mut self.output)?..];
+                self.gather()?;
             } else if self.input.is_empty() {
                 match self.step(message)? {
                     Step::Took(count) => message = &message[count..],
@@ -219,9 +220,9 @@ impl Decryptor {
         Ok(())
     }
 
-    /// Goes on with the calling thread alone where the final frame is ahead.
-    fn gather_before(&mut self, ahead: Ahead) -> Result<()> {
-        if ahead == Ahead::Regular {
+    /// Brings the frames back to this thread where something else than regular frames follows. Waits for other threads.
+    fn gather(&mut self) -> Result<()> {
+        if !matches!(&self.stage, Stage::Spread(body) if !body.goes_on()) {
             return Ok(());
         }
         if let Stage::Spread(body) = std::mem::replace(&mut self.stage, Stage::Failed) {
@@ -335,9 +336,12 @@ impl Decryptor {
     /// # Errors
     /// As [`push`](Self::push).
     pub fn settle(&mut self) -> Result<()> {
-        self.guarded(|machine| match &mut machine.stage {
-            Stage::Spread(body) => body.settle(&mut machine.output),
-            _ => Ok(()),
+        self.guarded(|machine| {
+            machine.gather()?;
+            match &mut machine.stage {
+                Stage::Spread(body) => body.settle(&mut machine.output),
+                _ => Ok(()),
+            }
         })
     }
 
@@ -382,13 +386,47 @@ impl Machine for Decryptor {
     fn advance(&mut self, count: usize) -> Result<()> {
         self.guarded(|machine| {
             if let Stage::Spread(body) = &mut machine.stage {
-                let ahead = body.advance(count, &mut machine.output)?;
-                return machine.gather_before(ahead);
+                return body.advance(count, &mut machine.output);
             }
             machine.input.advance(count);
             machine.drain_input()?;
             machine.spread()
         })
+    }
+
+    fn accept(&mut self, input: &[u8]) -> Result<usize> {
+        self.guarded(|machine| {
+            if let Stage::Spread(body) = &mut machine.stage {
+                return body.take(input, &mut machine.output);
+            }
+            // On this thread to its end: only what is left of a frame is handed to others, which does not wait.
+            let taken = &input[..input.len().min(CHUNK)];
+            let plan = std::mem::take(&mut machine.plan);
+            machine.try_push(taken)?;
+            machine.plan = plan;
+            machine.spread()?;
+            Ok(taken.len())
+        })
+    }
+
+    fn make_ready(&mut self) -> Result<()> {
+        match self.stage {
+            Stage::Spread(_) => self.guarded(Self::gather),
+            _ => Ok(()),
+        }
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let Stage::Spread(body) = &mut self.stage else { return Poll::Ready(Ok(())) };
+        let ready = ready!(body.poll_ready(context, &mut self.output));
+        Poll::Ready(self.guarded(|machine| ready.and_then(|()| machine.gather())))
+    }
+
+    fn poll_settle(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(Machine::poll_ready(self, context))?;
+        let Stage::Spread(body) = &mut self.stage else { return Poll::Ready(Ok(())) };
+        let settled = ready!(body.poll_settle(context, &mut self.output));
+        Poll::Ready(self.guarded(|_| settled))
     }
 
     fn output(&self) -> &[u8] {

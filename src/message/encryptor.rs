@@ -1,5 +1,7 @@
 //! The machine that writes a message from plaintext in pieces.
 
+use std::task::{Context, Poll, ready};
+
 use super::{
     CHUNK, Machine,
     buffer::Buffer,
@@ -285,6 +287,45 @@ impl Machine for Encryptor {
                 Stage::Failed => Err(Error::Ended),
             }
         })
+    }
+
+    fn accept(&mut self, input: &[u8]) -> Result<usize> {
+        self.guarded(|machine| {
+            if let Stage::Spread(sealer) = &mut machine.stage {
+                let taken = sealer.take(input, &mut machine.output)?;
+                machine.count(taken)?;
+                return Ok(taken);
+            }
+            // On this thread to its end: only what is left of a frame is handed to others, which does not wait.
+            let taken = &input[..input.len().min(CHUNK)];
+            let plan = std::mem::take(&mut machine.plan);
+            machine.try_push(taken)?;
+            machine.plan = plan;
+            machine.stage.spread(plan, &mut machine.input, &mut machine.output)?;
+            Ok(taken.len())
+        })
+    }
+
+    fn make_ready(&mut self) -> Result<()> {
+        match self.stage {
+            Stage::Spread(_) => self.guarded(|machine| match &mut machine.stage {
+                Stage::Spread(sealer) => sealer.make_ready(&mut machine.output),
+                Stage::Here(_) | Stage::Failed => Ok(()),
+            }),
+            Stage::Here(_) | Stage::Failed => Ok(()),
+        }
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let Stage::Spread(sealer) = &mut self.stage else { return Poll::Ready(Ok(())) };
+        let ready = ready!(sealer.poll_ready(context, &mut self.output));
+        Poll::Ready(self.guarded(|_| ready))
+    }
+
+    fn poll_settle(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let Stage::Spread(sealer) = &mut self.stage else { return Poll::Ready(Ok(())) };
+        let settled = ready!(sealer.poll_settle(context, &mut self.output));
+        Poll::Ready(self.guarded(|_| settled))
     }
 
     fn output(&self) -> &[u8] {

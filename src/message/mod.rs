@@ -13,6 +13,8 @@
 //! [`Encryptor`] and [`Decryptor`] put buffers around those steps, for bytes that come in pieces of any size. The
 //! adaptors of this crate are thin shells over them; so can others be.
 
+use std::task::{Context, Poll};
+
 use crate::error::Result;
 
 mod buffer;
@@ -36,27 +38,41 @@ pub(crate) use random_access::{FinalFrameSearch, RandomAccess};
 pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// What both machines are to the shells around them: bytes are read into them and written out of them without a copy.
+///
+/// With several threads a machine may have to wait for them. [`make_ready`](Self::make_ready) and
+/// [`settle`](Self::settle) wait on the calling thread; [`poll_ready`](Self::poll_ready) and
+/// [`poll_settle`](Self::poll_settle) have a task woken instead. After either, the step that follows does not wait.
 pub(crate) trait Machine: Sized {
     /// What the end of the stream gives: the last of the output.
     type End: AsRef<[u8]>;
 
-    /// Room to read input into; [`advance`](Self::advance) takes it in.
+    /// Returns room to read input into; [`advance`](Self::advance) takes it in. The machine must be ready.
     fn spare(&mut self) -> &mut [u8];
 
     /// Takes in input that was written to [`spare`](Self::spare), and works on it.
     fn advance(&mut self, count: usize) -> Result<()>;
 
-    /// The first of the output that is ready. There may be more behind it: nothing is ready where this is empty.
+    /// Takes in bytes from the front of `input`, at most [`CHUNK`]; returns how many. The machine must be ready.
+    fn accept(&mut self, input: &[u8]) -> Result<usize>;
+
+    /// Returns the first of the output that is ready. There may be more behind it: nothing is ready where this is empty.
     fn output(&self) -> &[u8];
 
     /// Drops output that was taken away.
     fn consume(&mut self, count: usize);
 
-    /// Waits for what other threads still work on, so that everything that can be ready is.
-    fn settle(&mut self) -> Result<()> {
-        Ok(())
-    }
+    /// Waits until input can be taken in.
+    fn make_ready(&mut self) -> Result<()>;
 
-    /// Ends the stream.
+    /// As [`make_ready`](Self::make_ready), without blocking the thread.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<()>>;
+
+    /// Waits for what other threads still work on, so that everything that can be ready is.
+    fn settle(&mut self) -> Result<()>;
+
+    /// As [`settle`](Self::settle), without blocking the thread.
+    fn poll_settle(&mut self, context: &mut Context<'_>) -> Poll<Result<()>>;
+
+    /// Ends the stream. Does not wait if everything is settled.
     fn finish(self) -> Result<Self::End>;
 }

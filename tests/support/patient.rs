@@ -8,30 +8,41 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
 };
 
 use futures_util::Stream;
 
-/// Whether anything has asked for another poll.
-#[derive(Default)]
-struct Woken(AtomicBool);
+/// Whether anything has asked for another poll, and the thread that waits for it.
+struct Woken(AtomicBool, Thread);
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Release);
+        self.1.unpark();
     }
 }
 
-/// Polls a future to its end. Panics if it waits without having asked to be woken: what the sources and sinks here wait
-/// for has come at once.
+/// How long a future may wait for other threads.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Polls a future to its end. Panics if nothing wakes it: what the sources and sinks here wait for has come at once, so
+/// that only the threads of a machine can keep it waiting.
 pub fn drive<T>(future: impl Future<Output = T>) -> T {
-    let woken = Arc::new(Woken::default());
+    let woken = Arc::new(Woken(AtomicBool::new(false), thread::current()));
     let waker = Waker::from(woken.clone());
     let mut future = pin!(future);
     loop {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(outcome) => return outcome,
-            Poll::Pending => assert!(woken.0.swap(false, Ordering::AcqRel), "nobody will wake it"),
+            Poll::Pending => {
+                let start = Instant::now();
+                while !woken.0.swap(false, Ordering::AcqRel) {
+                    assert!(start.elapsed() < PATIENCE, "nothing wakes it");
+                    thread::park_timeout(PATIENCE);
+                }
+            }
         }
     }
 }

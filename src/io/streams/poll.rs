@@ -6,11 +6,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::{
-    error::Result,
-    message::{CHUNK, Decryptor, Encryptor, Machine},
-};
-
 /// A source that is asked for bytes.
 pub(crate) trait PollRead {
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
@@ -73,30 +68,6 @@ impl<W: futures_io::AsyncWrite + Unpin> PollWrite for Futures<'_, W> {
 
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.0).poll_close(context)
-    }
-}
-
-/// A machine that bytes are pushed into.
-pub(crate) trait Push: Machine {
-    /// Takes bytes from the front of `input`, as many as one poll may work on; says how many.
-    fn push_some(&mut self, input: &[u8]) -> Result<usize> {
-        let taken = &input[..input.len().min(CHUNK)];
-        self.push_all(taken)?;
-        Ok(taken.len())
-    }
-
-    fn push_all(&mut self, input: &[u8]) -> Result<()>;
-}
-
-impl Push for Encryptor {
-    fn push_all(&mut self, plaintext: &[u8]) -> Result<()> {
-        self.push(plaintext)
-    }
-}
-
-impl Push for Decryptor {
-    fn push_all(&mut self, message: &[u8]) -> Result<()> {
-        self.push(message)
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) async fn await_header(
 enum State<M: Machine> {
     /// Turning input into output.
     Running(M),
+    /// Waiting for other threads, after the end of the source.
+    Settling(M),
     /// Giving out the last of the output, from a position on.
     Ending(M::End, usize),
     /// An error has ended it.
@@ -68,6 +70,12 @@ impl<M: Machine> State<M> {
                         // A frame is longer than what one poll may work on, or ends with the next byte.
                         return yield_now(context);
                     }
+                    let ready = ready!(machine.poll_ready(context));
+                    ready.map_err(|error| self.fail(error))?;
+                    let Self::Running(machine) = self else { return Poll::Ready(Err(Error::Ended.into())) };
+                    if !machine.output().is_empty() {
+                        continue;
+                    }
                     let room = machine.spare();
                     let room = room.len().min(CHUNK);
                     let count = match ready!(poll_some(source, context, &mut machine.spare()[..room])) {
@@ -79,9 +87,14 @@ impl<M: Machine> State<M> {
                     worked = true;
                     if count > 0 {
                         machine.advance(count).map_err(|error| Self::fail(self, error))?;
-                    } else {
-                        self.end()?;
+                    } else if let Self::Running(machine) = std::mem::replace(self, Self::Failed) {
+                        *self = Self::Settling(machine);
                     }
+                }
+                Self::Settling(machine) => {
+                    let settled = ready!(machine.poll_settle(context));
+                    settled.map_err(|error| self.fail(error))?;
+                    self.end()?;
                 }
                 Self::Ending(rest, at) => {
                     let rest = rest.as_ref();
@@ -96,7 +109,7 @@ impl<M: Machine> State<M> {
     }
 
     fn end(&mut self) -> io::Result<()> {
-        if let Self::Running(machine) = std::mem::replace(self, Self::Failed) {
+        if let Self::Settling(machine) = std::mem::replace(self, Self::Failed) {
             *self = Self::Ending(machine.finish()?, 0);
         }
         Ok(())

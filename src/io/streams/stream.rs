@@ -10,12 +10,12 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::poll::{Push, yield_now};
+use super::poll::yield_now;
 use crate::{
     error::{BoxError, Error, FormatError, Result},
     format::{Header, HeaderDecoder, ReceivedHeader},
     materials::OpenedBy,
-    message::{Decryptor, Encryptor},
+    message::{Decryptor, Encryptor, Machine},
 };
 
 /// A piece of the source that is being worked on, and how far.
@@ -56,16 +56,18 @@ fn source_error(error: impl Into<BoxError>) -> Error {
 }
 
 /// What a stream is at.
-enum State<M: Push> {
+enum State<M: Machine> {
     /// Turning input into output.
     Running(M),
+    /// Waiting for other threads, after the end of the source.
+    Settling(M),
     /// The last of the output is still to be given.
     Ending(M::End),
     /// There is nothing more, because the end or an error was given.
     Over,
 }
 
-impl<M: Push> State<M> {
+impl<M: Machine> State<M> {
     fn poll_next<S, B, E>(
         &mut self,
         context: &mut Context<'_>,
@@ -107,9 +109,13 @@ impl<M: Push> State<M> {
                     if worked {
                         return yield_now(context);
                     }
+                    ready!(machine.poll_ready(context))?;
+                    if !machine.output().is_empty() {
+                        continue;
+                    }
                     if let Some((bytes, at)) = piece {
                         let rest = bytes.as_ref().get(*at..).unwrap_or_default();
-                        *at += machine.push_some(rest)?;
+                        *at += machine.accept(rest)?;
                         if *at >= bytes.as_ref().len() {
                             *piece = None;
                         }
@@ -119,8 +125,16 @@ impl<M: Push> State<M> {
                     match ready!(Pin::new(&mut *source).poll_next(context)) {
                         Some(Ok(bytes)) => *piece = Some((bytes, 0)),
                         Some(Err(error)) => return Poll::Ready(Some(Err(source_error(error)))),
-                        None => self.end()?,
+                        None => {
+                            if let Self::Running(machine) = std::mem::replace(self, Self::Over) {
+                                *self = Self::Settling(machine);
+                            }
+                        }
                     }
+                }
+                Self::Settling(machine) => {
+                    ready!(machine.poll_settle(context))?;
+                    self.end()?;
                 }
                 Self::Ending(end) => {
                     let last = Bytes::copy_from_slice(end.as_ref());
@@ -133,7 +147,7 @@ impl<M: Push> State<M> {
     }
 
     fn end(&mut self) -> Result<()> {
-        if let Self::Running(machine) = std::mem::replace(self, Self::Over) {
+        if let Self::Settling(machine) = std::mem::replace(self, Self::Over) {
             *self = Self::Ending(machine.finish()?);
         }
         Ok(())
@@ -141,7 +155,7 @@ impl<M: Push> State<M> {
 }
 
 /// All the output that is ready, as one piece.
-fn take_output(machine: &mut impl Push) -> Bytes {
+fn take_output(machine: &mut impl Machine) -> Bytes {
     let output = Bytes::copy_from_slice(machine.output());
     machine.consume(output.len());
     output

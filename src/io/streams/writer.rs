@@ -6,16 +6,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::poll::{PollWrite, Push, poll_offer};
+use super::poll::{PollWrite, poll_offer};
 use crate::{
     error::{Error, FormatError, Result},
     format::{Header, HeaderDecoder, ReceivedHeader},
     io::Written,
-    message::{Decryptor, Encryptor, Finished},
+    message::{Decryptor, Encryptor, Finished, Machine},
 };
 
 /// What a writer is at.
-enum State<M: Push> {
+enum State<M: Machine> {
     /// Turning input into output.
     Running(M),
     /// Writing the last of the output, from a position on.
@@ -26,7 +26,7 @@ enum State<M: Push> {
     Failed,
 }
 
-impl<M: Push> State<M> {
+impl<M: Machine> State<M> {
     /// Takes input, once the output of what was taken before is in the sink.
     fn poll_write(
         &mut self,
@@ -35,11 +35,15 @@ impl<M: Push> State<M> {
         input: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_drain(context, sink))?;
+        if let Self::Running(machine) = self {
+            let ready = ready!(machine.poll_ready(context));
+            self.check(ready)?;
+        }
+        // Waiting for other threads may have brought output.
+        ready!(self.poll_drain(context, sink))?;
         let Self::Running(machine) = self else { return Poll::Ready(Err(Error::Ended.into())) };
-        Poll::Ready(machine.push_some(input).map_err(|error| {
-            *self = Self::Failed;
-            error.into()
-        }))
+        let taken = machine.accept(input);
+        Poll::Ready(self.check(taken))
     }
 
     /// Writes what is ready, as far as the sink takes it.
@@ -63,18 +67,29 @@ impl<M: Push> State<M> {
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>, sink: &mut impl PollWrite) -> Poll<io::Result<()>> {
-        if let Self::Running(machine) = self
-            && let Err(error) = machine.settle()
-        {
-            *self = Self::Failed;
-            return Poll::Ready(Err(error.into()));
-        }
+        ready!(self.poll_settle(context))?;
         ready!(self.poll_drain(context, sink))?;
         sink.poll_flush(context)
     }
 
+    /// Waits for what other threads still work on.
+    fn poll_settle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self::Running(machine) = self else { return Poll::Ready(Ok(())) };
+        let settled = ready!(machine.poll_settle(context));
+        Poll::Ready(self.check(settled))
+    }
+
+    /// Ends the writer at an error.
+    fn check<T>(&mut self, outcome: Result<T>) -> io::Result<T> {
+        outcome.map_err(|error| {
+            *self = Self::Failed;
+            error.into()
+        })
+    }
+
     /// Ends the message, writes what is left, and closes the sink. Every step can be tried again but the first.
     fn poll_close(&mut self, context: &mut Context<'_>, sink: &mut impl PollWrite) -> Poll<io::Result<()>> {
+        ready!(self.poll_settle(context))?;
         ready!(self.poll_drain(context, sink))?;
         if matches!(self, Self::Running(_))
             && let Self::Running(machine) = std::mem::replace(self, Self::Failed)

@@ -2,6 +2,7 @@
 
 use std::{
     sync::Arc,
+    task::{Context, Poll, ready},
     thread::{self, JoinHandle},
 };
 
@@ -101,6 +102,15 @@ impl<I: Memory + From<Vec<u8>> + Default, O: Memory + From<Vec<u8>> + Default> C
         self.put_out(output)
     }
 
+    /// Makes room for one more batch without blocking the thread: after this [`hand_over`](Self::hand_over) does not wait.
+    pub(super) fn poll_ready(&mut self, context: &mut Context<'_>, output: &mut Output<O>) -> Poll<Result<()>> {
+        if self.line.in_flight() >= self.cut.in_flight {
+            ready!(self.line.poll_for(self.cut.in_flight / 2, context));
+            self.put_out(output)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Starts another thread, if there are fewer than there should be.
     fn hire(&mut self) {
         if self.helpers.len() < self.cut.helpers {
@@ -128,8 +138,14 @@ impl<I: Memory + From<Vec<u8>> + Default, O: Memory + From<Vec<u8>> + Default> C
 
     /// Waits for everything that was handed over, and puts it out.
     pub(super) fn settle(&mut self, output: &mut Output<O>) -> Result<()> {
-        self.line.wait_for(self.cut.in_flight);
+        self.line.wait_for(usize::MAX);
         self.put_out(output)
+    }
+
+    /// As [`settle`](Self::settle), without blocking the thread.
+    pub(super) fn poll_settle(&mut self, context: &mut Context<'_>, output: &mut Output<O>) -> Poll<Result<()>> {
+        ready!(self.line.poll_for(usize::MAX, context));
+        Poll::Ready(self.put_out(output))
     }
 
     fn put(&mut self, batch: Batch<I, O>, output: &mut Output<O>) {

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
 };
 
 use super::batch::Batch;
@@ -40,6 +41,8 @@ struct State<I, O> {
     /// A batch has failed: none after it is started.
     failed: bool,
     closed: bool,
+    /// Wakes the task that polls for batches, if there is one.
+    waker: Option<Waker>,
 }
 
 enum Place<I, O> {
@@ -87,6 +90,7 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
             wanted: 0,
             failed: false,
             closed: false,
+            waker: None,
         };
         Self { key, state: Mutex::new(state), work: Condvar::new(), front: Condvar::new() }
     }
@@ -143,6 +147,31 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
         }
     }
 
+    /// As [`wait_for`](Self::wait_for), for a task: it works on at most one batch, and is woken when what is wanted is
+    /// done, or when there may be more to work on. It never blocks the thread.
+    pub(super) fn poll_for(&self, wanted: usize, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if !state.has_done(wanted) {
+            let Some(started) = state.start_work().or_else(|| state.start_digest()) else {
+                state.wanted = wanted;
+                state.waker = Some(context.waker().clone());
+                return Poll::Pending;
+            };
+            drop(state);
+            state = self.finish(started);
+            if !state.has_done(wanted) {
+                drop(state);
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        (state.wanted, state.waker) = (0, None);
+        if state.can_start() {
+            self.work.notify_one();
+        }
+        Poll::Ready(())
+    }
+
     /// Takes the batch at the front out, if it is done or has failed.
     pub(super) fn take_out(&self) -> Option<Result<Batch<I, O>>> {
         let mut state = self.lock();
@@ -173,6 +202,12 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
         state.put_back(number, done);
         if state.wanted > 0 && state.has_done(state.wanted) {
             self.front.notify_one();
+            if let Some(waker) = state.waker.take() {
+                // Without the lock: a waker may run anything.
+                drop(state);
+                waker.wake();
+                state = self.lock();
+            }
         }
         state
     }

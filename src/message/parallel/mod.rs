@@ -33,7 +33,7 @@ mod sealing;
 mod tests;
 
 pub(super) use memory::{open_regular_frames, seal_regular_frames};
-pub(super) use opening::{Ahead, SpreadOpener};
+pub(super) use opening::SpreadOpener;
 pub(super) use sealing::SpreadSealer;
 
 use crate::format::FRAME_OVERHEAD;

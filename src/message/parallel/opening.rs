@@ -1,6 +1,9 @@
 //! Opening what comes in pieces, on several threads.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use zeroize::Zeroizing;
 
@@ -11,7 +14,7 @@ use super::{
 };
 use crate::{
     crypto::VerifyingKey,
-    error::Result,
+    error::{Error, Result},
     format::{ContentType, FrameKind, Parsed},
     limits::Limits,
     message::{
@@ -34,17 +37,19 @@ pub(in crate::message) struct SpreadOpener {
     verifying_key: Option<Arc<dyn VerifyingKey>>,
     /// The bytes of the frames that were handed over.
     handed_over: u64,
+    ahead: Ahead,
 }
 
 type Plaintext = Output<Zeroizing<Vec<u8>>>;
 
-/// What comes next in a body.
-#[derive(PartialEq, Eq)]
-pub(in crate::message) enum Ahead {
-    /// Regular frames, as far as can be seen.
+/// What lies behind the frames that are there.
+enum Ahead {
+    /// More regular frames, as far as can be seen.
     Regular,
-    /// The final frame, which is not for threads.
+    /// A final frame, for the calling thread.
     Final,
+    /// A fault, which is reported only once what came before it is through.
+    Fault(Error),
 }
 
 impl SpreadOpener {
@@ -55,7 +60,17 @@ impl SpreadOpener {
         let BodyOpener { key, content_type, limits, next, verifier } = body;
         let (digest, verifying_key) = verifier.map(|FooterVerifier { digest, key }| (digest, key)).unzip();
         let crew = Crew::new(Direction::Open, cut, key.clone(), digest);
-        Ok(Self { crew, key, content_type, limits, next, numbered: 0, verifying_key, handed_over: 0 })
+        Ok(Self {
+            crew,
+            key,
+            content_type,
+            limits,
+            next,
+            numbered: 0,
+            verifying_key,
+            handed_over: 0,
+            ahead: Ahead::Regular,
+        })
     }
 
     /// Room for bytes of the message, at least one.
@@ -63,38 +78,51 @@ impl SpreadOpener {
         self.crew.spare()
     }
 
-    /// Takes in bytes that were written to [`spare`](Self::spare), as long as regular frames are ahead.
-    pub(in crate::message) fn advance(&mut self, count: usize, output: &mut Plaintext) -> Result<Ahead> {
+    /// Takes in bytes that were written to [`spare`](Self::spare).
+    pub(in crate::message) fn advance(&mut self, count: usize, output: &mut Plaintext) -> Result<()> {
         self.crew.advance(count);
-        let ahead = self.look_ahead(output)?;
-        if ahead == Ahead::Regular && self.crew.is_full() {
+        self.ahead = self.look_ahead();
+        if matches!(self.ahead, Ahead::Regular) && self.crew.is_full() {
             self.hand_over(output)?;
         }
-        Ok(ahead)
+        Ok(())
     }
 
-    /// Takes in the first bytes of some; says how many.
-    pub(in crate::message) fn take(&mut self, message: &[u8], output: &mut Plaintext) -> Result<(usize, Ahead)> {
+    /// Takes in bytes from the front of `message`; returns how many.
+    pub(in crate::message) fn take(&mut self, message: &[u8], output: &mut Plaintext) -> Result<usize> {
         let count = self.crew.take(message);
-        Ok((count, self.advance(0, output)?))
+        self.advance(0, output)?;
+        Ok(count)
+    }
+
+    /// Returns whether no more than regular frames were found so far; otherwise the frames must be
+    /// [gathered](Self::gather) before more input is taken.
+    pub(in crate::message) fn goes_on(&self) -> bool {
+        matches!(self.ahead, Ahead::Regular)
+    }
+
+    /// Makes room without blocking the thread, so that one [`advance`](Self::advance) does not block it; where the frames
+    /// must be gathered, makes that possible without blocking it.
+    pub(in crate::message) fn poll_ready(
+        &mut self,
+        context: &mut Context<'_>,
+        output: &mut Plaintext,
+    ) -> Poll<Result<()>> {
+        if self.goes_on() { self.crew.poll_ready(context, output) } else { self.poll_settle(context, output) }
     }
 
     /// Checks the numbers of the frames that came in.
-    fn look_ahead(&mut self, output: &mut Plaintext) -> Result<Ahead> {
+    fn look_ahead(&mut self) -> Ahead {
         loop {
             let Some(rest) = self.crew.input().get(self.numbered * self.crew.frame()..) else {
-                return Ok(Ahead::Regular);
+                return Ahead::Regular;
             };
             let expected = self.next.saturating_add(self.numbered as u32);
             match numbered_prefix(rest, self.content_type, expected, &self.limits) {
                 Ok(Parsed::Whole(prefix)) if prefix.kind == FrameKind::Regular => self.numbered += 1,
-                Ok(Parsed::Whole(_)) => return Ok(Ahead::Final),
-                Ok(Parsed::Needs(_)) => return Ok(Ahead::Regular),
-                Err(error) => {
-                    // What came before has the first say.
-                    self.settle(output)?;
-                    return Err(error);
-                }
+                Ok(Parsed::Whole(_)) => return Ahead::Final,
+                Ok(Parsed::Needs(_)) => return Ahead::Regular,
+                Err(error) => return Ahead::Fault(error),
             }
         }
     }
@@ -120,11 +148,25 @@ impl SpreadOpener {
         self.crew.settle(output)
     }
 
+    /// As [`settle`](Self::settle), without blocking the thread.
+    pub(in crate::message) fn poll_settle(
+        &mut self,
+        context: &mut Context<'_>,
+        output: &mut Plaintext,
+    ) -> Poll<Result<()>> {
+        ready!(self.crew.poll_ready(context, output))?;
+        self.hand_over(output)?;
+        self.crew.poll_settle(context, output)
+    }
+
     /// Ends the threads, with every regular frame put out; gives what opens the rest of the body, the bytes of it that came in, and how
     /// many went before.
     pub(in crate::message) fn gather(mut self, output: &mut Plaintext) -> Result<(BodyOpener, Vec<u8>, u64)> {
         self.settle(output)?;
-        let Self { mut crew, key, content_type, limits, next, verifying_key, handed_over, .. } = self;
+        let Self { mut crew, key, content_type, limits, next, verifying_key, handed_over, ahead, .. } = self;
+        if let Ahead::Fault(error) = ahead {
+            return Err(error);
+        }
         let verifier = rejoin(verifying_key, crew.take_digest(), |key, digest| FooterVerifier { digest, key })?;
         let rest = crew.input().to_vec();
         Ok((BodyOpener { key, content_type, limits, next, verifier }, rest, handed_over))

@@ -1,6 +1,9 @@
 //! Sealing what comes in pieces, on several threads.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use zeroize::Zeroizing;
 
@@ -11,7 +14,7 @@ use super::{
 };
 use crate::{
     crypto::SigningKey,
-    error::Result,
+    error::{Error, Result},
     message::{
         encrypt::{FrameSealer, Signer},
         key::MessageKey,
@@ -27,6 +30,8 @@ pub(in crate::message) struct SpreadSealer {
     /// The sequence number of the next frame that is handed over.
     next: u32,
     signing_key: Option<Arc<dyn SigningKey>>,
+    /// A fault that is reported only once what came before it is through.
+    fault: Option<Error>,
 }
 
 impl SpreadSealer {
@@ -36,7 +41,7 @@ impl SpreadSealer {
         let FrameSealer { key, frame_length, next, signer } = sealer;
         let (digest, signing_key) = signer.map(|Signer { digest, key }| (digest, key)).unzip();
         let crew = Crew::new(Direction::Seal, cut, key.clone(), digest);
-        Ok(Self { crew, key, frame_length, next, signing_key })
+        Ok(Self { crew, key, frame_length, next, signing_key, fault: None })
     }
 
     /// Room for plaintext, at least a byte.
@@ -63,9 +68,7 @@ impl SpreadSealer {
         let (first, taken) = FrameSealer::take_numbers(&mut self.next, frames);
         self.crew.hand_over(first, taken, output)?;
         if taken < frames {
-            // What came before has the first say.
-            self.crew.settle(output)?;
-            return Err(FrameSealer::too_long(self.frame_length));
+            self.fault = Some(FrameSealer::too_long(self.frame_length));
         }
         Ok(())
     }
@@ -75,10 +78,47 @@ impl SpreadSealer {
         self.crew.collect(output);
     }
 
-    /// Seals all whole frames that a byte follows, and puts them out.
+    /// Waits until everything that was handed over is sealed, if a fault waits to be reported; then reports it.
+    pub(in crate::message) fn make_ready(&mut self, output: &mut Output<Vec<u8>>) -> Result<()> {
+        if let Some(fault) = self.fault.take() {
+            self.crew.settle(output)?;
+            return Err(fault);
+        }
+        Ok(())
+    }
+
+    /// As [`make_ready`](Self::make_ready), without blocking the thread; afterwards one
+    /// [`advance`](Self::advance) does not block it either.
+    pub(in crate::message) fn poll_ready(
+        &mut self,
+        context: &mut Context<'_>,
+        output: &mut Output<Vec<u8>>,
+    ) -> Poll<Result<()>> {
+        if self.fault.is_some() {
+            ready!(self.crew.poll_settle(context, output))?;
+            return Poll::Ready(self.fault.take().map_or(Ok(()), Err));
+        }
+        self.crew.poll_ready(context, output)
+    }
+
+    /// Seals all whole frames that are there, the last of which may be the final one only if more follows.
     pub(in crate::message) fn settle(&mut self, output: &mut Output<Vec<u8>>) -> Result<()> {
+        self.make_ready(output)?;
         self.hand_over(output)?;
-        self.crew.settle(output)
+        self.crew.settle(output)?;
+        self.make_ready(output)
+    }
+
+    /// As [`settle`](Self::settle), without blocking the thread.
+    pub(in crate::message) fn poll_settle(
+        &mut self,
+        context: &mut Context<'_>,
+        output: &mut Output<Vec<u8>>,
+    ) -> Poll<Result<()>> {
+        ready!(self.poll_ready(context, output))?;
+        self.hand_over(output)?;
+        ready!(self.crew.poll_settle(context, output))?;
+        Poll::Ready(self.make_ready(output))
     }
 
     /// Ends the threads, with everything put out but the final frame; gives that one's plaintext, and what seals it.
@@ -87,7 +127,7 @@ impl SpreadSealer {
         output: &mut Output<Vec<u8>>,
     ) -> Result<(FrameSealer, Zeroizing<Vec<u8>>)> {
         self.settle(output)?;
-        let Self { mut crew, key, frame_length, next, signing_key } = self;
+        let Self { mut crew, key, frame_length, next, signing_key, .. } = self;
         let signer = rejoin(signing_key, crew.take_digest(), |key, digest| Signer { digest, key })?;
         let last = Zeroizing::new(crew.input().to_vec());
         Ok((FrameSealer { key, frame_length, next, signer }, last))

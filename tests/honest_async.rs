@@ -1,0 +1,224 @@
+//! No poll waits for another thread: with several threads, a task is woken when they are done.
+#![cfg(all(feature = "rustcrypto", feature = "tokio", feature = "futures"))]
+
+use std::{
+    fmt,
+    io::Cursor,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use sealwax::{
+    AlgorithmSuite, Client, Result,
+    crypto::{
+        AeadKey, CryptoProvider, Digest, Expand, HashAlgorithm, Iv, RustCrypto, SignatureAlgorithm, SigningKey, Tag,
+        VerifyingKey,
+    },
+    keyring::RawAesKeyring,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const SUITE: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
+
+/// Lets worker threads through only as the executor's other tasks run: each turn of such a task frees one frame.
+#[derive(Default)]
+struct Gate {
+    turns: Mutex<u64>,
+    opened: Condvar,
+    /// How often a worker had to wait.
+    waited: AtomicUsize,
+    /// For the messages that are prepared, and once a test is over.
+    wide_open: std::sync::atomic::AtomicBool,
+}
+
+impl Gate {
+    fn turn(&self) {
+        *self.turns.lock().unwrap() += 64;
+        self.opened.notify_all();
+    }
+
+    /// Called by whatever seals or opens. The executor's thread always passes.
+    fn pass(&self) {
+        if thread::current().name() != Some("sealwax-worker") || self.wide_open.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut turns = self.turns.lock().unwrap();
+        if *turns == 0 {
+            self.waited.fetch_add(1, Ordering::SeqCst);
+        }
+        while *turns == 0 {
+            let (guard, timeout) = self.opened.wait_timeout(turns, Duration::from_secs(20)).unwrap();
+            turns = guard;
+            assert!(!timeout.timed_out(), "the other tasks of the executor do not run: a poll is parked");
+        }
+        *turns -= 1;
+    }
+}
+
+/// RustCrypto, whose worker threads wait at the gate.
+#[derive(Clone)]
+struct Gated(Arc<Gate>);
+
+impl fmt::Debug for Gated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gated")
+    }
+}
+
+struct GatedKey(Box<dyn AeadKey>, Arc<Gate>);
+
+impl AeadKey for GatedKey {
+    fn seal_in_place(&self, iv: &Iv, aad: &[u8], text: &mut [u8]) -> Result<Tag> {
+        self.1.pass();
+        self.0.seal_in_place(iv, aad, text)
+    }
+
+    fn open_in_place(&self, iv: &Iv, aad: &[u8], text: &mut [u8], tag: &Tag) -> Result<()> {
+        self.1.pass();
+        self.0.open_in_place(iv, aad, text, tag)
+    }
+}
+
+impl CryptoProvider for Gated {
+    fn random(&self, out: &mut [u8]) -> Result<()> {
+        RustCrypto.random(out)
+    }
+
+    fn aes_gcm(&self, key: &[u8]) -> Result<Box<dyn AeadKey>> {
+        Ok(Box::new(GatedKey(RustCrypto.aes_gcm(key)?, self.0.clone())))
+    }
+
+    fn hkdf(&self, hash: HashAlgorithm, salt: &[u8], key: &[u8], outputs: &mut [Expand<'_>]) -> Result<()> {
+        RustCrypto.hkdf(hash, salt, key, outputs)
+    }
+
+    fn digest(&self, hash: HashAlgorithm) -> Box<dyn Digest> {
+        RustCrypto.digest(hash)
+    }
+
+    fn generate_signing_key(&self, algorithm: SignatureAlgorithm) -> Result<Arc<dyn SigningKey>> {
+        RustCrypto.generate_signing_key(algorithm)
+    }
+
+    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Arc<dyn VerifyingKey>> {
+        RustCrypto.verifying_key(algorithm, compressed)
+    }
+}
+
+/// Runs work on a runtime of one thread, beside a task that opens the gate a little at every turn it gets. If a poll
+/// parked the only thread, nothing would open the gate, and the worker that waits at it would give up.
+fn beside_another_task(work: impl AsyncFn(Client, RawAesKeyring)) {
+    let gate = Arc::new(Gate::default());
+    let client = Client::builder_with_provider(Gated(gate.clone())).threads(2).build();
+    let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32]).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let opens = async {
+            loop {
+                gate.turn();
+                tokio::task::yield_now().await;
+                // The gate is shut now and then for longer than the executor needs for everything else.
+                while *gate.turns.lock().unwrap() > 0 {
+                    tokio::task::yield_now().await;
+                }
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = work(client, keyring) => {}
+            () = opens => unreachable!("it goes on for ever"),
+        }
+        gate.wide_open.store(true, Ordering::SeqCst);
+        gate.turn();
+    });
+    assert!(gate.waited.load(Ordering::SeqCst) > 3, "the workers had nothing to wait for");
+}
+
+fn text() -> Vec<u8> {
+    (0..6_000_000_u32).map(|at| (at % 251) as u8).collect()
+}
+
+/// A message made without a gate.
+fn message(keyring: &RawAesKeyring, text: &[u8]) -> Vec<u8> {
+    Client::new().encrypt(keyring).suite(SUITE).bytes(text).wait().unwrap().message
+}
+
+#[test]
+fn polls_of_readers_never_park() {
+    beside_another_task(async |client, keyring| {
+        let text = text();
+        let mut sealed = Vec::new();
+        let mut reader = client.encrypt(&keyring).suite(SUITE).tokio_reader(&text[..]).await.unwrap();
+        reader.read_to_end(&mut sealed).await.unwrap();
+        let mut opened = Vec::new();
+        let mut reader = client.decrypt(&keyring).tokio_reader(&sealed[..]).await.unwrap();
+        reader.read_to_end(&mut opened).await.unwrap();
+        assert!(opened == text);
+    });
+}
+
+#[test]
+fn polls_of_writers_never_park() {
+    beside_another_task(async |client, keyring| {
+        let text = text();
+        let mut writer = client.encrypt(&keyring).suite(SUITE).tokio_writer(Cursor::new(Vec::new())).await.unwrap();
+        writer.write_all(&text[..3_000_000]).await.unwrap();
+        writer.flush().await.unwrap();
+        writer.write_all(&text[3_000_000..]).await.unwrap();
+        writer.shutdown().await.unwrap();
+        let sealed = writer.into_inner().into_inner();
+        let mut writer = client.decrypt(&keyring).tokio_writer(Cursor::new(Vec::new()));
+        writer.write_all(&sealed[..2_000_000]).await.unwrap();
+        writer.flush().await.unwrap();
+        writer.write_all(&sealed[2_000_000..]).await.unwrap();
+        writer.shutdown().await.unwrap();
+        assert!(writer.into_inner().into_inner() == text);
+    });
+}
+
+#[test]
+fn polls_of_streams_never_park() {
+    beside_another_task(async |client, keyring| {
+        let text = text();
+        let pieces = |bytes: Vec<u8>| {
+            let pieces: Vec<_> = bytes.chunks(100_000).map(|piece| std::io::Result::Ok(piece.to_vec())).collect();
+            stream::iter(pieces)
+        };
+        let sealing = client.encrypt(&keyring).suite(SUITE).stream(pieces(text.clone())).await.unwrap();
+        let sealed: Vec<_> = sealing.try_collect().await.unwrap();
+        let opening = client.decrypt(&keyring).stream(pieces(sealed.concat())).await.unwrap();
+        let opened: Vec<_> = opening.try_collect().await.unwrap();
+        assert!(opened.concat() == text);
+    });
+}
+
+#[test]
+fn a_fault_behind_frames_of_other_threads_does_not_park_either() {
+    beside_another_task(async |client, keyring| {
+        let text = text();
+        let mut message = message(&keyring, &text);
+        // The sequence number of a frame near the end: what came before it is on the way when it is seen.
+        let at = message.len() - 100 * (4096 + 32);
+        let number = message[at..].windows(4).position(|window| window[..2] == [0, 0] && window[2] == 5).unwrap() + at;
+        message[number + 3] ^= 1;
+        let mut released = Vec::new();
+        let mut reader = client.decrypt(&keyring).tokio_reader(&message[..]).await.unwrap();
+        let error = reader.read_to_end(&mut released).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+        assert!(text.starts_with(&released) && released.len() > 5_000_000, "{}", released.len());
+        // The end of a stream after its error is the end.
+        let mut opening = client.decrypt(&keyring).stream(stream::iter([std::io::Result::Ok(message)])).await.unwrap();
+        let mut errors = 0;
+        while let Some(piece) = opening.next().await {
+            errors += usize::from(piece.is_err());
+        }
+        assert_eq!(errors, 1);
+    });
+}
