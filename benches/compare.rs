@@ -129,7 +129,14 @@ fn messages(
             };
             add(", stream", encrypting, Box::new(run));
             let run = move || {
-                drop(client.decrypt(&*keyring).copy_unverified(&message[..], io::sink()).wait().expect("a plaintext"))
+                drop(
+                    client
+                        .decrypt(&*keyring)
+                        .release_unverified()
+                        .copy(&message[..], io::sink())
+                        .wait()
+                        .expect("a plaintext"),
+                )
             };
             add(", stream", decrypting, Box::new(run));
         }

@@ -163,7 +163,12 @@ fn messages<'a>(
             })
             .bounded(bounds(seal_hot)),
             Case::new(name, format!("{id} decrypt, stream"), size, move || {
-                four.client.decrypt(keyring).copy_unverified(&message_too[..], std::io::sink()).wait().unwrap();
+                four.client
+                    .decrypt(keyring)
+                    .release_unverified()
+                    .copy(&message_too[..], std::io::sink())
+                    .wait()
+                    .unwrap();
             })
             .bounded(bounds(open_hot)),
             Case::new(name, format!("{id} encrypt, machine"), size, move || {
@@ -178,7 +183,7 @@ fn messages<'a>(
             .bounded(bounds(seal_hot)),
             Case::new(name, format!("{id} decrypt, machine"), size, move || {
                 let (received, body) = six.client.header_decoder().decode(&message_again).unwrap();
-                let mut machine = six.client.decrypt(keyring).machine_unverified(received).wait().unwrap();
+                let mut machine = six.client.decrypt(keyring).release_unverified().machine(received).wait().unwrap();
                 for piece in body.chunks(PIECE) {
                     machine.push(piece).unwrap();
                     machine.consume(black_box(machine.output()).len());

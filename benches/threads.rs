@@ -123,7 +123,8 @@ fn run(
                     "memory" => drop(black_box(client.decrypt(keyring).bytes(message).wait().unwrap())),
                     "machine" => {
                         let (received, body) = client.header_decoder().decode(message).unwrap();
-                        let mut machine = client.decrypt(keyring).machine_unverified(received).wait().unwrap();
+                        let mut machine =
+                            client.decrypt(keyring).release_unverified().machine(received).wait().unwrap();
                         for piece in body.chunks(64 * 1024) {
                             machine.push(piece).unwrap();
                             while !machine.output().is_empty() {
@@ -132,7 +133,9 @@ fn run(
                         }
                         black_box(machine.finish().unwrap());
                     }
-                    _ => drop(client.decrypt(keyring).copy_unverified(&message[..], io::sink()).wait().unwrap()),
+                    _ => drop(
+                        client.decrypt(keyring).release_unverified().copy(&message[..], io::sink()).wait().unwrap(),
+                    ),
                 }));
             }
         }

@@ -88,7 +88,7 @@ pub enum Error {
     /// The message is signed, and the call would release plaintext before the signature is verified.
     #[error(
         "the message is signed, and reading it as a stream would release plaintext before the signature is verified: \
-         decrypt it in one piece, to a file, or by a verified copy or reader, or ask for an unverified stream by its name"
+         decrypt it in one piece, to a file, or by a verified copy or reader, or call `release_unverified` first"
     )]
     SignedStream,
 
@@ -99,7 +99,7 @@ pub enum Error {
     /// The source cannot be read a second time, nor at an offset: it is a pipe, a socket or a terminal.
     #[error(
         "the source cannot be read twice, because it is no file: decrypt it by a copy, which keeps the ciphertext in a \
-         temporary file until it is verified, or ask for an unverified stream by its name"
+         temporary file until it is verified, or call `release_unverified` first"
     )]
     NotSeekable(#[source] io::Error),
 

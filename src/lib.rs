@@ -52,7 +52,7 @@
 //! - The default [suite](AlgorithmSuite) commits to its key and signs: no other key opens the message to something else, and
 //!   who can only read cannot write.
 //! - No plaintext is released that is not authenticated; that of a signed message only once its signature holds, unless
-//!   a method is called whose name says `unverified`.
+//!   [`Decrypt::release_unverified`] is called.
 //! - A message that is cut off, extended, reordered or altered in any bit is refused.
 //! - The [encryption context](EncryptionContext) is authenticated, and **not secret**.
 //! - Limits on what a message may make a reader hold are on by default ([`ClientBuilder`]).

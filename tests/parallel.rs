@@ -215,7 +215,12 @@ fn every_suite_and_frame_length_gives_the_bytes_of_one_thread() {
                 encrypt.copy(OddReader::new(&plaintext), &mut sealed).wait().unwrap();
                 assert!(sealed.bytes == message, "{what}: copy");
                 let mut opened = OddWriter::default();
-                several.decrypt(&keyring).copy_unverified(OddReader::new(&message), &mut opened).wait().unwrap();
+                several
+                    .decrypt(&keyring)
+                    .release_unverified()
+                    .copy(OddReader::new(&message), &mut opened)
+                    .wait()
+                    .unwrap();
                 assert!(opened.bytes == plaintext, "{what}: copy");
                 no_worker_is_left();
             }
@@ -244,16 +249,16 @@ fn every_shell_gives_the_same_on_any_number_of_threads() {
 
             let decrypt = || client.decrypt(&keyring);
             let mut opened = Vec::new();
-            decrypt().reader_unverified(&message[..]).wait().unwrap().read_to_end(&mut opened).unwrap();
+            decrypt().release_unverified().reader(&message[..]).wait().unwrap().read_to_end(&mut opened).unwrap();
             assert!(opened == plaintext, "reader, {threads} threads");
-            let mut writer = decrypt().writer_unverified(Vec::new());
+            let mut writer = decrypt().release_unverified().writer(Vec::new());
             writer.write_all(&message).unwrap();
             assert!(writer.finish().unwrap().sink == plaintext, "writer, {threads} threads");
             let mut opened = Vec::new();
             #[cfg(feature = "fs")]
             decrypt().copy(&message[..], &mut opened).wait().unwrap();
             #[cfg(not(feature = "fs"))]
-            decrypt().copy_unverified(&message[..], &mut opened).wait().unwrap();
+            decrypt().release_unverified().copy(&message[..], &mut opened).wait().unwrap();
             assert!(opened == plaintext, "copy, {threads} threads");
         }
         no_worker_is_left();
@@ -359,7 +364,7 @@ fn a_broken_frame_is_refused_as_by_one_thread() {
             broken[at] ^= 4;
             let outcome = |threads, message: &[u8]| {
                 let (client, mut released) = (client(&provider, suite, threads), Vec::new());
-                let end = client.decrypt(&keyring).copy_unverified(message, &mut released).wait().map(|_| ());
+                let end = client.decrypt(&keyring).release_unverified().copy(message, &mut released).wait().map(|_| ());
                 let whole = client.decrypt(&keyring).bytes(message).wait().map(|_| ());
                 (released, format!("{end:?}"), format!("{whole:?}"))
             };
@@ -394,7 +399,7 @@ fn a_panic_in_a_worker_is_one_error_and_leaves_no_thread() {
                 encrypt().bytes(&plaintext).wait().map(|_| ()),
                 encrypt().copy(&plaintext[..], io::sink()).wait().map(|_| ()),
                 client.decrypt(&keyring).bytes(&message).wait().map(|_| ()),
-                client.decrypt(&keyring).copy_unverified(&message[..], io::sink()).wait().map(|_| ()),
+                client.decrypt(&keyring).release_unverified().copy(&message[..], io::sink()).wait().map(|_| ()),
             ];
             for end in ends {
                 assert!(matches!(end, Err(Error::Provider("a worker thread failed"))), "{end:?}");
@@ -481,7 +486,7 @@ fn memory_does_not_grow_with_the_message() {
                 encrypt.copy(io::repeat(1).take(length), io::sink()).wait().unwrap();
             });
             let opening = cost(|| {
-                client.decrypt(&keyring).copy_unverified(&message[..], io::sink()).wait().unwrap();
+                client.decrypt(&keyring).release_unverified().copy(&message[..], io::sink()).wait().unwrap();
             });
             [sealing, opening]
         };

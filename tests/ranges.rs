@@ -405,10 +405,11 @@ fn attack_25_signed_messages_are_refused_unless_by_name() {
                 let asynchronous = client.decrypt(&keyring).ranges_async(Object(message.clone(), 0));
                 assert!(matches!(block_on(asynchronous.into_future()).err(), Some(Error::SignedStream)));
 
-                let open = |message| client.decrypt(&keyring).ranges_unverified(message).wait();
+                let open = |message| client.decrypt(&keyring).release_unverified().ranges(message).wait();
                 let reader = open(message.clone()).unwrap();
                 assert_eq!(reader.read_range(0..100).unwrap(), text, "{suite:#06x}");
-                let asynchronous = client.decrypt(&keyring).ranges_async_unverified(Object(message.clone(), 0));
+                let asynchronous =
+                    client.decrypt(&keyring).release_unverified().ranges_async(Object(message.clone(), 0));
                 let asynchronous = block_on(asynchronous.into_future()).unwrap();
                 assert_eq!(block_on(asynchronous.read_range(0..100)).unwrap(), text, "{suite:#06x}");
                 // Without its footer, or with a part of it, it is no message.
@@ -429,7 +430,7 @@ fn attack_25_unframed_messages_are_refused() {
         let message = forge.unframed_message(b"text");
         assert!(matches!(open(&forge, &message[..]).err(), Some(Error::Unframed)), "{suite:#06x}");
         let (client, keyring) = (reads_all(), forge.keyring());
-        let refused = client.decrypt(&keyring).ranges_unverified(&message[..]).wait();
+        let refused = client.decrypt(&keyring).release_unverified().ranges(&message[..]).wait();
         assert!(matches!(refused.err(), Some(Error::Unframed)), "{suite:#06x}");
     }
 }

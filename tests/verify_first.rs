@@ -151,7 +151,7 @@ fn attack_28_a_source_that_changes_after_it_was_verified_releases_nothing_of_the
     let (forge, text, [message, twin]) = twins(3 * MIB + 500_000);
     let (client, keyring) = (reads_all(), forge.keyring());
     // The twin is authentic under the data key, but for its signature: only the digests tell it apart.
-    let unverified = client.decrypt(&keyring).ranges_unverified(&twin[..]).wait().unwrap();
+    let unverified = client.decrypt(&keyring).release_unverified().ranges(&twin[..]).wait().unwrap();
     assert_ne!(unverified.read_range(0..100).unwrap(), text[..100]);
 
     let with = |change: &dyn Fn(&mut Vec<u8>)| {

@@ -46,7 +46,7 @@ pub fn run(input: &[u8]) -> Option<Result<Vec<u8>>> {
         output: Pieces::new([patterns[4], patterns[5], patterns[6], patterns[7]]),
     };
     let whole = split.whole(message);
-    let streams = [split.machine(), split.reader(), split.writer(), split.copy_unverified(), split.copy()];
+    let streams = [split.machine(), split.reader(), split.writer(), split.release_unverified().copy(), split.copy()];
     for stream in &streams {
         match (&whole, &stream.outcome) {
             (Ok(plaintext), Ok(())) => assert!(*plaintext == stream.released, "another plaintext"),
@@ -124,7 +124,7 @@ impl Split<'_> {
                 break received;
             }
         };
-        let mut machine = self.decrypt().machine_unverified(received).wait()?;
+        let mut machine = self.decrypt().release_unverified().machine(received).wait()?;
         while !rest.is_empty() {
             let piece = pieces.next_piece(&mut rest);
             if let Err(error) = machine.push(piece) {
@@ -154,7 +154,7 @@ impl Split<'_> {
     }
 
     fn drive_reader(&self, released: &mut Vec<u8>) -> Result<()> {
-        let mut reader = self.decrypt().reader_unverified(self.source()).wait()?;
+        let mut reader = self.decrypt().release_unverified().reader(self.source()).wait()?;
         let mut output = self.output.clone();
         let mut buffer = [0; 512];
         loop {
@@ -181,7 +181,7 @@ impl Split<'_> {
     }
 
     fn drive_writer(&self, sink: Sink) -> Result<()> {
-        let mut writer = self.decrypt().writer_unverified(sink);
+        let mut writer = self.decrypt().release_unverified().writer(sink);
         let (mut rest, mut pieces) = (self.message, self.input.clone());
         while !rest.is_empty() {
             if let Err(error) = writer.write_all(pieces.next_piece(&mut rest)) {
@@ -195,7 +195,7 @@ impl Split<'_> {
 
     fn copy_unverified(&self) -> Ending {
         let mut released = Vec::new();
-        let outcome = self.decrypt().copy_unverified(self.source(), &mut released).wait().map(|_| ());
+        let outcome = self.decrypt().release_unverified().copy(self.source(), &mut released).wait().map(|_| ());
         Ending { released, outcome }
     }
 

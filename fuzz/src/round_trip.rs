@@ -182,7 +182,7 @@ impl Case {
 
     fn read_by_machine(&self, client: &Client, message: &[u8]) -> Result<Vec<u8>> {
         let (received, body) = HeaderDecoder::new().decode(message)?;
-        let mut machine = self.decrypt(client).machine_unverified(received).wait()?;
+        let mut machine = self.decrypt(client).release_unverified().machine(received).wait()?;
         let (mut input, mut output) = (self.input.clone(), self.output.clone());
         let (mut rest, mut plaintext) = (body, Vec::new());
         while !rest.is_empty() {
@@ -196,11 +196,11 @@ impl Case {
     }
 
     fn read_by_reader(&self, client: &Client, message: &[u8]) -> Result<Vec<u8>> {
-        self.drain(self.decrypt(client).reader_unverified(self.source(message)).wait()?)
+        self.drain(self.decrypt(client).release_unverified().reader(self.source(message)).wait()?)
     }
 
     fn read_by_writer(&self, client: &Client, message: &[u8]) -> Result<Vec<u8>> {
-        let mut writer = self.decrypt(client).writer_unverified(Vec::new());
+        let mut writer = self.decrypt(client).release_unverified().writer(Vec::new());
         self.fill(&mut writer, message)?;
         Ok(writer.finish()?.sink)
     }

@@ -26,8 +26,8 @@ mod verified;
 
 /// A decryption being set up: options first, then what to decrypt.
 ///
-/// The plaintext of a signed message is released only once its signature is verified, by every method but those whose
-/// name says `unverified`.
+/// The plaintext of a signed message is released only once its signature is verified, unless
+/// [`release_unverified`](Self::release_unverified) is called: that is the only way to get it earlier.
 ///
 /// | method | unsigned message | signed message |
 /// |---|---|---|
@@ -37,7 +37,7 @@ mod verified;
 /// | [`reader`](Self::reader), [`writer`](Self::writer), [`machine`](Self::machine) | frame by frame | refused |
 /// | [`ranges`](Self::ranges) | what is asked for | refused |
 /// | [`ranges_verified`](Self::ranges_verified) | what is asked for, after all of it | the same |
-/// | [`reader_unverified`](Self::reader_unverified) and so on | frame by frame | frame by frame, the last at the end |
+/// | [`release_unverified`](Self::release_unverified), then a reader, writer, copy, machine or ranges | as above | frame by frame, the last at the end |
 ///
 /// ```
 /// use sealwax::{Client, keyring::RawAesKeyring};
@@ -57,6 +57,7 @@ pub struct Decrypt<'a> {
     client: &'a Client,
     source: Source<'a>,
     pub(super) context: EncryptionContext,
+    release: Release,
     #[cfg(feature = "fs")]
     overwrite: Overwrite,
 }
@@ -135,6 +136,7 @@ impl<'a> Decrypt<'a> {
             client,
             source,
             context: EncryptionContext::new(),
+            release: Release::Verified,
             #[cfg(feature = "fs")]
             overwrite: Overwrite::Never,
         }
@@ -144,6 +146,30 @@ impl<'a> Decrypt<'a> {
     /// not store must be one that was authenticated with it. A second call replaces the first.
     pub fn context(mut self, expected: impl Into<EncryptionContext>) -> Self {
         self.context = expected.into();
+        self
+    }
+
+    /// Releases the plaintext of a signed message frame by frame, **before its signature is verified**; the final frame
+    /// still waits for the signature.
+    ///
+    /// Every frame is authentic under the data key, but anyone who can unwrap the data key could have written it: only
+    /// the signature says that the writer of the message did. A caller that uses this must undo what it did with the
+    /// plaintext if the end is an error. It makes no difference to unsigned messages, nor to [`bytes`](Self::bytes) and
+    /// `file`, which never release anything early.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// # use sealwax::{Client, keyring::RawAesKeyring};
+    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+    /// # let client = Client::new();
+    /// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
+    /// let mut text = String::new();
+    /// client.decrypt(&keyring).release_unverified().reader(&message[..]).wait()?.read_to_string(&mut text)?;
+    /// assert_eq!(text, "text");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn release_unverified(mut self) -> Self {
+        self.release = Release::Unverified;
         self
     }
 
@@ -186,8 +212,8 @@ impl<'a> Decrypt<'a> {
         Ok((self.start_machine(received, release).await?, ahead))
     }
 
-    async fn start_reader<R: io::Read>(&self, mut source: R, release: Release) -> Result<DecryptingReader<R>> {
-        let (machine, ahead) = self.start_from(&mut source, release).await?;
+    async fn start_reader<R: io::Read>(&self, mut source: R) -> Result<DecryptingReader<R>> {
+        let (machine, ahead) = self.start_from(&mut source, self.release).await?;
         DecryptingReader::new(source, machine, &ahead)
     }
 
@@ -216,60 +242,14 @@ impl<'a> Decrypt<'a> {
         self,
         source: R,
     ) -> Operation<impl Future<Output = Result<DecryptingReader<R>>> + 'a> {
-        Operation::new(async move { self.start_reader(source, Release::Verified).await })
-    }
-
-    /// As [`reader`](Self::reader), but releases the frames of a signed message **before its signature is verified**,
-    /// all but the final one. Whoever reads them must undo what was done with them if the end is an error.
-    ///
-    /// # Errors
-    /// As [`bytes`](Self::bytes), and [`Error::Io`].
-    ///
-    /// ```
-    /// use std::io::Read;
-    /// # use sealwax::{Client, keyring::RawAesKeyring};
-    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// # let client = Client::new();
-    /// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
-    /// let mut text = String::new();
-    /// client.decrypt(&keyring).reader_unverified(&message[..]).wait()?.read_to_string(&mut text)?;
-    /// assert_eq!(text, "text");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn reader_unverified<R: io::Read + 'a>(
-        self,
-        source: R,
-    ) -> Operation<impl Future<Output = Result<DecryptingReader<R>>> + 'a> {
-        Operation::new(async move { self.start_reader(source, Release::Unverified).await })
+        Operation::new(async move { self.start_reader(source).await })
     }
 
     /// A writer that decrypts the message written to it into a sink. It waits for the keyring on the thread that writes
     /// the end of the header, as [`Operation::wait`] does.
     pub fn writer<W: io::Write>(self, sink: W) -> DecryptingWriter<'a, W> {
-        self.start_writer(sink, Release::Verified)
-    }
-
-    /// As [`writer`](Self::writer), but releases the frames of a signed message **before its signature is verified**,
-    /// all but the final one.
-    ///
-    /// ```
-    /// use std::io::Write;
-    /// # use sealwax::{Client, keyring::RawAesKeyring};
-    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// # let client = Client::new();
-    /// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
-    /// let mut writer = client.decrypt(&keyring).writer_unverified(Vec::new());
-    /// writer.write_all(&message)?;
-    /// assert_eq!(writer.finish()?.sink, b"text");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn writer_unverified<W: io::Write>(self, sink: W) -> DecryptingWriter<'a, W> {
-        self.start_writer(sink, Release::Unverified)
-    }
-
-    fn start_writer<W: io::Write>(self, sink: W, release: Release) -> DecryptingWriter<'a, W> {
         let decoder = self.client.header_decoder();
-        let opener = move |received| Operation::new(self.start_machine(received, release)).wait();
+        let opener = move |received| Operation::new(self.start_machine(received, self.release)).wait();
         DecryptingWriter::new(sink, decoder, Box::new(opener))
     }
 
@@ -301,39 +281,12 @@ impl<'a> Decrypt<'a> {
     ) -> Operation<impl Future<Output = Result<Opened>> + 'a> {
         Operation::new(async move {
             // Without temporary files there is nowhere to keep a signed message until it is verified.
-            let release = if cfg!(feature = "fs") { Release::Unverified } else { Release::Verified };
+            let release = if cfg!(feature = "fs") { Release::Unverified } else { self.release };
             let (machine, ahead) = self.start_from(&mut source, release).await?;
             #[cfg(feature = "fs")]
-            if machine.header().suite().is_signed() {
+            if self.release == Release::Verified && machine.header().suite().is_signed() {
                 return Ok(copy_verified(&ahead, source, sink, machine)?.into());
             }
-            Ok(copy_decrypting(&ahead, source, sink, machine)?.into())
-        })
-    }
-
-    /// As [`copy`](Self::copy), but in one pass: releases the frames of a signed message **before its signature is
-    /// verified**, all but the final one.
-    ///
-    /// # Errors
-    /// As [`bytes`](Self::bytes), and [`Error::Io`].
-    ///
-    /// ```
-    /// # use sealwax::{Client, keyring::RawAesKeyring};
-    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// # let client = Client::new();
-    /// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
-    /// let mut plaintext = Vec::new();
-    /// client.decrypt(&keyring).copy_unverified(&message[..], &mut plaintext).wait()?;
-    /// assert_eq!(plaintext, b"text");
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
-    pub fn copy_unverified<R: io::Read + 'a, W: io::Write + 'a>(
-        self,
-        mut source: R,
-        sink: W,
-    ) -> Operation<impl Future<Output = Result<Opened>> + 'a> {
-        Operation::new(async move {
-            let (machine, ahead) = self.start_from(&mut source, Release::Unverified).await?;
             Ok(copy_decrypting(&ahead, source, sink, machine)?.into())
         })
     }
@@ -348,7 +301,8 @@ impl<'a> Decrypt<'a> {
         Operation::new(async move {
             let source = File::open(source)?;
             let mut target = PendingFile::create(target, self.overwrite)?;
-            let opened = self.copy_unverified(source, &mut target).await?;
+            // The temporary file is read by nobody before all is verified.
+            let opened = self.release_unverified().copy(source, &mut target).await?;
             target.commit()?;
             Ok(opened)
         })
@@ -365,15 +319,6 @@ impl<'a> Decrypt<'a> {
     /// # Errors
     /// As [`bytes`](Self::bytes), and [`Error::SignedStream`] for a signed message.
     pub fn machine(self, header: ReceivedHeader) -> Operation<impl Future<Output = Result<Decryptor>> + 'a> {
-        Operation::new(async move { self.start_machine(header, Release::Verified).await })
-    }
-
-    /// As [`machine`](Self::machine), but one that releases the frames of a signed message **before its signature is
-    /// verified**, all but the final one.
-    ///
-    /// # Errors
-    /// As [`bytes`](Self::bytes).
-    pub fn machine_unverified(self, header: ReceivedHeader) -> Operation<impl Future<Output = Result<Decryptor>> + 'a> {
-        Operation::new(async move { self.start_machine(header, Release::Unverified).await })
+        Operation::new(async move { self.start_machine(header, self.release).await })
     }
 }

@@ -119,7 +119,7 @@ impl<'a> Reencrypt<'a> {
         let Self { decrypt, mut encrypt, keep_context } = self;
         let expected = decrypt.context.clone();
         // Nothing of it is released: its end, which is that of the new message too, comes only once the signature holds.
-        let mut plaintext = decrypt.reader_unverified(source).await?;
+        let mut plaintext = decrypt.release_unverified().reader(source).await?;
         let machine = if keep_context {
             encrypt.context = kept_context(plaintext.header(), &expected, &encrypt.context);
             let machine = encrypt.start_machine().await?;

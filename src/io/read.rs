@@ -75,7 +75,7 @@ impl<R: Read> EncryptingReader<R> {
 ///
 /// Plaintext is released frame by frame, each once it is authenticated. The end (`Ok(0)`) comes only once the whole
 /// message is verified and the source has ended; a message that is cut off ends in an error. Signed messages are
-/// refused, unless the reader was made by [`reader_unverified`](crate::Decrypt::reader_unverified).
+/// refused, unless the caller asked to [release them unverified](crate::Decrypt::release_unverified).
 ///
 /// ```
 /// use std::io::Read;

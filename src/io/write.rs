@@ -91,8 +91,8 @@ pub(crate) type Opener<'a> = Box<dyn FnOnce(ReceivedHeader) -> Result<Decryptor>
 /// Decrypts what is written to it, and writes the plaintext to its sink.
 ///
 /// Plaintext is written frame by frame, each once it is authenticated, and at the latest with the next write, a flush, or the
-/// end; with [several threads](crate::ClientBuilder::threads) at the latest with a flush or the end. Only [`finish`](Self::finish) says that the message was whole. Signed messages are refused, unless the writer was made by
-/// [`writer_unverified`](crate::Decrypt::writer_unverified).
+/// end; with [several threads](crate::ClientBuilder::threads) at the latest with a flush or the end. Only [`finish`](Self::finish) says that the message was whole. Signed messages are refused, unless
+/// the caller asked to [release them unverified](crate::Decrypt::release_unverified).
 ///
 /// ```
 /// use std::io::Write;

@@ -153,7 +153,7 @@ impl Decryptor {
     /// # let client = Client::new();
     /// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
     /// let (received, _) = client.header_decoder().decode(&message)?;
-    /// let decryptor = client.decrypt(&keyring).machine_unverified(received).wait()?;
+    /// let decryptor = client.decrypt(&keyring).release_unverified().machine(received).wait()?;
     /// assert_eq!(decryptor.header().encrypted_data_keys().len(), 1);
     /// # Ok::<(), sealwax::Error>(())
     /// ```

@@ -60,7 +60,7 @@ impl Reading<'_> {
 
     pub(crate) fn reader(&self, message: &[u8], step: usize) -> Outcome {
         let mut released = Vec::new();
-        let end = self.decrypt().reader_unverified(Slowly(message, step)).wait().and_then(|mut reader| {
+        let end = self.decrypt().release_unverified().reader(Slowly(message, step)).wait().and_then(|mut reader| {
             // `read_to_end` keeps what it has got before an error.
             reader.read_to_end(&mut released)?;
             Ok(())
@@ -70,7 +70,7 @@ impl Reading<'_> {
 
     pub(crate) fn writer(&self, message: &[u8], step: usize) -> Outcome {
         let mut released = Vec::new();
-        let mut writer = self.decrypt().writer_unverified(&mut released);
+        let mut writer = self.decrypt().release_unverified().writer(&mut released);
         // What a write makes ready is written by the next one, or by a flush.
         let written = message.chunks(step).try_for_each(|piece| writer.write_all(piece).and_then(|()| writer.flush()));
         let end = match written {
@@ -98,7 +98,7 @@ impl Reading<'_> {
                 None => {}
             }
         };
-        let mut machine = self.decrypt().machine_unverified(header).wait()?;
+        let mut machine = self.decrypt().release_unverified().machine(header).wait()?;
         for piece in message[at..].chunks(step) {
             if let Err(error) = machine.push(piece) {
                 assert!(machine.output().is_empty(), "output was left after an error");

@@ -266,21 +266,21 @@ fn round_trips(suite: AlgorithmSuite, case: &Case) -> Result<(), TestCaseError> 
         prop_assert!(&decrypt().bytes(message).wait().map_err(|error| fail(&error))?.plaintext == text);
 
         let source = Source::new(message, header_length, steps);
-        let reader = decrypt().reader_unverified(source).wait().map_err(|error| fail(&error))?;
+        let reader = decrypt().release_unverified().reader(source).wait().map_err(|error| fail(&error))?;
         prop_assert!(&read_all(reader, takes).map_err(|error| fail(&error))? == text);
 
         calm.set(true);
-        let mut writer = decrypt().writer_unverified(Sink::new(&calm, steps));
+        let mut writer = decrypt().release_unverified().writer(Sink::new(&calm, steps));
         write_all(&mut writer, message, sizes).map_err(|error| fail(&error))?;
         prop_assert!(&writer.finish().map_err(|error| fail(&error))?.sink.bytes == text);
 
         let (received, body) = client.header_decoder().decode(message).map_err(|error| fail(&error))?;
-        let machine = decrypt().machine_unverified(received).wait().map_err(|error| fail(&error))?;
+        let machine = decrypt().release_unverified().machine(received).wait().map_err(|error| fail(&error))?;
         prop_assert!(&decrypt_by_machine(machine, body, sizes, takes).map_err(|error| fail(&error))? == text);
 
         let mut copied = Vec::new();
         let source = Source::new(message, usize::MAX, steps);
-        decrypt().copy_unverified(source, &mut copied).wait().map_err(|error| fail(&error))?;
+        decrypt().release_unverified().copy(source, &mut copied).wait().map_err(|error| fail(&error))?;
         prop_assert!(&copied == text);
         #[cfg(feature = "fs")]
         {
@@ -300,7 +300,7 @@ fn a_sink_may_block(suite: AlgorithmSuite, case: &Case) -> Result<(), TestCaseEr
     let encrypt = client.encrypt(&keyring).suite(suite).frame_length(case.frame_length);
     let message = encrypt.bytes(&case.text).wait().unwrap().message;
     let calm = Cell::new(false);
-    let mut writer = client.decrypt(&keyring).writer_unverified(Sink::new(&calm, &case.steps));
+    let mut writer = client.decrypt(&keyring).release_unverified().writer(Sink::new(&calm, &case.steps));
     let written = write_all(&mut writer, &message, &case.sizes).and_then(|()| patiently(|| writer.flush()));
     prop_assert!(written.is_ok(), "{written:?}");
     calm.set(true);
@@ -415,7 +415,7 @@ proptest! {
             let (client, keyring) = (reads_all(), Forge::new(suite).keyring());
             let at_once = client.decrypt(&keyring).bytes(&bytes).wait().map(|opened| opened.plaintext);
             let by_machine = client.header_decoder().decode(&bytes).and_then(|(received, body)| {
-                let machine = client.decrypt(&keyring).machine_unverified(received).wait()?;
+                let machine = client.decrypt(&keyring).release_unverified().machine(received).wait()?;
                 decrypt_by_machine(machine, body, &sizes, &sizes)
             });
             match (at_once, by_machine) {

@@ -96,11 +96,11 @@ fn costs(suite: AlgorithmSuite, frames: usize) -> Vec<(&'static str, Cost)> {
         ),
         ("encrypt copy", cost(|| encrypt(&client, &keyring, suite).copy(&text[..], std::io::sink()).wait().unwrap())),
         ("decrypt bytes", cost(|| decrypt().bytes(&message).wait().unwrap())),
-        ("decrypt reader", cost(|| exhaust(decrypt().reader_unverified(&message[..]).wait().unwrap()))),
+        ("decrypt reader", cost(|| exhaust(decrypt().release_unverified().reader(&message[..]).wait().unwrap()))),
         (
             "decrypt writer",
             cost(|| {
-                let mut writer = decrypt().writer_unverified(std::io::sink());
+                let mut writer = decrypt().release_unverified().writer(std::io::sink());
                 writer.write_all(&message).unwrap();
                 writer.finish().unwrap();
             }),
@@ -109,10 +109,10 @@ fn costs(suite: AlgorithmSuite, frames: usize) -> Vec<(&'static str, Cost)> {
             "decrypt machine",
             cost(|| {
                 let (received, body) = client.header_decoder().decode(&message).unwrap();
-                drain_decryptor(decrypt().machine_unverified(received).wait().unwrap(), body);
+                drain_decryptor(decrypt().release_unverified().machine(received).wait().unwrap(), body);
             }),
         ),
-        ("decrypt copy", cost(|| decrypt().copy_unverified(&message[..], std::io::sink()).wait().unwrap())),
+        ("decrypt copy", cost(|| decrypt().release_unverified().copy(&message[..], std::io::sink()).wait().unwrap())),
     ]
 }
 
@@ -154,19 +154,19 @@ fn cost_of_start(client: &Client, forge: &Forge, start: &[u8]) -> usize {
     let is_cut_off = |error: Error| assert!(matches!(error, Error::Format(FormatError::Truncated)), "{error:?}");
     let by_bytes = cost(|| is_cut_off(client.decrypt(&keyring).bytes(start).wait().unwrap_err()));
     let by_reader = cost(|| {
-        let reader = client.decrypt(&keyring).reader_unverified(start).wait();
+        let reader = client.decrypt(&keyring).release_unverified().reader(start).wait();
         let outcome = reader.and_then(|mut reader| Ok(reader.read_to_end(&mut Vec::new())?));
         is_cut_off(outcome.unwrap_err());
     });
     let by_writer = cost(|| {
-        let mut writer = client.decrypt(&keyring).writer_unverified(std::io::sink());
+        let mut writer = client.decrypt(&keyring).release_unverified().writer(std::io::sink());
         writer.write_all(start).unwrap();
         is_cut_off(writer.finish().map(|_| ()).unwrap_err());
     });
     let by_machine = cost(|| {
         let mut decoder = client.header_decoder();
         if let (taken, Some(received)) = decoder.push(start).unwrap() {
-            let mut machine = client.decrypt(&keyring).machine_unverified(received).wait().unwrap();
+            let mut machine = client.decrypt(&keyring).release_unverified().machine(received).wait().unwrap();
             for byte in &start[taken..] {
                 machine.push(&[*byte]).unwrap();
             }
@@ -288,7 +288,7 @@ fn a_signed_message_takes_no_stack() {
         let message = client.encrypt(&keyring).suite(SIGNED).frame_length(1).bytes(&text).wait().unwrap().message;
         assert!(client.decrypt(&keyring).bytes(&message).wait().unwrap().plaintext == text);
         let mut sink = Vec::new();
-        client.decrypt(&keyring).copy_unverified(&message[..], &mut sink).wait().unwrap();
+        client.decrypt(&keyring).release_unverified().copy(&message[..], &mut sink).wait().unwrap();
         assert!(sink == text);
     });
 }

@@ -46,7 +46,7 @@ pub fn decrypt_through(
     let (header, opened_by) = match shell {
         Shell::Reader(Family::Tokio) => {
             let reader = match unverified {
-                true => drive(decrypt.tokio_reader_unverified(source).into_future()),
+                true => drive(decrypt.release_unverified().tokio_reader(source).into_future()),
                 false => drive(decrypt.tokio_reader(source).into_future()),
             };
             let mut reader = reader?;
@@ -55,7 +55,7 @@ pub fn decrypt_through(
         }
         Shell::Reader(Family::Futures) => {
             let reader = match unverified {
-                true => drive(decrypt.futures_reader_unverified(source).into_future()),
+                true => drive(decrypt.release_unverified().futures_reader(source).into_future()),
                 false => drive(decrypt.futures_reader(source).into_future()),
             };
             let mut reader = reader?;
@@ -64,7 +64,7 @@ pub fn decrypt_through(
         }
         Shell::Stream => {
             let stream = match unverified {
-                true => drive(decrypt.stream_unverified(source).into_future()),
+                true => drive(decrypt.release_unverified().stream(source).into_future()),
                 false => drive(decrypt.stream(source).into_future()),
             };
             let mut stream = stream?;
@@ -77,9 +77,9 @@ pub fn decrypt_through(
         Shell::Writer(family) => {
             let sink = PatientSink::new(moods.clone());
             let mut writer = match (family, unverified) {
-                (Family::Tokio, true) => decrypt.tokio_writer_unverified(sink),
+                (Family::Tokio, true) => decrypt.release_unverified().tokio_writer(sink),
                 (Family::Tokio, false) => decrypt.tokio_writer(sink),
-                (Family::Futures, true) => decrypt.futures_writer_unverified(sink),
+                (Family::Futures, true) => decrypt.release_unverified().futures_writer(sink),
                 (Family::Futures, false) => decrypt.futures_writer(sink),
             };
             let outcome = drive(write_all(family, &mut writer, message));

@@ -136,13 +136,13 @@ impl Way {
                 let (received, body) = client.header_decoder().decode(message)?;
                 let machine = match self {
                     Self::Machine => decrypt.machine(received).wait()?,
-                    _ => decrypt.machine_unverified(received).wait()?,
+                    _ => decrypt.release_unverified().machine(received).wait()?,
                 };
                 through_machine(machine, body)
             }
             Self::CopyUnverified => {
                 let mut sink = OddWriter::default();
-                let opened = decrypt.copy_unverified(OddReader::new(message), &mut sink).wait()?;
+                let opened = decrypt.release_unverified().copy(OddReader::new(message), &mut sink).wait()?;
                 Ok(Opening { plaintext: sink.bytes, header: opened.header, opened_by: opened.opened_by })
             }
             Self::Copy => {
@@ -179,7 +179,7 @@ impl Way {
         let source = OddReader::new(message);
         let mut reader = match self {
             Self::Reader => decrypt.reader(source).wait()?,
-            _ => decrypt.reader_unverified(source).wait()?,
+            _ => decrypt.release_unverified().reader(source).wait()?,
         };
         let mut plaintext = Vec::new();
         reader.read_to_end(&mut plaintext)?;
@@ -189,7 +189,7 @@ impl Way {
     fn through_writer(self, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
         let mut writer = match self {
             Self::Writer => decrypt.writer(OddWriter::default()),
-            _ => decrypt.writer_unverified(OddWriter::default()),
+            _ => decrypt.release_unverified().writer(OddWriter::default()),
         };
         for piece in in_pieces(message) {
             writer.write_all(piece)?;
@@ -226,7 +226,7 @@ impl PartsWay {
         match self {
             Self::Ranges => read_backwards(&decrypt.ranges(message).wait()?),
             Self::RangesVerified => read_backwards(&decrypt.ranges_verified(message).wait()?),
-            _ => read_backwards(&decrypt.ranges_unverified(message).wait()?),
+            _ => read_backwards(&decrypt.release_unverified().ranges(message).wait()?),
         }
     }
 }

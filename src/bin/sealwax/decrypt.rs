@@ -98,7 +98,7 @@ impl Opening {
                     if verified_first {
                         decrypt.copy(source, output).wait()
                     } else {
-                        decrypt.copy_unverified(source, output).wait()
+                        decrypt.release_unverified().copy(source, output).wait()
                     }
                 });
                 let opened = outcome.map_err(|error| Failure::about(output.blame(&name), error))?;
@@ -122,7 +122,7 @@ impl Opening {
         let name = input.name.clone();
         let mut nowhere = Nowhere::default();
         // Nobody sees what is released before the signature is verified.
-        let opened = self.decrypt().copy_unverified(&mut input, &mut nowhere).wait();
+        let opened = self.decrypt().release_unverified().copy(&mut input, &mut nowhere).wait();
         let opened = opened.map_err(|error| Failure::about(&name, error))?;
         let mut report = Report::verified(&opened.header, &opened.opened_by, name);
         let plaintext_length = Some(nowhere.count);

@@ -1,6 +1,6 @@
 //! Decrypting parts of a message.
 
-use super::{Decrypt, Release};
+use super::Decrypt;
 use crate::{
     blocking::Operation,
     error::{Error, Result},
@@ -19,32 +19,7 @@ impl<'a> Decrypt<'a> {
     /// [`Error::SignedStream`] for a signed message.
     pub fn ranges<S: ReadAt + 'a>(self, source: S) -> Operation<impl Future<Output = Result<RangeReader<S>>> + 'a> {
         Operation::new(async move {
-            let frames = self.start_ranges(&Ready(&source), Release::Verified).await?;
-            Ok(RangeReader::new(source, frames))
-        })
-    }
-
-    /// As [`ranges`](Self::ranges), but of a signed message too, **whose signature is never verified**: anyone who can unwrap
-    /// its data key could have written what is read. [`ranges_verified`](Self::ranges_verified) verifies it first.
-    ///
-    /// # Errors
-    /// As [`ranges`](Self::ranges), but for [`Error::SignedStream`].
-    ///
-    /// ```
-    /// # use sealwax::{Client, keyring::RawAesKeyring};
-    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// # let client = Client::new();
-    /// # let message = client.encrypt(&keyring).bytes(b"some text").wait()?.message;
-    /// let reader = client.decrypt(&keyring).ranges_unverified(&message[..]).wait()?;
-    /// assert_eq!(reader.read_range(5..9)?, b"text");
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
-    pub fn ranges_unverified<S: ReadAt + 'a>(
-        self,
-        source: S,
-    ) -> Operation<impl Future<Output = Result<RangeReader<S>>> + 'a> {
-        Operation::new(async move {
-            let frames = self.start_ranges(&Ready(&source), Release::Unverified).await?;
+            let frames = self.start_ranges(&Ready(&source)).await?;
             Ok(RangeReader::new(source, frames))
         })
     }
@@ -59,32 +34,18 @@ impl<'a> Decrypt<'a> {
         source: S,
     ) -> Operation<impl Future<Output = Result<AsyncRangeReader<S>>> + 'a> {
         Operation::new(async move {
-            let frames = self.start_ranges(&source, Release::Verified).await?;
-            Ok(AsyncRangeReader::new(source, frames))
-        })
-    }
-
-    /// As [`ranges_async`](Self::ranges_async), but of a signed message too, **whose signature is never verified**.
-    ///
-    /// # Errors
-    /// As [`ranges_unverified`](Self::ranges_unverified).
-    pub fn ranges_async_unverified<S: GetRange + 'a>(
-        self,
-        source: S,
-    ) -> Operation<impl Future<Output = Result<AsyncRangeReader<S>>> + 'a> {
-        Operation::new(async move {
-            let frames = self.start_ranges(&source, Release::Unverified).await?;
+            let frames = self.start_ranges(&source).await?;
             Ok(AsyncRangeReader::new(source, frames))
         })
     }
 
     /// Authenticates header, commitment and final frame.
-    async fn start_ranges<S: GetRange>(&self, source: &S, release: Release) -> Result<Frames> {
+    async fn start_ranges<S: GetRange>(&self, source: &S) -> Result<Frames> {
         let (received, size) = fetch_header(source, self.client.header_decoder()).await?;
         if received.header().content_type() == ContentType::Unframed {
             return Err(Error::Unframed);
         }
-        let VerifiedHeader { header, opened_by, body } = self.verify(received, release).await?;
+        let VerifiedHeader { header, opened_by, body } = self.verify(received, self.release).await?;
         let search = FinalFrameSearch::new(body, header.length() as u64, size, None)?;
         let tail = fetch(source, search.wants()).await?;
         let (access, plaintext) = search.open(tail.as_ref())?;

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use futures_core::Stream;
 
-use super::{Decrypt, Release};
+use super::Decrypt;
 #[cfg(feature = "futures")]
 use crate::io::Futures;
 #[cfg(feature = "tokio")]
@@ -25,32 +25,10 @@ impl<'a> Decrypt<'a> {
     #[cfg(feature = "tokio")]
     pub fn tokio_reader<R: tokio::io::AsyncRead + Unpin + 'a>(
         self,
-        source: R,
-    ) -> Operation<impl Future<Output = Result<AsyncDecryptingReader<R>>> + 'a> {
-        self.tokio_reader_as(source, Release::Verified)
-    }
-
-    /// As [`tokio_reader`](Self::tokio_reader), but releases the frames of a signed message **before its signature is
-    /// verified**, all but the final one.
-    ///
-    /// # Errors
-    /// As [`reader_unverified`](Self::reader_unverified).
-    #[cfg(feature = "tokio")]
-    pub fn tokio_reader_unverified<R: tokio::io::AsyncRead + Unpin + 'a>(
-        self,
-        source: R,
-    ) -> Operation<impl Future<Output = Result<AsyncDecryptingReader<R>>> + 'a> {
-        self.tokio_reader_as(source, Release::Unverified)
-    }
-
-    #[cfg(feature = "tokio")]
-    fn tokio_reader_as<R: tokio::io::AsyncRead + Unpin + 'a>(
-        self,
         mut source: R,
-        release: Release,
     ) -> Operation<impl Future<Output = Result<AsyncDecryptingReader<R>>> + 'a> {
         Operation::new(async move {
-            let (machine, ahead) = self.start_polled(Tokio(&mut source), release).await?;
+            let (machine, ahead) = self.start_polled(Tokio(&mut source)).await?;
             AsyncDecryptingReader::new(source, machine, &ahead)
         })
     }
@@ -63,72 +41,36 @@ impl<'a> Decrypt<'a> {
     #[cfg(feature = "futures")]
     pub fn futures_reader<R: futures_io::AsyncRead + Unpin + 'a>(
         self,
-        source: R,
-    ) -> Operation<impl Future<Output = Result<AsyncDecryptingReader<R>>> + 'a> {
-        self.futures_reader_as(source, Release::Verified)
-    }
-
-    /// As [`futures_reader`](Self::futures_reader), but releases the frames of a signed message **before its signature is
-    /// verified**, all but the final one.
-    ///
-    /// # Errors
-    /// As [`reader_unverified`](Self::reader_unverified).
-    #[cfg(feature = "futures")]
-    pub fn futures_reader_unverified<R: futures_io::AsyncRead + Unpin + 'a>(
-        self,
-        source: R,
-    ) -> Operation<impl Future<Output = Result<AsyncDecryptingReader<R>>> + 'a> {
-        self.futures_reader_as(source, Release::Unverified)
-    }
-
-    #[cfg(feature = "futures")]
-    fn futures_reader_as<R: futures_io::AsyncRead + Unpin + 'a>(
-        self,
         mut source: R,
-        release: Release,
     ) -> Operation<impl Future<Output = Result<AsyncDecryptingReader<R>>> + 'a> {
         Operation::new(async move {
-            let (machine, ahead) = self.start_polled(Futures(&mut source), release).await?;
+            let (machine, ahead) = self.start_polled(Futures(&mut source)).await?;
             AsyncDecryptingReader::new(source, machine, &ahead)
         })
     }
 
-    async fn start_polled(&self, source: impl PollRead, release: Release) -> Result<(Decryptor, Vec<u8>)> {
+    async fn start_polled(&self, source: impl PollRead) -> Result<(Decryptor, Vec<u8>)> {
         let (received, ahead) = await_header(source, self.client.header_decoder()).await?;
-        Ok((self.start_machine(received, release).await?, ahead))
+        Ok((self.start_machine(received, self.release).await?, ahead))
     }
 
     /// As [`writer`](Self::writer), into a sink of Tokio's; the keyring is awaited. [`AsyncDecryptingWriter`] has an example.
     #[cfg(feature = "tokio")]
     pub fn tokio_writer<W: tokio::io::AsyncWrite + Unpin>(self, sink: W) -> AsyncDecryptingWriter<'a, W> {
-        self.start_async_writer(sink, Release::Verified)
-    }
-
-    /// As [`tokio_writer`](Self::tokio_writer), but releases the frames of a signed message **before its signature is
-    /// verified**, all but the final one.
-    #[cfg(feature = "tokio")]
-    pub fn tokio_writer_unverified<W: tokio::io::AsyncWrite + Unpin>(self, sink: W) -> AsyncDecryptingWriter<'a, W> {
-        self.start_async_writer(sink, Release::Unverified)
+        self.start_async_writer(sink)
     }
 
     /// As [`writer`](Self::writer), into a sink of the `futures` crates; the keyring is awaited. [`AsyncDecryptingWriter`] has an
     /// example.
     #[cfg(feature = "futures")]
     pub fn futures_writer<W: futures_io::AsyncWrite + Unpin>(self, sink: W) -> AsyncDecryptingWriter<'a, W> {
-        self.start_async_writer(sink, Release::Verified)
+        self.start_async_writer(sink)
     }
 
-    /// As [`futures_writer`](Self::futures_writer), but releases the frames of a signed message **before its signature is
-    /// verified**, all but the final one.
-    #[cfg(feature = "futures")]
-    pub fn futures_writer_unverified<W: futures_io::AsyncWrite + Unpin>(self, sink: W) -> AsyncDecryptingWriter<'a, W> {
-        self.start_async_writer(sink, Release::Unverified)
-    }
-
-    fn start_async_writer<W>(self, sink: W, release: Release) -> AsyncDecryptingWriter<'a, W> {
+    fn start_async_writer<W>(self, sink: W) -> AsyncDecryptingWriter<'a, W> {
         let decoder = self.client.header_decoder();
         let opener = move |received| -> Pin<Box<dyn Future<Output = Result<Decryptor>> + Send + 'a>> {
-            Box::pin(async move { self.start_machine(received, release).await })
+            Box::pin(async move { self.start_machine(received, self.release).await })
         };
         AsyncDecryptingWriter::new(sink, decoder, Box::new(opener))
     }
@@ -138,37 +80,7 @@ impl<'a> Decrypt<'a> {
     ///
     /// # Errors
     /// As [`reader`](Self::reader).
-    pub fn stream<S, B, E>(self, source: S) -> Operation<impl Future<Output = Result<DecryptingStream<S, B>>> + 'a>
-    where
-        S: Stream<Item = Result<B, E>> + Unpin + 'a,
-        B: AsRef<[u8]> + 'a,
-        E: Into<BoxError> + 'a,
-    {
-        self.stream_as(source, Release::Verified)
-    }
-
-    /// As [`stream`](Self::stream), but releases the frames of a signed message **before its signature is verified**, all but
-    /// the final one.
-    ///
-    /// # Errors
-    /// As [`reader_unverified`](Self::reader_unverified).
-    pub fn stream_unverified<S, B, E>(
-        self,
-        source: S,
-    ) -> Operation<impl Future<Output = Result<DecryptingStream<S, B>>> + 'a>
-    where
-        S: Stream<Item = Result<B, E>> + Unpin + 'a,
-        B: AsRef<[u8]> + 'a,
-        E: Into<BoxError> + 'a,
-    {
-        self.stream_as(source, Release::Unverified)
-    }
-
-    fn stream_as<S, B, E>(
-        self,
-        mut source: S,
-        release: Release,
-    ) -> Operation<impl Future<Output = Result<DecryptingStream<S, B>>> + 'a>
+    pub fn stream<S, B, E>(self, mut source: S) -> Operation<impl Future<Output = Result<DecryptingStream<S, B>>> + 'a>
     where
         S: Stream<Item = Result<B, E>> + Unpin + 'a,
         B: AsRef<[u8]> + 'a,
@@ -176,7 +88,7 @@ impl<'a> Decrypt<'a> {
     {
         Operation::new(async move {
             let (received, piece) = next_header(&mut source, self.client.header_decoder()).await?;
-            Ok(DecryptingStream::new(source, piece, self.start_machine(received, release).await?))
+            Ok(DecryptingStream::new(source, piece, self.start_machine(received, self.release).await?))
         })
     }
 }

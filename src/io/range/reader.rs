@@ -26,8 +26,8 @@ const ITERATED: u64 = 1 << 20;
 /// [`read_at`](Self::read_at) takes `&self`: any number of threads may read at once. As a [`Read`] and [`Seek`] the reader
 /// has a position; put a [`BufReader`](io::BufReader) around it where many small pieces are read.
 ///
-/// Signed messages are refused, unless the reader comes from [`ranges_verified`](crate::Decrypt::ranges_verified), or from
-/// [`ranges_unverified`](crate::Decrypt::ranges_unverified).
+/// Signed messages are refused, unless the reader comes from [`ranges_verified`](crate::Decrypt::ranges_verified), or the
+/// caller asked to [release them unverified](crate::Decrypt::release_unverified).
 ///
 /// ```
 /// use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};

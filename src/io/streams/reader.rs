@@ -169,7 +169,7 @@ impl<R> AsyncEncryptingReader<R> {
 ///
 /// Plaintext is released frame by frame, each once it is authenticated. The end comes only once the whole
 /// message is verified and the source has ended; a message that is cut off ends in an error. Signed messages are refused, unless
-/// the reader was made by a method whose name says `unverified`.
+/// the caller asked to [release them unverified](crate::Decrypt::release_unverified).
 ///
 /// A poll works on 64 KiB of the message at most, and on a frame that these complete. A read that is cancelled loses nothing.
 ///

@@ -202,7 +202,7 @@ impl<S, B> EncryptingStream<S, B> {
 ///
 /// Plaintext is released frame by frame, each once it is authenticated. The stream ends without an error only once the
 /// whole message is verified; **after an error it ends too**, and what came before is authentic but not whole. Signed messages are
-/// refused, unless the stream was made by a method whose name says `unverified`.
+/// refused, unless the caller asked to [release them unverified](crate::Decrypt::release_unverified).
 ///
 /// A poll works on 64 KiB of the message at most, and on a frame that these complete. Nothing is asked of the source before the
 /// output of what it gave has been taken away.

@@ -167,7 +167,7 @@ type Opening<'a> = Pin<Box<dyn Future<Output = Result<Decryptor>> + Send + 'a>>;
 ///
 /// Plaintext is written frame by frame, each once it is authenticated, and at the latest with the next write, a flush, or the
 /// end; with [several threads](crate::ClientBuilder::threads) at the latest with a flush or the end. **Only shutting it down** (`shutdown` with Tokio, `close` with the `futures` crates) says that the message was whole; it
-/// closes the sink too. Signed messages are refused, unless the writer was made by a method whose name says `unverified`.
+/// closes the sink too. Signed messages are refused, unless the caller asked to [release them unverified](crate::Decrypt::release_unverified).
 ///
 /// The keyring is awaited by the write that follows the header, or by a flush. A write takes 64 KiB at most, and only once the sink
 /// has taken what came before. A write that is cancelled has taken nothing.

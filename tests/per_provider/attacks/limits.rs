@@ -38,7 +38,7 @@ fn attack_5_the_limit_on_encrypted_data_keys_is_the_clients() {
 
     // A header that another decoder has read.
     let (received, _) = HeaderDecoder::new().decode(&message).unwrap();
-    let refused = three.decrypt(&Unasked).machine_unverified(received).wait().map(|_| ());
+    let refused = three.decrypt(&Unasked).release_unverified().machine(received).wait().map(|_| ());
     assert!(matches!(refused, Err(Error::Limit(LimitError::EncryptedDataKeys { limit: 3, found: 4 }))));
 
     // All that the format has, where the caller wants it so.
