@@ -1,6 +1,11 @@
 //! The shape of the project: imports follow the layers, and the default features stay light.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// The layers, lowest first. A module may import from those on lower lines only, and from itself.
 const LAYERS: [&[&str]; 10] = [
@@ -133,6 +138,39 @@ fn sources(folder: &Path) -> String {
         }
     }
     text
+}
+
+/// The sources in a folder and in those below it whose text contains this.
+fn sources_with(folder: &Path, text: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources_with(&path, text));
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && fs::read_to_string(&path).unwrap().contains(text)
+        {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn only_the_test_with_an_allocator_may_have_unsafe_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Put together, because this file is one of those that are searched.
+    let lint = concat!("(unsafe", "_code)");
+    for crate_root in ["src/lib.rs", "src/bin/sealwax/main.rs"] {
+        let forbids = format!("#![forbid{lint}]");
+        let source = fs::read_to_string(root.join(crate_root)).unwrap();
+        assert!(source.lines().any(|line| line == forbids), "{crate_root} does not forbid unsafe code");
+    }
+    // All other crates of the package have the lint from the manifest, which an attribute could lower.
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("\n[lints.rust]\nunsafe_code = \"deny\"\n"));
+    let others = ["examples", "benches", "tests"].map(|folder| sources_with(&root.join(folder), lint)).concat();
+    assert_eq!(others, [root.join("tests/freed_memory.rs")]);
 }
 
 #[test]
