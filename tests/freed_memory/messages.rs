@@ -108,39 +108,39 @@ const DECRYPTIONS: &[Step] = &[
         message[middle] ^= 1;
         assert!(s.client.decrypt(&s.keyring).bytes(&message).wait().is_err());
     }),
-    ("decrypt reader", |s| drain(s.client.decrypt(&s.keyring).reader_unverified(s.message).wait().unwrap())),
+    ("decrypt reader", |s| drain(s.client.decrypt(&s.keyring).release_unverified().reader(s.message).wait().unwrap())),
     ("decrypt reader, dropped half-way", |s| {
-        read_some(s.client.decrypt(&s.keyring).reader_unverified(s.message).wait().unwrap());
+        read_some(s.client.decrypt(&s.keyring).release_unverified().reader(s.message).wait().unwrap());
     }),
     ("decrypt reader, cut off", |s| {
         let cut = &s.message[..s.message.len() - 1];
-        let mut reader = s.client.decrypt(&s.keyring).reader_unverified(cut).wait().unwrap();
+        let mut reader = s.client.decrypt(&s.keyring).release_unverified().reader(cut).wait().unwrap();
         let mut buffer = Zeroizing::new(vec![0; 10_000]);
         while reader.read(&mut buffer).is_ok_and(|count| count > 0) {}
     }),
     ("decrypt writer", |s| {
-        let mut writer = s.client.decrypt(&s.keyring).writer_unverified(io::sink());
+        let mut writer = s.client.decrypt(&s.keyring).release_unverified().writer(io::sink());
         in_pieces(&mut writer, s.message);
         writer.finish().unwrap();
     }),
     ("decrypt writer, dropped half-way", |s| {
-        let mut writer = s.client.decrypt(&s.keyring).writer_unverified(io::sink());
+        let mut writer = s.client.decrypt(&s.keyring).release_unverified().writer(io::sink());
         in_pieces(&mut writer, &s.message[..s.message.len() - 1]);
     }),
     ("decrypt machine, finished with a backlog", |s| {
         let (header, body) = s.client.header_decoder().decode(s.message).unwrap();
-        let mut machine = s.client.decrypt(&s.keyring).machine_unverified(header).wait().unwrap();
+        let mut machine = s.client.decrypt(&s.keyring).release_unverified().machine(header).wait().unwrap();
         body.chunks(PIECE).for_each(|piece| machine.push(piece).unwrap());
         drop(machine.finish().unwrap());
     }),
     ("decrypt machine, dropped with a backlog", |s| {
         let (header, body) = s.client.header_decoder().decode(s.message).unwrap();
-        let mut machine = s.client.decrypt(&s.keyring).machine_unverified(header).wait().unwrap();
+        let mut machine = s.client.decrypt(&s.keyring).release_unverified().machine(header).wait().unwrap();
         body.chunks(PIECE).for_each(|piece| machine.push(piece).unwrap());
         machine.consume(machine.output().len() / 2);
     }),
     ("decrypt ranges", |s| {
-        let ranges = s.client.decrypt(&s.keyring).ranges_unverified(s.message).wait().unwrap();
+        let ranges = s.client.decrypt(&s.keyring).release_unverified().ranges(s.message).wait().unwrap();
         let mut buffer = Zeroizing::new([0; 600]);
         for offset in (0..s.text.len()).step_by(1000) {
             assert!(ranges.read_at(offset as u64, &mut buffer[..]).unwrap() > 0);
@@ -164,7 +164,7 @@ const DECRYPTIONS: &[Step] = &[
         s.client.decrypt(&s.keyring).copy_verified(s.message, io::sink()).wait().unwrap();
     }),
     ("decrypt copy, unverified", |s| {
-        s.client.decrypt(&s.keyring).copy_unverified(s.message, io::sink()).wait().unwrap();
+        s.client.decrypt(&s.keyring).release_unverified().copy(s.message, io::sink()).wait().unwrap();
     }),
     #[cfg(feature = "fs")]
     ("decrypt copy", |s| {

@@ -75,22 +75,22 @@ fn asynchronous_shells_leave_no_secret_in_freed_memory() {
             let mut stream = encrypt().stream(pieces(text)).await.unwrap();
             std::mem::forget(stream.next().await.unwrap().unwrap());
         });
-        case!("decrypt reader", { drain(decrypt().tokio_reader_unverified(message).await.unwrap()).await });
+        case!("decrypt reader", { drain(decrypt().release_unverified().tokio_reader(message).await.unwrap()).await });
         case!("decrypt reader, dropped half-way", {
-            read_some(decrypt().tokio_reader_unverified(message).await.unwrap()).await;
+            read_some(decrypt().release_unverified().tokio_reader(message).await.unwrap()).await;
         });
         case!("decrypt writer", {
-            let mut writer = decrypt().tokio_writer_unverified(sink());
+            let mut writer = decrypt().release_unverified().tokio_writer(sink());
             writer.write_all(message).await.unwrap();
             writer.shutdown().await.unwrap();
         });
         case!("decrypt writer, dropped half-way", {
-            let mut writer = decrypt().tokio_writer_unverified(sink());
+            let mut writer = decrypt().release_unverified().tokio_writer(sink());
             writer.write_all(&message[..half]).await.unwrap();
         });
-        case!("decrypt stream", { keep(decrypt().stream_unverified(pieces(message)).await.unwrap()).await });
+        case!("decrypt stream", { keep(decrypt().release_unverified().stream(pieces(message)).await.unwrap()).await });
         case!("decrypt stream, dropped half-way", {
-            let mut stream = decrypt().stream_unverified(pieces(message)).await.unwrap();
+            let mut stream = decrypt().release_unverified().stream(pieces(message)).await.unwrap();
             std::mem::forget(stream.next().await.unwrap().unwrap());
         });
     }
