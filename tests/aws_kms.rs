@@ -528,7 +528,7 @@ mod command_line {
         tool.refused(
             &["encrypt", "-k", "aws-kms:alias/orders", "--region", THERE, "-o", "x", "plain"],
             4,
-            "there is no such key",
+            "the key does not exist",
         );
         for message in ["by-arn", "by-alias"] {
             assert_eq!(tool.ok(&["decrypt", "-k", &key, message]), b"the text");
@@ -563,7 +563,7 @@ mod command_line {
         special.environment.push(("AWS_ENDPOINT_URL_KMS", server.endpoint.clone()));
         assert_eq!(special.ok(&["decrypt", "-k", &key, "by-arn"]), b"the text");
         let nowhere = Tool::new(folder.path(), "http://127.0.0.1:9");
-        nowhere.refused(&["decrypt", "-k", &key, "by-arn"], 4, "the service cannot be reached");
+        nowhere.refused(&["decrypt", "-k", &key, "by-arn"], 4, "the service is unavailable");
     }
 
     #[tokio::test]
@@ -574,7 +574,7 @@ mod command_line {
         fs::write(folder.path().join("plain"), b"the text").unwrap();
         for (key, text) in [
             ("aws-kms:", "is empty"),
-            ("aws-kms:arn:aws:s3:us-east-1:111122223333:key/1", "another than kms"),
+            ("aws-kms:arn:aws:s3:us-east-1:111122223333:key/1", "the service is not kms"),
             ("aws-kms:arn:aws:kms:evil.example%23:111122223333:key/1", "region"),
             ("aws-kms:orders/1", "alias/NAME"),
             ("aws-kms:alias/orders?account=1", "no parameter account"),

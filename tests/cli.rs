@@ -224,9 +224,9 @@ fn refusals_leave_one_line_and_nothing_else() {
         ("raw-aes://ns/name?file=main.key&file=main.key", "twice"),
         ("raw-xyz://ns/name?file=main.key", "raw-aes://"),
         ("raw-aes://ns/name?file=missing.key", "missing.key"),
-        ("raw-aes://ns/name?file=short.key", "this one has 31"),
-        ("raw-aes://ns/name?file=long.key", "this one has 33"),
-        ("raw-aes:///name?file=main.key", "not empty"),
+        ("raw-aes://ns/name?file=short.key", "not 31"),
+        ("raw-aes://ns/name?file=long.key", "not 33"),
+        ("raw-aes:///name?file=main.key", "must not be empty"),
         ("raw-aes://aws-kms-x/name?file=main.key", "aws-kms"),
     ] {
         place.refused(&["encrypt", "-k", uri, "-o", "out", "plain"], 2, text);

@@ -282,7 +282,7 @@ async fn answers_that_cannot_be_read_are_refused() {
     let unreadable = KmsErrorKind::InvalidAnswer("it cannot be read");
     let text = right().to_string();
     let html = "<html><body>502 Bad Gateway</body></html>";
-    let too_long = KmsErrorKind::InvalidAnswer("it is longer than any answer");
+    let too_long = KmsErrorKind::InvalidAnswer("it is longer than any valid response");
     let long = |length: usize| Step::json(200, format!("{}{text}", " ".repeat(length)));
     let cases = vec![
         case("truncated", Step::json(200, &text[..text.len() / 2]), unreadable, 1, "HTTP 200"),
@@ -372,10 +372,10 @@ async fn broken_connections_are_tried_again_and_then_reported() {
     let cases = vec![
         case("closed at once", Step::Raw(Vec::new()), unavailable, ATTEMPTS, "error"),
         case("closed in the head", Step::Raw(cut_head.clone()), unavailable, ATTEMPTS, "error"),
-        case("closed in the body", Step::Raw(cut_body.clone()), unavailable, ATTEMPTS, "broke off"),
+        case("closed in the body", Step::Raw(cut_body.clone()), unavailable, ATTEMPTS, "cut off"),
         case("reset at once", Step::Reset(Vec::new()), unavailable, ATTEMPTS, "error"),
         case("reset in the head", Step::Reset(cut_head), unavailable, ATTEMPTS, "error"),
-        case("reset in the body", Step::Reset(cut_body), unavailable, ATTEMPTS, "broke off"),
+        case("reset in the body", Step::Reset(cut_body), unavailable, ATTEMPTS, "cut off"),
     ];
     assert_eq!(check(cases, &OPERATIONS).await, 18);
 }
@@ -491,7 +491,7 @@ fn a_runtime_that_cannot_carry_calls_is_reported_as_such() {
     let kms = kms(&server, LONG).on(runtime.handle().clone());
     let keyring = AwsKmsKeyring::new(ARN, Arc::new(kms)).unwrap();
     let Err(error) = Client::new().encrypt(&keyring).bytes(b"text").wait() else { panic!("it has no I/O") };
-    assert!(printed(&error).contains("are I/O and time enabled"), "{}", printed(&error));
+    assert!(printed(&error).contains("enable I/O and time"), "{}", printed(&error));
 }
 
 #[test]

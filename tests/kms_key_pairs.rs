@@ -244,7 +244,7 @@ mod rsa {
         }
         kms.fail([Fault::KeyId(OTHER), Fault::Error(KmsErrorKind::Disabled)]);
         let expected = [
-            format!("Decrypt with key {KEY} failed: the answer is not one to the request: another key answered"),
+            format!("Decrypt with key {KEY} failed: invalid response: another key answered"),
             format!("Decrypt with key {KEY} failed: the key is disabled"),
         ];
         assert_eq!(reasons(unwrap(&reading(&kms), &keys)), expected);
@@ -300,7 +300,7 @@ mod rsa {
         for info in [ALIAS, "1234", ""] {
             let keys = [wrap(&writing(SHA256), &context()), EncryptedDataKey::new("aws-kms-rsa", info, [7; 256])];
             let why = reasons(unwrap(&reading(&kms), &keys));
-            assert!(why.len() == 1 && why[0].contains("not the ARN of a key"), "{why:?}");
+            assert!(why.len() == 1 && why[0].contains("not the ARN of an AWS KMS key"), "{why:?}");
         }
         assert!(kms.calls().is_empty());
     }
@@ -322,16 +322,16 @@ mod rsa {
         assert_eq!(kind(fetch(&kms)), wrong("another key answered"));
         for usage in [KmsKeyUsage::KeyAgreement, KmsKeyUsage::Other] {
             kms.fail([Fault::Usage(Some(usage))]);
-            assert_eq!(kind(fetch(&kms)), wrong("the key is for another usage"));
+            assert_eq!(kind(fetch(&kms)), wrong("the key has another usage"));
         }
         kms.fail([Fault::Usage(None)]);
         assert!(fetch(&kms).is_ok(), "not every service says");
         kms.fail([Fault::Error(KmsErrorKind::AccessDenied)]);
         assert_eq!(kind(fetch(&kms)), (KmsOperation::GetPublicKey, KmsErrorKind::AccessDenied));
         for (public_key, why) in [
-            (vec![], "not a PEM"),
+            (vec![], "not valid PEM"),
             (der(include_str!("keys/ec-p256.spki.pem")), "not an RSA key"),
-            (der(include_str!("keys/rsa-1024.spki.pem")), "2048 bits or more"),
+            (der(include_str!("keys/rsa-1024.spki.pem")), "at least 2048 bits"),
             (der(PUBLIC)[..200].to_vec(), "malformed"),
         ] {
             kms.fail([Fault::PublicKey(public_key)]);
@@ -358,10 +358,10 @@ mod rsa {
         }
         configuration(AwsKmsRsaKeyring::new(KEY, KmsAlgorithm::Symmetric, kms.clone()));
         for (key, why) in [
-            (include_str!("keys/rsa-1024.spki.pem"), "2048 bits or more"),
+            (include_str!("keys/rsa-1024.spki.pem"), "at least 2048 bits"),
             (include_str!("keys/ec-p256.spki.pem"), "not an RSA key"),
             (PRIVATE, "PRIVATE KEY"),
-            ("", "not a PEM"),
+            ("", "not valid PEM"),
         ] {
             let found = configuration(AwsKmsRsaKeyring::offline(KEY, SHA256, key));
             assert!(found.contains(why), "{found}");
@@ -524,9 +524,8 @@ mod ecdh {
                 EcdhCurve::P384 => 48,
                 _ => 66,
             };
-            let answer = |own: &str, why: &str| {
-                format!("DeriveSharedSecret with key {own} failed: the answer is not one to the request: {why}")
-            };
+            let answer =
+                |own: &str, why: &str| format!("DeriveSharedSecret with key {own} failed: invalid response: {why}");
             for (own, reading) in [(ALICE, &alice), (BOB, &bob)] {
                 let other_key = if own == ALICE { BOB } else { ALICE };
                 let wrong_length = answer(own, "the shared secret has another length");
@@ -617,7 +616,7 @@ mod ecdh {
         assert_eq!(kind(builder().build().wait()), wrong("another key answered"));
         for usage in [KmsKeyUsage::EncryptDecrypt, KmsKeyUsage::Other] {
             kms.fail([Fault::Usage(Some(usage))]);
-            assert_eq!(kind(builder().build().wait()), wrong("the key is for another usage"));
+            assert_eq!(kind(builder().build().wait()), wrong("the key has another usage"));
         }
         kms.fail([Fault::Usage(None)]);
         assert!(builder().build().wait().is_ok(), "not every service says");

@@ -206,7 +206,7 @@ fn every_name_of_a_key_encrypts_and_only_its_arn_decrypts() {
             assert_eq!(keys[0].key_name(), Some(KEY), "messages name the key by its ARN");
             kms.calls();
             let why = configuration(unwrap(&keyring, &keys));
-            assert!(why.contains("give the ARN of the key") && why.contains(name), "{why}");
+            assert!(why.contains("use the ARN of the key") && why.contains(name), "{why}");
             assert!(kms.calls().is_empty());
         }
     }
@@ -222,7 +222,7 @@ fn discovery_keyrings_encrypt_nothing_and_say_what_does() {
     let keyrings: [&dyn Keyring; 2] = [&discovery(&kms), &mrk_discovery("eu-west-1", &kms)];
     for keyring in keyrings {
         let why = configuration(generate(keyring, SUITE));
-        assert!(why.contains("only decrypts") && why.contains("AwsKmsKeyring"), "{why}");
+        assert!(why.contains("can only decrypt") && why.contains("AwsKmsKeyring"), "{why}");
         let (data_key, context) = (SecretBytes::zeroed(32), context());
         let request = WrapRequest::new(&RustCrypto, SUITE, &context);
         configuration(wait(keyring.on_encrypt(request.for_key(&data_key))));
@@ -278,7 +278,7 @@ fn an_encrypted_data_key_without_the_arn_of_a_key_fails_the_keyring_before_any_c
         for keyring in keyrings {
             let failure = attempts(unwrap(keyring, &keys));
             let [(_, Some(1), why)] = &failure[..] else { panic!("{failure:?}") };
-            assert!(why.contains("not the ARN of a key"), "{why}");
+            assert!(why.contains("not the ARN of an AWS KMS key"), "{why}");
         }
         // Another keyring of the same client is still asked.
         let raw = RawAesKeyring::new("raw", "name", vec![7; 32]).unwrap();
@@ -343,7 +343,7 @@ fn a_replica_opens_what_was_wrapped_in_another_region_and_is_asked_in_its_own() 
     // Keyrings that know nothing of replicas do not.
     assert_eq!(reasons(unwrap(&strict(MRK_FAR, &far), &keys)), ["NoMatch"]);
     let why = reasons(unwrap(&discovery(&far), &keys));
-    assert_eq!(why, [format!("Decrypt with key {MRK} failed: there is no such key")]);
+    assert_eq!(why, [format!("Decrypt with key {MRK} failed: the key does not exist")]);
 }
 
 #[test]
@@ -393,8 +393,7 @@ fn attack_20_an_answer_from_another_key_is_passed_over_and_reported() {
             kms.fail([Fault::KeyId(lie)]);
             assert_eq!(opened(unwrap(keyring, &keys)), 1);
             kms.fail([Fault::KeyId(lie), Fault::KeyId(lie)]);
-            let why =
-                format!("Decrypt with key {key} failed: the answer is not one to the request: another key answered");
+            let why = format!("Decrypt with key {key} failed: invalid response: another key answered");
             let label = keyring.label().to_string();
             let both = [(label.clone(), Some(0), why.clone()), (label, Some(1), why)];
             assert_eq!(attempts(unwrap(keyring, &keys)), both);
@@ -414,7 +413,7 @@ fn attack_20_a_data_key_of_another_length_is_passed_over_and_reported() {
             assert_eq!(opened(unwrap(keyring, &keys)), 1);
             kms.fail([Fault::Plaintext(vec![0; length]), Fault::Plaintext(vec![0; length])]);
             for why in reasons(unwrap(keyring, &keys)) {
-                assert!(why.ends_with("the data key has another length"), "{why}");
+                assert!(why.ends_with("the data key has the wrong length"), "{why}");
             }
         }
     }
@@ -446,11 +445,11 @@ fn attack_20_all_errors_are_collected_in_their_order() {
     let found = attempts(unwrap(&discovery(&kms), &keys));
     let label = || "aws-kms:discovery".to_owned();
     let failed = |key: &str, why: &str| format!("Decrypt with key {key} failed: {why}");
-    let not_one = "the answer is not one to the request:";
+    let not_one = "invalid response:";
     let expected = [
         (label(), Some(0), failed(KEY, "access was denied")),
         (label(), Some(1), failed(STRANGERS, &format!("{not_one} another key answered"))),
-        (label(), Some(2), failed(OTHER, &format!("{not_one} the data key has another length"))),
+        (label(), Some(2), failed(OTHER, &format!("{not_one} the data key has the wrong length"))),
         (label(), Some(3), "NotAuthentic".to_owned()),
     ];
     assert_eq!(found, expected);
@@ -498,13 +497,13 @@ fn attack_20_a_generated_data_key_of_another_length_goes_into_no_message() {
         for suite in SUITES {
             for length in [0, suite.data_key_length() - 1, suite.data_key_length() + 1] {
                 kms.fail([Fault::Plaintext(vec![0; length])]);
-                let why = KmsErrorKind::InvalidAnswer("the data key has another length");
+                let why = KmsErrorKind::InvalidAnswer("the data key has the wrong length");
                 assert_eq!(refusal(generate(keyring, suite)), (KmsOperation::GenerateDataKey, why));
             }
         }
         for length in [0, 65_536] {
             kms.fail([Fault::Ciphertext(vec![0; length])]);
-            let why = KmsErrorKind::InvalidAnswer("it is empty, or longer than a message can carry");
+            let why = KmsErrorKind::InvalidAnswer("the ciphertext is empty, or a field is too long for a message");
             assert_eq!(refusal(generate(keyring, SUITE)), (KmsOperation::GenerateDataKey, why));
         }
     }
@@ -657,7 +656,7 @@ fn one_failing_region_hides_no_other_and_the_report_names_each() {
     far.fail([down.clone(), Fault::Error(KmsErrorKind::AccessDenied)]);
     let found = attempts(unwrap(&reading, &keys));
     let (ours, theirs) = ("aws-kms:discovery?region=eu-west-1", "aws-kms:discovery?region=us-east-1");
-    let timed_out = |key: &str| format!("Decrypt with key {key} failed: no answer came in time");
+    let timed_out = |key: &str| format!("Decrypt with key {key} failed: the call timed out");
     let expected = [
         (ours.to_owned(), Some(0), timed_out(KEY)),
         (ours.to_owned(), Some(1), timed_out(FAR)),

@@ -440,8 +440,8 @@ fn a_wrong_root_is_one_clear_error() {
         Ok(_) => panic!("it opened"),
         Err(error) => std::error::Error::source(&error).unwrap().to_string(),
     };
-    assert!(text(Root::passphrase(*b"wrong")).contains("does not open"));
-    assert!(text(Root::passphrase(*b"")).contains("does not open"));
+    assert!(text(Root::passphrase(*b"wrong")).contains("wrong key file, passphrase or keyring"));
+    assert!(text(Root::passphrase(*b"")).contains("wrong key file, passphrase or keyring"));
     assert!(text(Root::default()).contains("sealed under a passphrase"));
 
     let place = Place::new();

@@ -129,9 +129,9 @@ fn the_life_of_a_key() {
 
     place.refused(&["keys", "delete", "main", "--days", "3"], 2, "7 to 30 days");
     assert_eq!(place.json(&["keys", "delete", "main"])["state"], "PendingDeletion");
-    place.refused(&["decrypt", "-k", "local:main", "sealed"], 4, "to be deleted on");
+    place.refused(&["decrypt", "-k", "local:main", "sealed"], 4, "pending deletion on");
     assert_eq!(place.json(&["keys", "cancel-delete", "main"])["state"], "Disabled");
-    place.refused(&["keys", "cancel-delete", "main"], 4, "does not wait");
+    place.refused(&["keys", "cancel-delete", "main"], 4, "is not pending deletion");
     place.ok(&["keys", "delete", "main", "--sooner", "0s"]);
     place.refused(&["keys", "describe", "main"], 2, "no key main");
     place.refused(&["decrypt", "-k", "local:main", "sealed"], 2, "no key main");
@@ -144,7 +144,7 @@ fn aliases_are_made_moved_and_listed() {
     let one = place.json(&["keys", "create", "--alias", "one"])["key_id"].as_str().unwrap().to_owned();
     let two = place.json(&["keys", "create"])["key_id"].as_str().unwrap().to_owned();
     place.ok(&["keys", "alias", "create", "two", &two]);
-    place.refused(&["keys", "alias", "create", "two", &one], 2, "exists already");
+    place.refused(&["keys", "alias", "create", "two", &one], 2, "already exists");
     place.ok(&["keys", "alias", "update", "two", &one]);
     // An alias may look a little like a key id.
     place.ok(&["keys", "alias", "create", "a/key/b", &one]);
@@ -189,7 +189,11 @@ fn a_backup_brings_everything_back() {
     // An import needs a store: making its first key makes one.
     place.refused(&["keys", "import", "backup", "--backup-passphrase-file", "phrase"], 2, "no key store");
     place.ok(&["keys", "create"]);
-    place.refused(&["keys", "import", "backup", "--backup-passphrase-file", "wrong"], 4, "does not open");
+    place.refused(
+        &["keys", "import", "backup", "--backup-passphrase-file", "wrong"],
+        4,
+        "wrong key file, passphrase or keyring",
+    );
     let report = place.json(&["keys", "import", "backup", "--backup-passphrase-file", "phrase"]);
     assert_eq!(report["added"].as_array().unwrap().len(), 1);
     assert_eq!(place.ok(&["decrypt", "sealed"]), "text");
@@ -213,7 +217,7 @@ fn a_store_under_a_passphrase_opens_with_it_alone() {
     assert_eq!(place.ok_with(&[("SEALWAX_PASSPHRASE", "correct horse")], &["decrypt", "sealed"], b""), "text");
     let wrong = place.run_in(&[("SEALWAX_PASSPHRASE", "wrong")], &["decrypt", "sealed"], b"");
     assert_eq!(wrong.status.code(), Some(4));
-    assert!(stderr(&wrong).contains("root key does not open"), "{}", stderr(&wrong));
+    assert!(stderr(&wrong).contains("wrong key file, passphrase or keyring"), "{}", stderr(&wrong));
 
     // And back, by way of a file elsewhere and of another key.
     let key = place.ok(&["keygen", "root.raw"]);
@@ -243,7 +247,7 @@ fn a_store_that_asks_for_less_than_is_given_is_refused() {
     assert_eq!(refused.status.code(), Some(4), "{}", stderr(&refused));
     assert!(!place.path("sealed").exists());
     fs::write(place.path("other.key"), [7; 32]).unwrap();
-    place.refused(&["keys", "list", "--root-key-file", "other.key"], 4, "root key does not open");
+    place.refused(&["keys", "list", "--root-key-file", "other.key"], 4, "wrong key file, passphrase or keyring");
     place.ok(&["keys", "list"]);
 
     let both = ["keys", "rotate-root", "--new-passphrase", "--new-root-key-file", "new.key"];
@@ -290,5 +294,5 @@ fn a_damaged_store_is_named_and_left_alone() {
     place.refused(&["keys", "create"], 1, "store.bin is damaged");
     assert_eq!(fs::read(&file).unwrap(), bytes);
     fs::remove_file(&file).unwrap();
-    place.refused(&["keys", "create"], 1, "it is gone, though there is an audit log");
+    place.refused(&["keys", "create"], 1, "it is missing, but there is an audit log");
 }

@@ -184,7 +184,7 @@ fn a_public_key_encrypts_only_and_a_private_key_decrypts_only() {
     let client = Client::new();
     let Err(error) = client.encrypt(&reader).bytes(b"text").wait() else { panic!("no public key was given") };
     assert_eq!(error.to_string(), "keyring raw-rsa://sealwax-test/the key failed");
-    assert_eq!(error.source().expect("a cause").to_string(), "it has no public key, and only decrypts");
+    assert_eq!(error.source().expect("a cause").to_string(), "the keyring has no public key and can only decrypt");
 
     let sealed = client.encrypt(&writer).bytes(b"text").wait().expect("a message");
     let Err(error) = client.decrypt(&writer).bytes(&sealed.message).wait() else { panic!("no private key was given") };
@@ -192,7 +192,7 @@ fn a_public_key_encrypts_only_and_a_private_key_decrypts_only() {
         error.to_string(),
         "no keyring could unwrap the data key: raw-rsa://sealwax-test/the key: encrypted data key 0: unwrapping failed"
     );
-    assert_eq!(error.source().expect("a cause").to_string(), "the keyring has no private key, and only encrypts");
+    assert_eq!(error.source().expect("a cause").to_string(), "the keyring has no private key and can only encrypt");
     assert!(client.decrypt(&reader).bytes(&sealed.message).wait().is_ok());
 }
 
@@ -266,7 +266,7 @@ fn refusal(builder: RawRsaKeyringBuilder<'_>) -> String {
 
 #[test]
 fn keys_that_cannot_be_used_are_refused_with_the_reason() {
-    let not_pem = "key is not a PEM that can be read: ";
+    let not_pem = "key is not valid PEM: ";
     let (public, private) = (public_pem(2048), private_pem(2048));
     let cut = |pem: &str| {
         pem.lines().enumerate().filter(|(at, _)| *at != 3).map(|(_, line)| line.to_owned() + "\n").collect()
@@ -289,12 +289,12 @@ fn keys_that_cannot_be_used_are_refused_with_the_reason() {
         (extended(&public, "PUBLIC KEY"), "key is malformed"),
         (in_pem("PUBLIC KEY", &der_of(&pem("rsa-2048.pkcs1-public"))), "key is malformed"),
         (in_pem("RSA PUBLIC KEY", &der_of(&public)), "key is malformed"),
-        (private.clone(), "key is a PEM of PRIVATE KEY, and not of PUBLIC KEY or RSA PUBLIC KEY"),
-        (pem("rsa-2048.certificate"), "key is a PEM of CERTIFICATE, and not of PUBLIC KEY or RSA PUBLIC KEY"),
-        (pem("ec-p256.spki"), "key is not an RSA key, but one for the algorithm 1.2.840.10045.2.1"),
-        (public_pem(1024), "key is too short: RSA keys need 2048 bits or more"),
-        (public_key_of(255), "key is too short: RSA keys need 2048 bits or more"),
-        (public_key_of(1025), "key is too long: RSA keys may have 8192 bits at most"),
+        (private.clone(), "key is PEM of type PRIVATE KEY; expected PUBLIC KEY or RSA PUBLIC KEY"),
+        (pem("rsa-2048.certificate"), "key is PEM of type CERTIFICATE; expected PUBLIC KEY or RSA PUBLIC KEY"),
+        (pem("ec-p256.spki"), "key is not an RSA key; its algorithm is 1.2.840.10045.2.1"),
+        (public_pem(1024), "key is too short: RSA keys must have at least 2048 bits"),
+        (public_key_of(255), "key is too short: RSA keys must have at least 2048 bits"),
+        (public_key_of(1025), "key is too long: RSA keys must have at most 8192 bits"),
     ];
     let encrypted = "key is an encrypted PEM, which is not supported; decrypt it first: \
                      openssl pkcs8 -topk8 -nocrypt -in ENCRYPTED.pem -out KEY.pem";
@@ -308,10 +308,10 @@ fn keys_that_cannot_be_used_are_refused_with_the_reason() {
         (flipped(&private, "PRIVATE KEY", 400), "key is malformed"),
         (extended(&private, "PRIVATE KEY"), "key is malformed"),
         (in_pem("RSA PRIVATE KEY", &der_of(&private)), "key is malformed"),
-        (public.clone(), "key is a PEM of PUBLIC KEY, and not of PRIVATE KEY or RSA PRIVATE KEY"),
-        (pem("rsa-2048.certificate"), "key is a PEM of CERTIFICATE, and not of PRIVATE KEY or RSA PRIVATE KEY"),
-        (pem("ec-p256.pkcs8"), "key is not an RSA key, but one for the algorithm 1.2.840.10045.2.1"),
-        (private_pem(1024), "key is too short: RSA keys need 2048 bits or more"),
+        (public.clone(), "key is PEM of type PUBLIC KEY; expected PRIVATE KEY or RSA PRIVATE KEY"),
+        (pem("rsa-2048.certificate"), "key is PEM of type CERTIFICATE; expected PRIVATE KEY or RSA PRIVATE KEY"),
+        (pem("ec-p256.pkcs8"), "key is not an RSA key; its algorithm is 1.2.840.10045.2.1"),
+        (private_pem(1024), "key is too short: RSA keys must have at least 2048 bits"),
         (pem("rsa-2048.encrypted"), encrypted),
         (pem("rsa-2048.pkcs1-encrypted"), encrypted),
     ];
@@ -336,16 +336,16 @@ fn keys_and_names_that_do_not_fit_are_refused_with_the_reason() {
     assert_eq!(refusal(builder(RsaPadding::OaepSha256)), "a raw RSA keyring needs a public key, a private key or both");
     let (public, private) = (pem("other-2048.spki"), private_pem(2048));
     let other = builder(RsaPadding::OaepSha256).public_key_pem(&public).private_key_pem(&private);
-    assert_eq!(refusal(other), "the public key is not that of the private key");
+    assert_eq!(refusal(other), "the public key does not belong to the private key");
 
     let long = "x".repeat(70_000);
     for (namespace, name, expected) in [
-        ("", "name", "a raw keyring needs a namespace and a key name that are not empty"),
-        ("namespace", "", "a raw keyring needs a namespace and a key name that are not empty"),
-        ("aws-kms", "name", "the namespace of a raw keyring may not start with aws-kms"),
-        ("aws-kms-hierarchy", "name", "the namespace of a raw keyring may not start with aws-kms"),
-        (&long, "name", "the namespace or key name of a raw keyring is longer than a message can carry"),
-        ("namespace", &long, "the namespace or key name of a raw keyring is longer than a message can carry"),
+        ("", "name", "the namespace and key name of a raw keyring must not be empty"),
+        ("namespace", "", "the namespace and key name of a raw keyring must not be empty"),
+        ("aws-kms", "name", "the namespace of a raw keyring must not start with aws-kms"),
+        ("aws-kms-hierarchy", "name", "the namespace of a raw keyring must not start with aws-kms"),
+        (&long, "name", "the namespace or key name of a raw keyring is too long for a message"),
+        ("namespace", &long, "the namespace or key name of a raw keyring is too long for a message"),
     ] {
         let keyring = RawRsaKeyring::builder(namespace, name, RsaPadding::OaepSha256).private_key_pem(&private);
         assert_eq!(refusal(keyring), expected);

@@ -1,4 +1,4 @@
-//! The suite for caches.
+//! The conformance suite for caches.
 
 use std::{
     sync::{
@@ -22,13 +22,13 @@ use crate::{
     suite::{AlgorithmSuite, CommitmentPolicy},
 };
 
-/// Tries a cache against the rules of [`Cache`], also from several threads at once.
+/// Tests a cache against the rules of [`Cache`], also from several threads at once.
 ///
-/// It must be empty and may be used for nothing else at the time. `capacity` is how many entries it keeps at the most, if
-/// it is bounded: then it must never have more.
+/// The cache must be empty and must not be used otherwise during the test. `capacity` is the
+/// maximum number of entries of a bounded cache, which the suite then enforces.
 ///
 /// # Errors
-/// [`Error::Keyring`] under the name `cache`, with the [`Violation`] as its source.
+/// [`Error::Keyring`] with the keyring name `cache` and the [`Violation`] as its source.
 ///
 /// ```
 /// use sealwax::{conformance, materials::MemoryCache};
@@ -47,10 +47,10 @@ fn check(holds: bool, rule: &str) -> Outcome {
     if holds { Ok(()) } else { Err(Violation::new(rule)) }
 }
 
-/// How long the entries of the suite live, from time 0 on.
+/// The age limit of the suite's entries, which are made at time 0.
 const AGE: Duration = Duration::from_secs(60);
 
-/// Notes what a manager puts into a cache, and keeps nothing.
+/// A cache that records what a manager puts into it, and returns nothing.
 #[derive(Default)]
 struct Recorder(Mutex<Vec<(CacheId, Arc<CacheEntry>)>>);
 
@@ -66,7 +66,8 @@ impl Cache for Recorder {
     fn remove(&self, _: &CacheId, _: &Arc<CacheEntry>) {}
 }
 
-/// So many real entries, made at time 0; those with an even and the following odd position have the same id.
+/// Makes `count` real entries at time 0. An entry with an even index has the same id as the next
+/// one.
 fn entries(count: usize) -> Outcome<Vec<(CacheId, Arc<CacheEntry>)>> {
     let broken = |error: Error| Violation::new(format!("the suite itself failed: {error}"));
     let recorder = Arc::new(Recorder::default());
@@ -96,24 +97,24 @@ fn one_at_a_time(cache: &dyn Cache) -> Outcome {
     };
     check(id == same && id != other, "the suite itself failed: the ids are wrong")?;
 
-    check(cache.get(id, Duration::ZERO).is_none(), "what was never put must not be found")?;
+    check(cache.get(id, Duration::ZERO).is_none(), "an entry that was never put must not be found")?;
     cache.put(*id, first.clone());
-    check(has(cache, id, first), "what was just put must be found")?;
+    check(has(cache, id, first), "an entry that was just put must be found")?;
     check(cache.get(other, Duration::ZERO).is_none(), "an entry must be found under its own id only")?;
-    check(cache.get(id, AGE - Duration::from_nanos(1)).is_some(), "an entry must be found up to its expiry")?;
-    check(cache.get(id, AGE).is_none(), "an entry must not be found from its expiry on")?;
+    check(cache.get(id, AGE - Duration::from_nanos(1)).is_some(), "an entry must be found until it expires")?;
+    check(cache.get(id, AGE).is_none(), "an expired entry must not be found")?;
 
     cache.put(*id, first.clone());
     cache.put(*id, second.clone());
-    check(has(cache, id, second), "an entry must take the place of another with its id")?;
+    check(has(cache, id, second), "an entry must replace another with its id")?;
     cache.remove(id, first);
-    check(has(cache, id, second), "an entry that has taken the place of the one to be removed must stay")?;
+    check(has(cache, id, second), "an entry that has replaced the one to be removed must stay")?;
     cache.put(*other, third.clone());
     cache.remove(id, second);
-    check(cache.get(id, Duration::ZERO).is_none(), "what was removed must not be found")?;
+    check(cache.get(id, Duration::ZERO).is_none(), "a removed entry must not be found")?;
     cache.remove(id, second);
     cache.remove(other, third);
-    check(Arc::strong_count(second) == 1 && Arc::strong_count(third) == 1, "what was removed must be dropped")
+    check(Arc::strong_count(second) == 1 && Arc::strong_count(third) == 1, "a removed entry must be dropped")
 }
 
 fn bounded(cache: &dyn Cache, capacity: Option<usize>) -> Outcome {
@@ -121,18 +122,18 @@ fn bounded(cache: &dyn Cache, capacity: Option<usize>) -> Outcome {
     let entries: Vec<_> = entries(2 * (capacity + 8))?.into_iter().step_by(2).collect();
     for (id, entry) in &entries {
         cache.put(*id, entry.clone());
-        check(has(cache, id, entry), "what was just put must be found, also in a cache that is full")?;
+        check(has(cache, id, entry), "an entry that was just put must be found, also in a full cache")?;
         let kept = entries.iter().filter(|(_, entry)| Arc::strong_count(entry) > 1).count();
-        check(kept <= capacity, "there must not be more entries than the capacity")?;
+        check(kept <= capacity, "a cache must not keep more entries than its capacity")?;
     }
     for (id, entry) in &entries {
         cache.remove(id, entry);
     }
     let kept = entries.iter().filter(|(_, entry)| Arc::strong_count(entry) > 1).count();
-    check(kept == 0, "what was removed must be dropped")
+    check(kept == 0, "a removed entry must be dropped")
 }
 
-/// Threads that put, get and remove the same few entries.
+/// Puts, gets and removes the same few entries from several threads.
 fn at_once(cache: &dyn Cache) -> Outcome {
     const THREADS: usize = 4;
     const ROUNDS: usize = 2_000;
@@ -157,6 +158,6 @@ fn at_once(cache: &dyn Cache) -> Outcome {
         let threads: Vec<_> = (0..THREADS).map(|first| scope.spawn(move || work(first))).collect();
         threads.into_iter().all(|thread| thread.join().is_ok())
     });
-    check(finished, "a cache must not panic under several threads")?;
-    check(!mixed_up.load(Ordering::Relaxed), "an entry must be found under its own id only, also under several threads")
+    check(finished, "a cache must not panic when used from several threads")?;
+    check(!mixed_up.load(Ordering::Relaxed), "an entry must be found under its own id only, also from several threads")
 }

@@ -1,4 +1,4 @@
-//! The suite for keyrings.
+//! The conformance suite for keyrings.
 
 use std::slice;
 
@@ -14,7 +14,7 @@ use crate::{
     suite::AlgorithmSuite,
 };
 
-/// What a keyring is meant to do; by default everything.
+/// The features of a keyring under test; by default all of them.
 ///
 /// ```
 /// use sealwax::conformance::KeyringTraits;
@@ -24,13 +24,14 @@ use crate::{
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct KeyringTraits {
-    /// It wraps data keys. If not, it must say so with an error.
+    /// The keyring wraps data keys. If false, wrapping must fail.
     pub encrypts: bool,
-    /// It unwraps what it wrapped. If not, it must say so with an error.
+    /// The keyring unwraps what it wrapped. If false, unwrapping must fail.
     pub decrypts: bool,
-    /// It makes a data key where there is none.
+    /// The keyring generates a data key if there is none.
     pub generates: bool,
-    /// It binds what it wraps to the encryption context, as a keyring should that can.
+    /// The keyring binds wrapped data keys to the encryption context, as every keyring that can do
+    /// so should.
     pub binds_context: bool,
 }
 
@@ -40,7 +41,7 @@ impl Default for KeyringTraits {
     }
 }
 
-/// Tries a keyring against the rules of the specification's keyring interface, for data keys of every length.
+/// Tests a keyring against the specification's keyring interface, with data keys of every length.
 ///
 /// # Errors
 /// [`Error::Keyring`] with the [`Violation`] as its source.
@@ -50,7 +51,7 @@ impl Default for KeyringTraits {
 ///
 /// let keyring = MultiKeyring::new(RawAesKeyring::new("example", "main", vec![1; 32])?)
 ///     .child(RawAesKeyring::new("example", "recovery", vec![2; 16])?);
-/// // A multi-keyring with a generator takes no data key from elsewhere: it is not asked to.
+/// // Because `generates` is set, the suite gives the keyring no existing data key.
 /// conformance::keyring(&keyring, conformance::KeyringTraits::default()).wait()?;
 /// # Ok::<(), sealwax::Error>(())
 /// ```
@@ -88,7 +89,7 @@ fn random_key(suite: AlgorithmSuite) -> Outcome<SecretBytes> {
 async fn refuses_to_encrypt(keyring: &dyn Keyring) -> Outcome {
     let context = context();
     let request = WrapRequest::new(&RustCrypto, SUITES[2], &context);
-    check(keyring.on_encrypt(request).await.is_err(), "a keyring that does not encrypt must fail to")
+    check(keyring.on_encrypt(request).await.is_err(), "a keyring that does not encrypt must return an error")
 }
 
 async fn both_ways(keyring: &dyn Keyring, traits: KeyringTraits) -> Outcome {
@@ -100,14 +101,17 @@ async fn both_ways(keyring: &dyn Keyring, traits: KeyringTraits) -> Outcome {
                 unwrap(keyring, traits, suite, &context, &data_key, &keys).await?;
             } else {
                 let request = UnwrapRequest::new(&RustCrypto, suite, &context, &keys);
-                check(keyring.on_decrypt(request).await.is_err(), "a keyring that does not decrypt must fail to")?;
+                check(
+                    keyring.on_decrypt(request).await.is_err(),
+                    "a keyring that does not decrypt must return an error",
+                )?;
             }
         }
     }
     Ok(())
 }
 
-/// Has a data key generated, or wraps one, and looks at what comes back.
+/// Generates or wraps a data key and checks the result.
 async fn wrap(
     keyring: &dyn Keyring,
     traits: KeyringTraits,
@@ -119,31 +123,39 @@ async fn wrap(
     let (data_key, wrapped) = if traits.generates {
         let mut wrapped = keyring.on_encrypt(request).await.map_err(failed)?;
         let again = keyring.on_encrypt(request).await.map_err(failed)?;
-        let key =
-            wrapped.data_key.take().ok_or_else(|| Violation::new("a data key must be generated if there is none"))?;
-        let other = again.data_key.ok_or_else(|| Violation::new("a data key must be generated every time"))?;
-        check(key.len() == suite.data_key_length(), "a data key must have the length that the suite needs")?;
+        let key = wrapped
+            .data_key
+            .take()
+            .ok_or_else(|| Violation::new("a keyring must generate a data key if there is none"))?;
+        let other = again.data_key.ok_or_else(|| Violation::new("a keyring must generate a data key every time"))?;
+        check(
+            key.len() == suite.data_key_length(),
+            "a data key must have the length that the algorithm suite requires",
+        )?;
         check(!key.ct_eq(other.as_bytes()), "two generated data keys must differ")?;
         (key, wrapped)
     } else {
         let key = random_key(suite)?;
         let wrapped = keyring.on_encrypt(request.for_key(&key)).await.map_err(failed)?;
-        check(wrapped.data_key.is_none(), "a data key that exists must not be replaced")?;
+        check(wrapped.data_key.is_none(), "an existing data key must not be replaced")?;
         (key, wrapped)
     };
     let Wrapped { encrypted_data_keys, .. } = wrapped;
-    check(!encrypted_data_keys.is_empty(), "there must be an encrypted data key")?;
+    check(!encrypted_data_keys.is_empty(), "a keyring must return an encrypted data key")?;
     for key in &encrypted_data_keys {
         let plain = data_key.as_bytes();
         let leaks = |bytes: &[u8]| bytes.windows(plain.len()).any(|window| window == plain);
-        check(!leaks(key.ciphertext()) && !leaks(key.provider_info()), "the data key must not be in the clear")?;
+        check(
+            !leaks(key.ciphertext()) && !leaks(key.provider_info()),
+            "an encrypted data key must not contain the plaintext data key",
+        )?;
         let longest = key.provider_id().len().max(key.provider_info().len()).max(key.ciphertext().len());
-        check(longest <= usize::from(u16::MAX), "no part of an encrypted data key may be longer than 65,535 bytes")?;
+        check(longest <= usize::from(u16::MAX), "no field of an encrypted data key may be longer than 65,535 bytes")?;
     }
     Ok((data_key, encrypted_data_keys))
 }
 
-/// Unwraps what was wrapped, and what must not open.
+/// Unwraps the wrapped data key, and checks that nothing else unwraps.
 async fn unwrap(
     keyring: &dyn Keyring,
     traits: KeyringTraits,
@@ -159,19 +171,19 @@ async fn unwrap(
         let unwrapped = open(keys, context).await.map_err(|error| Violation::new(format!("{rule}: {error}")))?;
         check(unwrapped.data_key.ct_eq(data_key.as_bytes()), rule)?;
         let ours = keys.get(unwrapped.encrypted_data_key).is_some_and(|key| key.provider_id() != STRANGER);
-        check(ours, "the position of the encrypted data key must be that in the request")
+        check(ours, "the index of the encrypted data key must be the one in the request")
     };
     let foreign = EncryptedDataKey::new(STRANGER, "somebody's key", vec![0x5a; 64]);
 
-    expect_own(keys, "what was wrapped must unwrap to the same data key").await?;
+    expect_own(keys, "a wrapped data key must unwrap to the same data key").await?;
     let mixed: Vec<_> = [slice::from_ref(&foreign), keys, slice::from_ref(&foreign)].concat();
-    expect_own(&mixed, "encrypted data keys of other keyrings must be passed over").await?;
+    expect_own(&mixed, "encrypted data keys of other keyrings must be skipped").await?;
     let damaged: Vec<_> = keys.iter().map(|key| altered(key, 0)).collect();
     let damaged_first = [&damaged[..], keys].concat();
-    expect_own(&damaged_first, "after an encrypted data key that does not open the next must be tried").await?;
+    expect_own(&damaged_first, "after an encrypted data key that does not unwrap, the next must be tried").await?;
 
-    check(open(&[], context).await.is_err(), "without encrypted data keys unwrapping must fail")?;
-    check(open(&[foreign], context).await.is_err(), "a stranger's encrypted data key must not open")?;
+    check(open(&[], context).await.is_err(), "unwrapping must fail without encrypted data keys")?;
+    check(open(&[foreign], context).await.is_err(), "an encrypted data key of another keyring must not unwrap")?;
     let longest = keys.iter().map(|key| key.ciphertext().len()).max().unwrap_or(0);
     for at in 0..longest {
         let altered: Vec<_> = keys.iter().map(|key| altered(key, at)).collect();
@@ -181,11 +193,11 @@ async fn unwrap(
         }
     }
     let cut: Vec<_> = keys.iter().map(cut).collect();
-    check(open(&cut, context).await.is_err(), "an encrypted data key that is cut off must not open")?;
+    check(open(&cut, context).await.is_err(), "a truncated encrypted data key must not unwrap")?;
     if traits.binds_context {
         let mut other = context.clone();
         other.insert("conformance", "another value");
-        check(open(keys, &other).await.is_err(), "under another encryption context a data key must not open")?;
+        check(open(keys, &other).await.is_err(), "a data key must not unwrap with another encryption context")?;
     }
     Ok(())
 }
@@ -193,7 +205,7 @@ async fn unwrap(
 /// A key provider id that no keyring under test has.
 const STRANGER: &str = "sealwax-conformance-stranger";
 
-/// The same encrypted data key with one bit of its ciphertext flipped.
+/// Returns the encrypted data key with one bit of its ciphertext flipped.
 fn altered(key: &EncryptedDataKey, at: usize) -> EncryptedDataKey {
     let mut ciphertext = key.ciphertext().to_vec();
     if let Some(byte) = ciphertext.get_mut(at) {
@@ -202,7 +214,7 @@ fn altered(key: &EncryptedDataKey, at: usize) -> EncryptedDataKey {
     EncryptedDataKey::new(key.provider_id(), key.provider_info(), ciphertext)
 }
 
-/// The same encrypted data key without the last byte of its ciphertext.
+/// Returns the encrypted data key without the last byte of its ciphertext.
 fn cut(key: &EncryptedDataKey) -> EncryptedDataKey {
     let ciphertext = key.ciphertext().split_last().map_or(&[][..], |(_, rest)| rest);
     EncryptedDataKey::new(key.provider_id(), key.provider_info(), ciphertext)

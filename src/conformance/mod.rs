@@ -1,6 +1,8 @@
-//! What a keyring or a cache of one's own must do, as a suite to run in its tests (feature `conformance`).
+//! Conformance suites for custom keyrings and caches, to run in their tests (feature
+//! `conformance`).
 //!
-//! A suite says what did not hold in a [`Violation`]; a pass is no proof, but what the suites try is what goes wrong.
+//! A suite reports a broken rule as a [`Violation`]. Passing is no proof of correctness, but the
+//! suites try what usually goes wrong.
 
 use std::fmt;
 
@@ -10,14 +12,14 @@ mod keyring;
 pub use cache::cache;
 pub use keyring::{KeyringTraits, keyring};
 
-/// What a keyring or a cache did against the rules.
+/// A broken rule of a keyring or a cache.
 ///
 /// ```
 /// use sealwax::{conformance, keyring::RawAesKeyring};
 ///
 /// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-/// let violation = conformance::keyring(&keyring, conformance::KeyringTraits::default()).wait();
-/// assert!(violation.is_ok());
+/// let outcome = conformance::keyring(&keyring, conformance::KeyringTraits::default()).wait();
+/// assert!(outcome.is_ok());
 /// # Ok::<(), sealwax::Error>(())
 /// ```
 #[derive(Debug)]

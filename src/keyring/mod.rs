@@ -1,20 +1,21 @@
-//! Keyrings: what wraps the data key of a message, and unwraps it again.
+//! Keyrings, which wrap and unwrap the data key of a message.
 //!
-//! [`RawAesKeyring`] holds a wrapping key in memory, `RawRsaKeyring` and `RawEcdhKeyring` (features `raw-rsa` and `raw-ecdh`)
-//! take pairs of keys, [`MultiKeyring`] wraps under several keyrings at once, and anything
-//! else (a hardware module, a vault) is an implementation of [`Keyring`], a page of code.
+//! [`RawAesKeyring`] holds a wrapping key in memory, `RawRsaKeyring` and `RawEcdhKeyring` (features
+//! `raw-rsa` and `raw-ecdh`) use key pairs, and [`MultiKeyring`] wraps under several keyrings at
+//! once. For anything else, such as a hardware module or a vault, implement [`Keyring`], which
+//! takes about a page of code.
 //!
 //! # Key management services
 //!
-//! A [`KmsApi`] says how a service is asked; the keyrings over it do not know how it is reached.
+//! A [`KmsApi`] gives access to a service; the keyrings over it do not depend on the transport.
 //!
 //! | keys | keyring |
 //! |---|---|
-//! | a symmetric key of AWS KMS, alone or in several regions | [`AwsKmsKeyring`] |
-//! | whatever symmetric key of AWS KMS a message names, to decrypt | [`AwsKmsDiscoveryKeyring`] |
+//! | a symmetric key of AWS KMS, in one region or several | [`AwsKmsKeyring`] |
+//! | any symmetric key of AWS KMS that a message names, to decrypt | [`AwsKmsDiscoveryKeyring`] |
 //! | several of either, in several regions | [`AwsKmsMultiKeyrings`] makes them |
-//! | an RSA pair in AWS KMS: encrypts without asking (feature `raw-rsa`) | `AwsKmsRsaKeyring` |
-//! | an elliptic-curve pair in AWS KMS (feature `raw-ecdh`) | `AwsKmsEcdhKeyring` |
+//! | an RSA key pair in AWS KMS; encrypts without a call (feature `raw-rsa`) | `AwsKmsRsaKeyring` |
+//! | an elliptic-curve key pair in AWS KMS (feature `raw-ecdh`) | `AwsKmsEcdhKeyring` |
 //! | a key of another service | [`KmsKeyring`] |
 
 use std::{pin::Pin, sync::Arc};
@@ -59,19 +60,14 @@ pub use raw_ecdh::{EcdhCurve, RawEcdhKeyring};
 pub use raw_rsa::{RawRsaKeyring, RawRsaKeyringBuilder, RsaPadding};
 pub use report::{KeyReport, WrapFailure, WrappedBy};
 
-/// A future on the heap, so that a trait with asynchronous methods can be used as `dyn`.
-///
-/// ```
-/// let future: sealwax::keyring::BoxFuture<'_, u8> = Box::pin(async { 1 });
-/// # drop(future);
-/// ```
+/// A boxed future, which lets a trait with asynchronous methods be used as `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Wraps and unwraps data keys.
+/// A keyring, which wraps and unwraps data keys.
 ///
-/// A keyring returns what it adds and changes nothing it is given; what it returns on failure is an error that says
-/// why and contains no secret. It needs no particular executor: a local keyring is ready at once, a remote one brings
-/// what it needs.
+/// A keyring returns what it adds and does not modify its input. On failure it returns an error
+/// that says why and contains no secret. It must not depend on a particular executor: a local
+/// keyring completes immediately, a remote one brings whatever it needs.
 ///
 /// Specification: framework/keyring-interface.
 ///
@@ -82,7 +78,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///     keyring::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
 /// };
 ///
-/// /// Wraps by exclusive-or with a fixed pattern: an example of the interface, not of cryptography.
+/// /// Wraps by XOR with a fixed pattern: shows the interface and is not secure.
 /// struct Toy;
 ///
 /// impl Keyring for Toy {
@@ -118,13 +114,14 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// # Ok::<(), sealwax::Error>(())
 /// ```
 pub trait Keyring: Send + Sync {
-    /// A short name for reports and errors, such as `raw-aes://namespace/name`. No secrets.
+    /// Returns a short name for reports and errors, such as `raw-aes://namespace/name`. It must not
+    /// contain secrets.
     fn label(&self) -> Arc<str>;
 
-    /// Generates a data key if there is none yet, and wraps it.
+    /// Wraps the request's data key, or generates one if there is none and wraps that.
     fn on_encrypt<'a>(&'a self, request: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>>;
 
-    /// Unwraps one of the encrypted data keys, trying those that are its own in their order.
+    /// Unwraps one of the encrypted data keys, trying this keyring's own in order.
     fn on_decrypt<'a>(&'a self, request: UnwrapRequest<'a>) -> BoxFuture<'a, Result<Unwrapped>>;
 }
 
@@ -148,44 +145,28 @@ macro_rules! forward {
 
 forward!(&K, Box<K>, Arc<K>);
 
-/// What a keyring is asked when a message is written. [`Keyring`] has an example.
+/// A request to wrap a data key for a message that is being encrypted.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct WrapRequest<'a> {
-    /// The primitives of the client.
+    /// The client's cryptographic primitives.
     pub provider: &'a dyn CryptoProvider,
-    /// The suite of the message, which says how long the data key is.
+    /// The message's algorithm suite, which determines the length of the data key.
     pub suite: AlgorithmSuite,
-    /// The encryption context, whole: a keyring binds the wrapped key to it.
+    /// The whole encryption context, to which the keyring binds the wrapped key.
     pub context: &'a EncryptionContext,
-    /// The data key to wrap, if another keyring has generated it already.
+    /// The data key to wrap, if another keyring has already generated it.
     pub data_key: Option<&'a SecretBytes>,
 }
 
 impl<'a> WrapRequest<'a> {
-    /// A request, for those who test keyrings or call them from one of their own.
-    ///
-    /// ```
-    /// use sealwax::{AlgorithmSuite, EncryptionContext, crypto::RustCrypto, keyring::WrapRequest};
-    ///
-    /// let context = EncryptionContext::new();
-    /// let request = WrapRequest::new(&RustCrypto, AlgorithmSuite::Aes256GcmHkdfSha512CommitKey, &context);
-    /// assert!(request.data_key.is_none());
-    /// ```
+    /// Creates a request without a data key, for testing keyrings or calling one from another.
     #[must_use]
     pub fn new(provider: &'a dyn CryptoProvider, suite: AlgorithmSuite, context: &'a EncryptionContext) -> Self {
         Self { provider, suite, context, data_key: None }
     }
 
-    /// The same request for a data key that exists already.
-    ///
-    /// ```
-    /// # use sealwax::{AlgorithmSuite, EncryptionContext, SecretBytes, crypto::RustCrypto, keyring::WrapRequest};
-    /// # let context = EncryptionContext::new();
-    /// # let request = WrapRequest::new(&RustCrypto, AlgorithmSuite::Aes256GcmHkdfSha512CommitKey, &context);
-    /// let key = SecretBytes::zeroed(32);
-    /// assert!(request.for_key(&key).data_key.is_some());
-    /// ```
+    /// Returns this request with a data key that exists already.
     #[must_use]
     pub fn for_key<'b>(self, data_key: &'b SecretBytes) -> WrapRequest<'b>
     where
@@ -194,11 +175,10 @@ impl<'a> WrapRequest<'a> {
         WrapRequest { data_key: Some(data_key), ..self }
     }
 
-    /// The data key to wrap: the one that exists already, or a new one, random and as long as the suite needs.
-    /// [`Keyring`] has an example.
+    /// Returns the data key to wrap: the existing one, or a new random one of the suite's length.
     ///
     /// # Errors
-    /// [`Error::Provider`] without randomness.
+    /// [`Error::Provider`] if the random source fails.
     pub fn data_key_or_generate(&self) -> Result<PlaintextDataKey<'a>> {
         Ok(match self.data_key {
             Some(key) => PlaintextDataKey::Existing(key),
@@ -207,16 +187,16 @@ impl<'a> WrapRequest<'a> {
     }
 }
 
-/// The data key that a keyring is to wrap: see [`WrapRequest::data_key_or_generate`]. [`Keyring`] has an example.
+/// The data key that a keyring is to wrap, from [`WrapRequest::data_key_or_generate`].
 pub enum PlaintextDataKey<'a> {
-    /// It existed already.
+    /// Another keyring generated the key.
     Existing(&'a SecretBytes),
-    /// It was generated for this message.
+    /// The key was generated for this request.
     Generated(SecretBytes),
 }
 
 impl PlaintextDataKey<'_> {
-    /// The data key itself. [`Keyring`] has an example.
+    /// Returns the bytes of the data key.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -225,7 +205,7 @@ impl PlaintextDataKey<'_> {
         }
     }
 
-    /// What the keyring returns, once it has the wrapped form. [`Keyring`] has an example.
+    /// Returns the keyring's result, given the wrapped form of the key.
     #[must_use]
     pub fn wrapped_as(self, encrypted: EncryptedDataKey) -> Wrapped {
         match self {
@@ -235,7 +215,7 @@ impl PlaintextDataKey<'_> {
     }
 }
 
-/// What a keyring adds to a message that is written.
+/// The result of wrapping a data key.
 ///
 /// ```
 /// use sealwax::{EncryptedDataKey, keyring::Wrapped};
@@ -247,14 +227,16 @@ impl PlaintextDataKey<'_> {
 pub struct Wrapped {
     /// The data key, if the keyring generated it.
     pub data_key: Option<SecretBytes>,
-    /// The data key in wrapped form, once or several times.
+    /// The wrapped data key, once or several times.
     pub encrypted_data_keys: Vec<EncryptedDataKey>,
-    /// Which keyrings wrote them. Only a keyring that asks others fills it in; that of any other is its own.
+    /// The keyrings that wrapped the key. Only a keyring that calls others fills this in; if it is
+    /// empty, the keyring itself wrapped everything.
     pub report: KeyReport,
 }
 
 impl Wrapped {
-    /// The report, which without one of its own says that all is the work of the keyring of this label.
+    /// Takes the report. If it is empty, reports that the keyring with this label wrapped
+    /// everything.
     pub(crate) fn take_report(&mut self, label: impl FnOnce() -> Arc<str>) -> KeyReport {
         if self.report.is_empty() {
             self.report.add_wrapped(&label(), self.encrypted_data_keys.len());
@@ -262,54 +244,35 @@ impl Wrapped {
         std::mem::take(&mut self.report)
     }
 
-    /// A data key that was generated, and its wrapped form.
-    ///
-    /// ```
-    /// # use sealwax::{EncryptedDataKey, SecretBytes, keyring::Wrapped};
-    /// let wrapped = Wrapped::generated(SecretBytes::zeroed(32), EncryptedDataKey::new("my-hsm", "slot-1", []));
-    /// assert!(wrapped.data_key.is_some());
-    /// ```
+    /// Returns the result for a data key that the keyring generated.
     #[must_use]
     pub fn generated(data_key: SecretBytes, encrypted: EncryptedDataKey) -> Self {
         Self { data_key: Some(data_key), encrypted_data_keys: vec![encrypted], report: KeyReport::default() }
     }
 
-    /// The wrapped form of a data key that existed already.
-    ///
-    /// ```
-    /// # use sealwax::{EncryptedDataKey, keyring::Wrapped};
-    /// assert!(Wrapped::existing(EncryptedDataKey::new("my-hsm", "slot-1", [])).data_key.is_none());
-    /// ```
+    /// Returns the result for a data key that existed already.
     #[must_use]
     pub fn existing(encrypted: EncryptedDataKey) -> Self {
         Self { data_key: None, encrypted_data_keys: vec![encrypted], report: KeyReport::default() }
     }
 }
 
-/// What a keyring is asked when a message is read. [`Keyring`] has an example.
+/// A request to unwrap a data key of a message that is being decrypted.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct UnwrapRequest<'a> {
-    /// The primitives of the client.
+    /// The client's cryptographic primitives.
     pub provider: &'a dyn CryptoProvider,
-    /// The suite of the message, which says how long the data key is.
+    /// The message's algorithm suite, which determines the length of the data key.
     pub suite: AlgorithmSuite,
-    /// The encryption context, whole: what the message stores and what the caller reproduced.
+    /// The whole encryption context: what the message stores and what the caller supplied.
     pub context: &'a EncryptionContext,
-    /// The encrypted data keys of the message, in their order.
+    /// The message's encrypted data keys, in order.
     pub encrypted_data_keys: &'a [EncryptedDataKey],
 }
 
 impl<'a> UnwrapRequest<'a> {
-    /// A request, for those who test keyrings or call them from one of their own.
-    ///
-    /// ```
-    /// use sealwax::{AlgorithmSuite, EncryptionContext, crypto::RustCrypto, keyring::UnwrapRequest};
-    ///
-    /// let context = EncryptionContext::new();
-    /// let request = UnwrapRequest::new(&RustCrypto, AlgorithmSuite::Aes256GcmHkdfSha512CommitKey, &context, &[]);
-    /// assert!(request.encrypted_data_keys.is_empty());
-    /// ```
+    /// Creates a request, for testing keyrings or calling one from another.
     #[must_use]
     pub fn new(
         provider: &'a dyn CryptoProvider,
@@ -320,7 +283,7 @@ impl<'a> UnwrapRequest<'a> {
         Self { provider, suite, context, encrypted_data_keys }
     }
 
-    /// The encrypted data keys that `is_ours` accepts, with their positions. [`Keyring`] has an example.
+    /// Returns the encrypted data keys that `is_ours` accepts, with their indices.
     pub fn candidates(
         &self,
         is_ours: impl Fn(&EncryptedDataKey) -> bool,
@@ -328,7 +291,7 @@ impl<'a> UnwrapRequest<'a> {
         self.encrypted_data_keys.iter().enumerate().filter(move |(_, key)| is_ours(key))
     }
 
-    /// A record of what the keyring of this label tries. [`Keyring`] has an example.
+    /// Returns an empty record of attempts by the keyring with this label.
     #[must_use]
     pub fn attempts(&self, keyring: Arc<str>) -> UnwrapAttempts {
         let data_key_length = self.suite.data_key_length();
@@ -336,7 +299,7 @@ impl<'a> UnwrapRequest<'a> {
     }
 }
 
-/// The record of a keyring's attempts: see [`UnwrapRequest::attempts`]. [`Keyring`] has an example.
+/// A record of a keyring's attempts, from [`UnwrapRequest::attempts`].
 pub struct UnwrapAttempts {
     keyring: Arc<str>,
     data_key_length: usize,
@@ -344,8 +307,10 @@ pub struct UnwrapAttempts {
 }
 
 impl UnwrapAttempts {
-    /// Takes the outcome of one attempt. A data key of the right length ends the search; one of another length counts as
-    /// no match, and the next is to be tried. [`Keyring`] has an example.
+    /// Records the outcome of one attempt.
+    ///
+    /// A data key of the right length ends the search. One of another length counts as not
+    /// authentic, and the next encrypted data key should be tried.
     #[must_use]
     pub fn record(&mut self, index: usize, outcome: Result<SecretBytes, UnwrapReason>) -> Option<Unwrapped> {
         let reason = match outcome {
@@ -359,7 +324,7 @@ impl UnwrapAttempts {
         None
     }
 
-    /// The error when every attempt has failed, or there was none. [`Keyring`] has an example.
+    /// Returns the error if every attempt has failed, or if there was nothing to try.
     #[must_use]
     pub fn into_error(mut self) -> Error {
         if self.failure.attempts().is_empty() {
@@ -369,7 +334,7 @@ impl UnwrapAttempts {
     }
 }
 
-/// The data key that a keyring unwrapped, and which of the encrypted data keys it came from.
+/// An unwrapped data key, and the encrypted data key it came from.
 ///
 /// ```
 /// use sealwax::{SecretBytes, keyring::Unwrapped};
@@ -384,7 +349,7 @@ impl UnwrapAttempts {
 pub struct Unwrapped {
     /// The data key.
     pub data_key: SecretBytes,
-    /// The position of the encrypted data key in the message, from 0.
+    /// The index of the encrypted data key in the message, from 0.
     pub encrypted_data_key: usize,
     /// The label of the keyring that unwrapped it.
     pub keyring: Arc<str>,

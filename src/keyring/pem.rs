@@ -1,4 +1,4 @@
-//! RSA keys in PEM, in each of their usual forms, turned into the two that the crypto library reads.
+//! RSA keys in all common PEM forms, converted to the two that the crypto library reads.
 
 use pkcs8::{
     AlgorithmIdentifierRef, ObjectIdentifier, PrivateKeyInfoRef, SecretDocument, SubjectPublicKeyInfoRef,
@@ -19,7 +19,7 @@ const RSA: AlgorithmIdentifierRef<'static> = AlgorithmIdentifierRef {
     parameters: Some(AnyRef::NULL),
 };
 
-/// An RSA public key as X.509 `SubjectPublicKeyInfo`, from that or from PKCS#1.
+/// Converts an RSA public key in PEM (X.509 or PKCS#1) to DER `SubjectPublicKeyInfo`.
 pub(super) fn public_key(pem: &[u8]) -> Result<Vec<u8>> {
     const WHAT: &str = "the public key";
     let (label, der) = decode(WHAT, pem)?;
@@ -34,11 +34,12 @@ pub(super) fn public_key(pem: &[u8]) -> Result<Vec<u8>> {
             let info = SubjectPublicKeyInfoRef { algorithm: RSA, subject_public_key };
             info.to_der().map_err(|_| malformed(WHAT))
         }
-        other => Err(refuse(format!("{WHAT} is a PEM of {other}, and not of PUBLIC KEY or RSA PUBLIC KEY"))),
+        other => Err(refuse(format!("{WHAT} is PEM of type {other}; expected PUBLIC KEY or RSA PUBLIC KEY"))),
     }
 }
 
-/// An RSA public key as X.509 `SubjectPublicKeyInfo`, from that in DER, or from what [`public_key`] reads.
+/// Returns an RSA public key as DER `SubjectPublicKeyInfo`, from DER or from PEM that
+/// [`public_key`] reads.
 pub(super) fn public_key_or_der(bytes: &[u8]) -> Result<Vec<u8>> {
     const WHAT: &str = "the public key";
     if bytes.first() != Some(&DER_SEQUENCE) {
@@ -49,13 +50,14 @@ pub(super) fn public_key_or_der(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(bytes.to_vec())
 }
 
-/// The first byte of every key in DER, and not of any text.
+/// The first byte of every DER key; no PEM text starts with it.
 const DER_SEQUENCE: u8 = 0x30;
 
-/// An RSA private key as PKCS#8, from that or from PKCS#1.
+/// Converts an RSA private key in PEM (PKCS#8 or PKCS#1) to PKCS#8.
 pub(super) fn private_key(pem: &[u8]) -> Result<SecretDocument> {
     const WHAT: &str = "the private key";
-    // The header of encrypted PKCS#1, which is no PEM by today's rules.
+    // Encrypted PKCS#1 has headers, which RFC 7468 does not allow and the decoder below rejects as
+    // malformed.
     if pem.windows(HEADER.len()).any(|bytes| bytes == HEADER) {
         return Err(encrypted());
     }
@@ -71,15 +73,16 @@ pub(super) fn private_key(pem: &[u8]) -> Result<SecretDocument> {
             SecretDocument::encode_msg(&PrivateKeyInfoRef::new(RSA, key)).map_err(|_| malformed(WHAT))
         }
         "ENCRYPTED PRIVATE KEY" => Err(encrypted()),
-        other => Err(refuse(format!("{WHAT} is a PEM of {other}, and not of PRIVATE KEY or RSA PRIVATE KEY"))),
+        other => Err(refuse(format!("{WHAT} is PEM of type {other}; expected PRIVATE KEY or RSA PRIVATE KEY"))),
     }
 }
 
 const HEADER: &[u8] = b"Proc-Type: 4,ENCRYPTED";
 
-/// The label of a PEM, and what is in it. Lines of any one width will do, and text before it.
+/// Returns the label and content of a PEM text. Lines of any uniform width are accepted, and so is
+/// text before it.
 fn decode<'a>(what: &str, pem: &'a [u8]) -> Result<(&'a str, SecretBytes)> {
-    let no_pem = |error| refuse(format!("{what} is not a PEM that can be read: {error}"));
+    let no_pem = |error| refuse(format!("{what} is not valid PEM: {error}"));
     let mut decoder = Decoder::new_detect_wrap(pem.trim_ascii_end()).map_err(no_pem)?;
     let mut der = SecretBytes::zeroed(decoder.remaining_len());
     decoder.decode(der.as_mut()).map_err(no_pem)?;
@@ -90,7 +93,7 @@ fn check_algorithm(what: &str, algorithm: AlgorithmIdentifierRef<'_>) -> Result<
     if algorithm.oid == RSA.oid {
         return Ok(());
     }
-    Err(refuse(format!("{what} is not an RSA key, but one for the algorithm {}", algorithm.oid)))
+    Err(refuse(format!("{what} is not an RSA key; its algorithm is {}", algorithm.oid)))
 }
 
 fn encrypted() -> Error {
@@ -98,7 +101,7 @@ fn encrypted() -> Error {
     refuse(format!("the private key is an encrypted PEM, which is not supported; decrypt it first: {how}"))
 }
 
-/// What is said of a key in good PEM that is no good key.
+/// Returns the error for a key that is valid PEM but not a valid key.
 pub(super) fn malformed(what: &str) -> Error {
     refuse(format!("{what} is malformed"))
 }

@@ -10,18 +10,20 @@ use crate::{
     secret::SecretBytes,
 };
 
-/// What follows the key name in the provider information: the tag length in **bits**, the IV length in **bytes**.
+/// The part of the provider information after the key name: the tag length in **bits** and the IV
+/// length in **bytes**.
 const PARAMETERS: [u8; 8] = {
     let ([t0, t1, t2, t3], [i0, i1, i2, i3]) =
         ((TAG_LENGTH as u32 * 8).to_be_bytes(), (IV_LENGTH as u32).to_be_bytes());
     [t0, t1, t2, t3, i0, i1, i2, i3]
 };
 
-/// Wraps data keys with AES-GCM under a key that is held in memory: 128, 192 or 256 bits.
+/// A keyring that wraps data keys with AES-GCM under a 128-, 192- or 256-bit key held in memory.
 ///
-/// Namespace and name say which key it was, and must be the same on both sides; the namespace is the key provider id
-/// of the message. The wrapping key must come from a cryptographically secure source, and one key serves for at most 2^32
-/// messages, since each takes a random IV of 96 bits.
+/// The namespace and name identify the key and must be the same for encryption and decryption; the
+/// namespace is the key provider id in the message. The wrapping key must come from a
+/// cryptographically secure source. Use one key for at most 2^32 messages, because each takes a
+/// random 96-bit IV.
 ///
 /// Specification: framework/raw-aes-keyring.
 ///
@@ -41,19 +43,11 @@ pub struct RawAesKeyring {
 }
 
 impl RawAesKeyring {
-    /// A keyring over a wrapping key of 16, 24 or 32 bytes.
+    /// Creates a keyring with a wrapping key of 16, 24 or 32 bytes.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for a key of another length, an empty or over-long namespace or name, or a namespace that
-    /// starts with `aws-kms`, which belongs to AWS KMS.
-    ///
-    /// ```
-    /// use sealwax::keyring::RawAesKeyring;
-    ///
-    /// assert!(RawAesKeyring::new("example", "key-1", vec![7; 16]).is_ok());
-    /// assert!(RawAesKeyring::new("example", "key-1", vec![7; 17]).is_err());
-    /// assert!(RawAesKeyring::new("aws-kms", "key-1", vec![7; 16]).is_err());
-    /// ```
+    /// [`Error::Configuration`] if the key has another length, if the namespace or name is empty or
+    /// too long, or if the namespace starts with `aws-kms`, which is reserved for AWS KMS.
     pub fn new(
         namespace: impl Into<String>,
         name: impl Into<String>,
@@ -64,7 +58,7 @@ impl RawAesKeyring {
         if !matches!(wrapping_key.len(), 16 | 24 | 32) {
             let length = wrapping_key.len();
             return Err(Error::Configuration(format!(
-                "an AES wrapping key has 16, 24 or 32 bytes; this one has {length}"
+                "an AES wrapping key must have 16, 24 or 32 bytes, not {length}"
             )));
         }
         let label = format!("raw-aes://{namespace}/{name}").into();
@@ -83,7 +77,7 @@ impl RawAesKeyring {
         Ok(EncryptedDataKey::new(self.namespace.as_str(), info, ciphertext))
     }
 
-    /// The IV of an encrypted data key that bears our namespace, our name and our parameters, and nothing else.
+    /// Returns the IV of an encrypted data key with exactly our namespace, name and parameters.
     fn iv_if_ours<'a>(&self, key: &'a EncryptedDataKey) -> Option<&'a Iv> {
         if key.provider_id() != self.namespace || key.ciphertext().len() < TAG_LENGTH {
             return None;
@@ -101,17 +95,17 @@ impl RawAesKeyring {
     }
 }
 
-/// What every raw keyring asks of its names.
+/// Checks the namespace and key name of a raw keyring.
 pub(super) fn check_names(namespace: &str, name: &str) -> Result<()> {
     let refuse = |why: &str| Err(Error::Configuration(why.to_owned()));
     if namespace.is_empty() || name.is_empty() {
-        return refuse("a raw keyring needs a namespace and a key name that are not empty");
+        return refuse("the namespace and key name of a raw keyring must not be empty");
     }
     if namespace.starts_with("aws-kms") {
-        return refuse("the namespace of a raw keyring may not start with aws-kms");
+        return refuse("the namespace of a raw keyring must not start with aws-kms");
     }
     if namespace.len() > usize::from(u16::MAX) || name.len() > usize::from(u16::MAX) - 20 {
-        return refuse("the namespace or key name of a raw keyring is longer than a message can carry");
+        return refuse("the namespace or key name of a raw keyring is too long for a message");
     }
     Ok(())
 }

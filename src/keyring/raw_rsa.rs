@@ -19,31 +19,27 @@ use crate::{
     secret::SecretBytes,
 };
 
-/// How a data key is padded before RSA encrypts it. Writer and reader must use the same; the message does not say which.
+/// The padding of a data key before RSA encryption.
 ///
-/// ```
-/// use sealwax::keyring::RsaPadding;
-///
-/// let for_new_messages = RsaPadding::OaepSha256;
-/// # assert_ne!(for_new_messages, RsaPadding::Pkcs1);
-/// ```
+/// Encryption and decryption must use the same padding; the message does not record it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RsaPadding {
-    /// PKCS#1 v1.5: for messages that exist already, and never where an attacker can have messages read at will. See
-    /// [`RawRsaKeyring`].
+    /// PKCS#1 v1.5. Use it for existing messages only, and never where an attacker can have
+    /// messages decrypted at will: see [`RawRsaKeyring`].
     Pkcs1,
-    /// OAEP, with SHA-1 and MGF1 with SHA-1. Sound as far as is known; for peers that have nothing newer.
+    /// OAEP with SHA-1 and MGF1 with SHA-1. No weakness is known; for peers that support nothing
+    /// newer.
     OaepSha1,
-    /// OAEP, with SHA-256 and MGF1 with SHA-256. The one to take if nothing asks for another.
+    /// OAEP with SHA-256 and MGF1 with SHA-256. The recommended choice.
     OaepSha256,
-    /// OAEP, with SHA-384 and MGF1 with SHA-384.
+    /// OAEP with SHA-384 and MGF1 with SHA-384.
     OaepSha384,
-    /// OAEP, with SHA-512 and MGF1 with SHA-512.
+    /// OAEP with SHA-512 and MGF1 with SHA-512.
     OaepSha512,
 }
 
 impl RsaPadding {
-    /// None for PKCS#1.
+    /// Returns the OAEP parameters, or `None` for PKCS#1 v1.5.
     fn oaep(self) -> Option<&'static OaepAlgorithm> {
         match self {
             Self::Pkcs1 => None,
@@ -55,29 +51,33 @@ impl RsaPadding {
     }
 }
 
-/// Wraps data keys with RSA: with a public key that may be known to all, and unwraps them with its private key.
+/// A keyring that wraps data keys with an RSA public key and unwraps them with its private key.
 /// (Feature `raw-rsa`.)
 ///
-/// With a public key alone it encrypts only, with a private key alone it decrypts only; no public key is taken from a
-/// private one. Namespace and name say which pair it was, and must be the same on both sides, as must the
-/// [padding](RsaPadding). Keys have 2,048 to 8,192 bits, and come as PEM: `PUBLIC KEY` (X.509), `RSA PUBLIC KEY` (PKCS#1),
-/// `PRIVATE KEY` (PKCS#8) or `RSA PRIVATE KEY` (PKCS#1).
+/// With only a public key the keyring can only encrypt, with only a private key it can only
+/// decrypt; it does not derive the public key from the private key. The namespace and name identify
+/// the key pair. They must be the same for encryption and decryption, as must the
+/// [padding](RsaPadding). Keys have 2,048 to 8,192 bits and are given as PEM: `PUBLIC KEY` (X.509),
+/// `RSA PUBLIC KEY` (PKCS#1), `PRIVATE KEY` (PKCS#8) or `RSA PRIVATE KEY` (PKCS#1).
 ///
-/// RSA is computed by AWS-LC with blinding and with its own random source, whatever the provider of the client. One
-/// private operation takes 0.3 to 2 milliseconds, and is not handed to another thread.
+/// AWS-LC computes RSA, with blinding and with its own random source, whichever provider the client
+/// has. A private-key operation takes 0.3 to 2 milliseconds and runs on the calling thread.
 ///
-/// # What to know about it
+/// # Security
 ///
-/// - **Whoever has the public key can write messages.** That a message opens says nothing of who wrote it, not even if it
-///   is signed: the verifying key is in the message.
-/// - RSA wraps the data key alone and **does not bind it to the encryption context**; the header of the message does that.
-/// - Every encrypted data key that does not open gives one and the same error, however far it got. But **PKCS#1 v1.5**
-///   cannot be made safe by that. Where an attacker can have messages of his own making read, and can tell an encrypted
-///   data key that does not open ([`Error::NotUnwrapped`]) from one that opens to a wrong data key
-///   ([`Error::Integrity`], or merely more time), his millions of questions add up to a data key of someone else
-///   (Bleichenbacher's attack). AWS-LC compares the padding in constant time, but then fails if it is wrong; and to go on
-///   with a made-up data key instead would hide the next key, or keyring, that could open the message. Do not answer
-///   strangers with [`RsaPadding::Pkcs1`]; the OAEP paddings do not have this weakness.
+/// - **Anyone with the public key can write messages.** That a message opens does not prove who
+///   wrote it, not even if it is signed, because the verifying key is in the message.
+/// - RSA wraps only the data key and **does not bind it to the encryption context**; the message
+///   header does that.
+/// - Every encrypted data key that does not open gives the same error, wherever it failed. That
+///   does not make **PKCS#1 v1.5** safe. If an attacker can have chosen messages decrypted, and can
+///   distinguish an encrypted data key that does not open ([`Error::NotUnwrapped`]) from one that
+///   opens to a wrong data key ([`Error::Integrity`], or just a longer time), millions of queries
+///   recover another message's data key (Bleichenbacher's attack). AWS-LC checks the padding in
+///   constant time but then reports whether it was valid. Continuing with a made-up data key
+///   instead would hide the next encrypted data key, or keyring, that could open the message. Do
+///   not decrypt messages from untrusted senders with [`RsaPadding::Pkcs1`]; the OAEP paddings do
+///   not have this weakness.
 ///
 /// Specification: framework/raw-rsa-keyring.
 ///
@@ -101,7 +101,7 @@ pub struct RawRsaKeyring {
     label: Arc<str>,
 }
 
-/// What a [`RawRsaKeyring`] is made of: see [`RawRsaKeyring::builder`], which has an example.
+/// A builder for a [`RawRsaKeyring`], made by [`RawRsaKeyring::builder`].
 #[must_use = "`build` makes the keyring"]
 pub struct RawRsaKeyringBuilder<'a> {
     namespace: String,
@@ -112,18 +112,18 @@ pub struct RawRsaKeyringBuilder<'a> {
 }
 
 impl RawRsaKeyring {
-    /// The beginning of a keyring, which needs a public key, a private key or both.
+    /// Returns a builder for a keyring, which needs a public key, a private key or both.
     ///
     /// ```
     /// use sealwax::keyring::{RawRsaKeyring, RsaPadding};
     ///
     /// # let public_pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/rsa-2048.spki.pem"));
     /// # let private_pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/rsa-2048.pkcs8.pem"));
-    /// let both_ways = RawRsaKeyring::builder("example", "2026-11", RsaPadding::OaepSha256)
+    /// let keyring = RawRsaKeyring::builder("example", "2026-11", RsaPadding::OaepSha256)
     ///     .public_key_pem(public_pem)
     ///     .private_key_pem(private_pem)
     ///     .build()?;
-    /// # let _ = both_ways;
+    /// # let _ = keyring;
     /// assert!(RawRsaKeyring::builder("example", "2026-11", RsaPadding::OaepSha256).build().is_err());
     /// # Ok::<(), sealwax::Error>(())
     /// ```
@@ -142,26 +142,27 @@ impl RawRsaKeyring {
 }
 
 impl<'a> RawRsaKeyringBuilder<'a> {
-    /// The public key, which encrypts, as PEM. [`RawRsaKeyring::builder`] has an example.
+    /// Sets the public key, as PEM, for encryption.
     pub fn public_key_pem(mut self, pem: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         self.public_key = Some(pem.as_ref());
         self
     }
 
-    /// The private key, which decrypts, as PEM that is not encrypted. The text stays the caller's, to be cleared; what is
-    /// made of it is cleared here. [`RawRsaKeyring::builder`] has an example.
+    /// Sets the private key, as unencrypted PEM, for decryption.
+    ///
+    /// The keyring overwrites its own copies of the key. Clearing `pem` is up to the caller.
     pub fn private_key_pem(mut self, pem: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         self.private_key = Some(pem.as_ref());
         self
     }
 
-    /// The keyring. [`RawRsaKeyring::builder`] has an example.
+    /// Builds the keyring.
     ///
     /// # Errors
-    /// [`Error::Configuration`], which says what is wrong: without any key; for a PEM that is malformed, encrypted or of
-    /// something else than an RSA key; for a key of less than 2,048 or more than 8,192 bits; for a public key that is not
-    /// that of the private one; and for an empty or over-long namespace or name, or a namespace that starts with
-    /// `aws-kms`.
+    /// [`Error::Configuration`] with the reason: there is no key; a PEM is malformed, encrypted or
+    /// not an RSA key; a key has fewer than 2,048 or more than 8,192 bits; the public key does not
+    /// belong to the private key; the namespace or name is empty or too long; or the namespace
+    /// starts with `aws-kms`.
     pub fn build(self) -> Result<RawRsaKeyring> {
         let Self { namespace, name, padding, public_key, private_key } = self;
         check_names(&namespace, &name)?;
@@ -171,7 +172,7 @@ impl<'a> RawRsaKeyringBuilder<'a> {
         match (&public_key, &private_key) {
             (None, None) => return refuse("a raw RSA keyring needs a public key, a private key or both"),
             (Some(public), Some(private)) if !is_pair(public, private)? => {
-                return refuse("the public key is not that of the private key");
+                return refuse("the public key does not belong to the private key");
             }
             _ => {}
         }
@@ -197,8 +198,8 @@ fn read_private_key(pem: &[u8]) -> Result<PrivateDecryptingKey> {
 
 fn rejected(what: &str, why: &KeyRejected) -> Error {
     match why.to_string().as_str() {
-        "TooSmall" => Error::Configuration(format!("{what} is too short: RSA keys need 2048 bits or more")),
-        "TooLarge" => Error::Configuration(format!("{what} is too long: RSA keys may have 8192 bits at most")),
+        "TooSmall" => Error::Configuration(format!("{what} is too short: RSA keys must have at least 2048 bits")),
+        "TooLarge" => Error::Configuration(format!("{what} is too long: RSA keys must have at most 8192 bits")),
         _ => pem::malformed(what),
     }
 }
@@ -209,10 +210,10 @@ fn is_pair(public: &PublicEncryptingKey, private: &PrivateDecryptingKey) -> Resu
 }
 
 fn failed(_: Unspecified) -> Error {
-    Error::Provider("AWS-LC failed at an RSA key")
+    Error::Provider("AWS-LC could not process an RSA key")
 }
 
-/// A public key and how to pad for it.
+/// A public key with its padding.
 pub(super) enum PublicKey {
     Pkcs1(Pkcs1PublicEncryptingKey),
     Oaep(OaepPublicEncryptingKey, &'static OaepAlgorithm),
@@ -247,7 +248,7 @@ impl PublicKey {
     }
 }
 
-/// A private key and how it was padded for.
+/// A private key with its padding.
 enum PrivateKey {
     Pkcs1(Pkcs1PrivateDecryptingKey),
     Oaep(OaepPrivateDecryptingKey, &'static OaepAlgorithm),
@@ -283,7 +284,8 @@ impl Keyring for RawRsaKeyring {
     fn on_encrypt<'a>(&'a self, request: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
         Box::pin(async move {
             let fail = |why: &'static str| Error::keyring(&*self.label, why);
-            let public_key = self.public_key.as_ref().ok_or_else(|| fail("it has no public key, and only decrypts"))?;
+            let public_key =
+                self.public_key.as_ref().ok_or_else(|| fail("the keyring has no public key and can only decrypt"))?;
             let key = request.data_key_or_generate()?;
             let ciphertext = public_key.encrypt(key.as_bytes()).map_err(|_| fail("RSA encryption failed"))?;
             Ok(key.wrapped_as(EncryptedDataKey::new(self.namespace.as_str(), self.name.as_bytes(), ciphertext)))
@@ -295,9 +297,9 @@ impl Keyring for RawRsaKeyring {
             let mut attempts = request.attempts(self.label());
             for (index, key) in request.candidates(|key| self.is_ours(key)) {
                 let outcome = match &self.private_key {
-                    // Whatever was wrong: which it was must not be told.
+                    // Every failure has the same reason: the cause must not be distinguishable.
                     Some(private_key) => private_key.decrypt(key.ciphertext()).map_err(|_| UnwrapReason::NotAuthentic),
-                    None => Err(UnwrapReason::Failed("the keyring has no private key, and only encrypts".into())),
+                    None => Err(UnwrapReason::Failed("the keyring has no private key and can only encrypt".into())),
                 };
                 if let Some(unwrapped) = attempts.record(index, outcome) {
                     return Ok(unwrapped);

@@ -1,11 +1,11 @@
-//! Which keyrings wrapped the data key of a message.
+//! A report of which keyrings wrapped the data key of a message.
 
 use std::{fmt, sync::Arc};
 
 use crate::{error::Error, text::Escaped};
 
-/// Which keyrings wrapped the data key of a message that was written, and which could not although a quorum let the
-/// message be written without them.
+/// The keyrings that wrapped the data key of an encrypted message, and those that failed but were
+/// not required by the quorum.
 ///
 /// ```
 /// use sealwax::{Client, keyring::{MultiKeyring, RawAesKeyring}};
@@ -24,45 +24,45 @@ pub struct KeyReport {
     failed: Vec<WrapFailure>,
 }
 
-/// A keyring that wrapped the data key: see [`KeyReport`].
+/// A keyring that wrapped the data key, in a [`KeyReport`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WrappedBy {
-    /// The label of the keyring.
+    /// The keyring's label.
     pub keyring: Arc<str>,
-    /// The position of what it wrote among the encrypted data keys of the message, from 0.
+    /// The index of its encrypted data key in the message, from 0.
     pub encrypted_data_key: usize,
 }
 
-/// A keyring that could not wrap the data key: see [`KeyReport`].
+/// A keyring that failed to wrap the data key, in a [`KeyReport`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WrapFailure {
-    /// The label of the keyring.
+    /// The keyring's label.
     pub keyring: Arc<str>,
-    /// Why.
+    /// The keyring's error.
     pub cause: Arc<Error>,
 }
 
 impl KeyReport {
-    /// The keyrings that wrapped the data key, in the order of the encrypted data keys.
+    /// Returns the keyrings that wrapped the data key, in the order of the encrypted data keys.
     #[must_use]
     pub fn wrapped(&self) -> &[WrappedBy] {
         &self.wrapped
     }
 
-    /// The keyrings that could not.
+    /// Returns the keyrings that failed to wrap the data key.
     #[must_use]
     pub fn failed(&self) -> &[WrapFailure] {
         &self.failed
     }
 
-    /// Nothing was reported yet.
+    /// Returns whether nothing has been reported.
     pub(super) fn is_empty(&self) -> bool {
         self.wrapped.is_empty() && self.failed.is_empty()
     }
 
-    /// Adds so many encrypted data keys of one keyring.
+    /// Adds `count` encrypted data keys of one keyring.
     pub(super) fn add_wrapped(&mut self, keyring: &Arc<str>, count: usize) {
         for _ in 0..count {
             let encrypted_data_key = self.wrapped.len();
@@ -74,7 +74,7 @@ impl KeyReport {
         self.failed.push(WrapFailure { keyring, cause: Arc::new(cause) });
     }
 
-    /// Adds another report, whose encrypted data keys follow those of this one.
+    /// Appends another report, whose encrypted data keys follow those of this one.
     pub(super) fn append(&mut self, other: Self) {
         for by in other.wrapped {
             self.add_wrapped(&by.keyring, 1);

@@ -1,4 +1,4 @@
-//! Aliases: names for keys, which can move from one to another.
+//! Aliases, which are names that can move from one key to another.
 
 use super::{
     LocalKms, LocalKmsError,
@@ -10,11 +10,12 @@ use super::{
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 
 impl LocalKms {
-    /// Gives a key a name. `alias/` may be left out. The type has an example.
+    /// Creates an alias for a key. The prefix `alias/` can be omitted.
     ///
     /// # Errors
-    /// As [`describe_key`](Self::describe_key); [`LocalKmsError::AliasExists`], [`LocalKmsError::PendingDeletion`], and
-    /// [`LocalKmsError::InvalidRequest`] for anything but letters, digits, `/`, `_` and `-`, or over 256 bytes.
+    /// As for [`describe_key`](Self::describe_key); [`LocalKmsError::AliasExists`];
+    /// [`LocalKmsError::PendingDeletion`]; [`LocalKmsError::InvalidRequest`] if the name has
+    /// characters other than letters, digits, `/`, `_` and `-`, or more than 256 bytes.
     pub fn create_alias(&self, alias: &str, name: &str) -> Result<Alias> {
         self.point_alias("CreateAlias", alias, name, |contents, alias| match contents.aliases.get(alias) {
             Some(_) => Err(LocalKmsError::AliasExists { alias: alias.to_owned() }),
@@ -25,7 +26,8 @@ impl LocalKms {
     /// Points an alias to another key.
     ///
     /// # Errors
-    /// As [`create_alias`](Self::create_alias), but [`LocalKmsError::NotFound`] for an alias that does not exist.
+    /// As for [`create_alias`](Self::create_alias), except that an alias that does not exist gives
+    /// [`LocalKmsError::NotFound`].
     pub fn update_alias(&self, alias: &str, name: &str) -> Result<Alias> {
         self.point_alias("UpdateAlias", alias, name, |contents, alias| match contents.aliases.get(alias) {
             Some(_) => Ok(()),
@@ -53,10 +55,10 @@ impl LocalKms {
         })
     }
 
-    /// Takes a name away. The key stays.
+    /// Deletes an alias. The key stays.
     ///
     /// # Errors
-    /// [`LocalKmsError::NotFound`]; as [`create_key`](Self::create_key).
+    /// [`LocalKmsError::NotFound`]; as for [`create_key`](Self::create_key).
     pub fn delete_alias(&self, alias: &str) -> Result<()> {
         self.store.session()?.change(Event::new("DeleteAlias"), |contents, _, _, event| {
             let alias = alias_name(alias)?;
@@ -66,10 +68,10 @@ impl LocalKms {
         })
     }
 
-    /// All aliases, in the order of their names.
+    /// Returns all aliases, sorted by name.
     ///
     /// # Errors
-    /// As [`create_key`](Self::create_key).
+    /// As for [`create_key`](Self::create_key).
     pub fn list_aliases(&self) -> Result<Vec<Alias>> {
         let mut session = self.store.session()?;
         let aliases = session.loaded.contents.aliases.iter();

@@ -1,8 +1,9 @@
-//! The audit log: one line of JSON for each operation, each bound to the one before.
+//! The audit log: one line of JSON for each operation, chained to the line before.
 //!
-//! A line ends with the SHA-256 digest of the line before it and with a tag under a key that only the store holds, so that a
-//! line cannot be altered, taken out or put in without that key. The store holds the last line that belongs to a change
-//! (its journal); what was cut off before that is noticed too.
+//! A line contains the SHA-256 digest of the line before it and ends with a tag under a key that
+//! only the store has. Without that key, no line can be altered, removed or inserted unnoticed. The
+//! store holds the line of its last change (the journal), so a log that was cut off before that
+//! line is noticed too.
 
 use std::{
     collections::BTreeMap,
@@ -23,31 +24,31 @@ use crate::{context::EncryptionContext, secret::SecretBytes};
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 
 const LINE: &str = "audit line";
-/// What stands between the authenticated part of a line and its tag.
+/// The text between the authenticated part of a line and its tag.
 const BEFORE_TAG: &str = ",\"mac\":\"";
 const AFTER_TAG: &str = "\"}";
-/// What the first line has for the digest of the one before.
+/// The digest that stands for the line before the first.
 pub(super) const NO_LINE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// The longest name that is logged for a key that is not there, in bytes.
+/// The longest logged name of a key that does not exist, in bytes.
 const MAX_NAME: usize = 256;
 
-/// A line of the audit log. [`LocalKms::audit_log`](super::LocalKms::audit_log) has an example.
+/// A line of the audit log, from [`LocalKms::audit_log`](super::LocalKms::audit_log).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AuditEntry {
-    /// Counted from 1, without gaps.
+    /// The sequence number, from 1 without gaps.
     pub sequence: u64,
-    /// When, in RFC 3339, UTC.
+    /// The time in RFC 3339, UTC.
     pub time: String,
-    /// What was asked, in the words of KMS, such as `GenerateDataKey`.
+    /// The operation, as AWS KMS calls it, such as `GenerateDataKey`.
     pub operation: String,
-    /// The key that was used or asked for.
+    /// The key that was used or requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_id: Option<String>,
     /// The key that a re-encryption decrypted with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_key_id: Option<String>,
-    /// The alias that was made, changed or deleted.
+    /// The alias that was created, changed or deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
     /// The keys of the encryption context.
@@ -58,14 +59,14 @@ pub struct AuditEntry {
     pub context: Option<BTreeMap<String, String>>,
     /// `Success`, or the kind of failure.
     pub outcome: String,
-    /// Who asked, as the program says.
+    /// The caller, as the program that opened the store names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
     /// The SHA-256 digest of the line before.
     pub previous: String,
 }
 
-/// What an operation leaves in the log, but for its place there.
+/// The content of a log line, without its position.
 pub(super) struct Event {
     pub(super) operation: &'static str,
     pub(super) key_id: Option<String>,
@@ -81,7 +82,7 @@ impl Event {
         Self { operation, key_id: None, source_key_id: None, alias: None, context: None, outcome }
     }
 
-    /// The key: its id, or what was asked for in its place.
+    /// Sets the key: its id, or the requested name if there is no such key.
     pub(super) fn key(mut self, name: &str) -> Self {
         let end = (0..=MAX_NAME.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
         self.key_id = name.get(..end).map(str::to_owned);
@@ -94,14 +95,14 @@ impl Event {
     }
 }
 
-/// What makes lines of events.
+/// The settings for writing events as lines.
 pub(super) struct Scribe {
     pub(super) key: SecretBytes,
     pub(super) identity: Option<String>,
     pub(super) context_values: bool,
 }
 
-/// The last line: what the next one follows.
+/// The end of the log, which the next line is chained to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tail {
     pub(super) sequence: u64,
@@ -113,7 +114,7 @@ impl Tail {
         Self { sequence: 0, digest: NO_LINE.into() }
     }
 
-    /// The tail after this line.
+    /// Returns the tail after this line.
     pub(super) fn of(line: &str) -> Option<Self> {
         let entry: AuditEntry = serde_json::from_str(line).ok()?;
         Some(Self { sequence: entry.sequence, digest: hex(&digest(line.as_bytes())) })
@@ -121,7 +122,7 @@ impl Tail {
 }
 
 impl Scribe {
-    /// The line, without its end, and the tail after it.
+    /// Returns the line for an event, without a newline, and the tail after it.
     pub(super) fn line(&self, event: Event, now: Timestamp, tail: &Tail) -> Result<(String, Tail)> {
         let context = event.context.unwrap_or_default();
         let values = || context.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
@@ -151,7 +152,7 @@ impl Scribe {
     }
 }
 
-/// The content of a line whose tag holds.
+/// Returns the content of a line if its tag is valid.
 pub(super) fn authentic(key: &SecretBytes, line: &str) -> Option<AuditEntry> {
     let (content, found) = line.strip_suffix(AFTER_TAG)?.rsplit_once(BEFORE_TAG)?;
     let content = format!("{content}}}");
@@ -163,10 +164,10 @@ pub(super) fn authentic(key: &SecretBytes, line: &str) -> Option<AuditEntry> {
     serde_json::from_str(&content).ok()
 }
 
-/// The log as this process has it open.
+/// The log file as this process has it open.
 pub(super) struct Log {
     file: File,
-    /// The length at which the tail was found; another process makes it longer.
+    /// The length at which the tail was read. Another process can make the file longer.
     length: u64,
     tail: Tail,
 }
@@ -176,13 +177,15 @@ impl Log {
         Ok(Self { file: disk.open_log()?, length: 0, tail: Tail::start() })
     }
 
-    /// The last line in the file. A line that is torn, because the machine went down in the midst of it, is cut off: nothing
-    /// was answered for it. To be called under the lock.
+    /// Returns the tail of the file. Must be called under the lock.
+    ///
+    /// An incomplete last line, left by a crash during a write, is cut off: its operation returned
+    /// no result.
     pub(super) fn tail(&mut self, disk: &Disk) -> Result<&Tail> {
         let path = disk.path(LOG_FILE);
         let failed = || LocalKmsError::io("reading", &path);
         let mut found = self.file.metadata().map_err(failed())?;
-        // Someone may have moved the log away, to begin a new one.
+        // Someone may have moved the log away to start a new one.
         match is_current(&found, &path) {
             Ok(true) => {}
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed()(error)),
@@ -198,7 +201,8 @@ impl Log {
         if end != found.len() {
             disk.cut_log(&self.file, end)?;
         }
-        // A last line that says nothing is one that was altered; the count goes on from what the store knows.
+        // A last line that cannot be parsed was altered; the sequence continues from the store's
+        // journal.
         self.tail = Tail::of(&line).unwrap_or_else(|| Tail { sequence: 0, digest: hex(&digest(line.as_bytes())) });
         if end == 0 {
             self.tail = Tail::start();
@@ -207,10 +211,10 @@ impl Log {
         Ok(&self.tail)
     }
 
-    /// Appends a line whose place is after the present tail.
+    /// Appends a line that follows the current tail.
     pub(super) fn append(&mut self, disk: &Disk, line: &str, tail: Tail) -> Result<()> {
         let line = format!("{line}\n");
-        // Until it is known to be there whole, the file says what its last line is.
+        // A failed append leaves this length, which matches no file, so the tail is read again.
         let length = std::mem::replace(&mut self.length, u64::MAX);
         disk.append(&self.file, line.as_bytes())?;
         self.length = length.saturating_add(line.len() as u64);
@@ -223,7 +227,8 @@ impl Log {
     }
 }
 
-/// The last whole line of so many bytes, without its end, and where it ends in the file.
+/// Returns the last complete line within the first `length` bytes, without its newline, and where
+/// it ends.
 fn last_line(mut file: &File, length: u64) -> io::Result<(String, u64)> {
     let mut window = 4096;
     loop {

@@ -1,4 +1,5 @@
-//! Backups: the keys of a store, or one of them, sealed under a passphrase in one file of the store's own form.
+//! Backups: one file in the format of a store, with all or one of its keys, sealed under a
+//! passphrase.
 
 use std::{
     collections::BTreeMap,
@@ -16,37 +17,36 @@ use super::{
 
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 
-/// What an import of a backup did. [`LocalKms::import_backup`] has an example.
+/// The result of [`LocalKms::import_backup`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackupReport {
-    /// The ids of the keys that are new in the store.
+    /// The ids of the keys that the store did not have.
     pub added: Vec<String>,
-    /// The ids of the keys that were there, and got older or newer material that was not.
+    /// The ids of the keys that the store had, but not with all of the material.
     pub completed: Vec<String>,
-    /// The ids of the keys that were there with all their material. Their state stays as it is.
+    /// The ids of the keys that the store had with all their material. Their state does not change.
     pub unchanged: Vec<String>,
-    /// The aliases that point to another key in the store, and stay so.
+    /// The aliases that already point to another key in the store, which they keep.
     pub aliases_kept: Vec<String>,
 }
 
 impl LocalKms {
-    /// Writes all keys and aliases, or those of one key, into a file that did not exist, sealed under this root: as a rule a
-    /// [passphrase](Root::passphrase). The audit log is not part of it.
+    /// Writes all keys and aliases, or one key and its aliases, to a new file that is sealed under
+    /// `root`, usually a [passphrase](Root::passphrase). The audit log is not included.
     ///
-    /// Keys keep their ids: imported into any store, they open what they opened before.
+    /// Keys keep their ids: imported into any store, they decrypt what they decrypted before.
     ///
     /// # Errors
-    /// [`LocalKmsError::NotFound`]; [`LocalKmsError::Io`] if the file exists or cannot be written; [`LocalKmsError::InvalidRequest`] for a
-    /// key file in the folder as its root.
-    ///
+    /// [`LocalKmsError::NotFound`]; [`LocalKmsError::Io`] if the file exists or cannot be written;
+    /// [`LocalKmsError::InvalidRequest`] if the root is a key file in the directory.
     /// ```
     /// use sealwax::local_kms::{LocalKms, Root};
     ///
-    /// let (folder, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    /// let kms = LocalKms::create(folder.path().join("keys"))?;
+    /// let (dir, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    /// let kms = LocalKms::create(dir.path().join("keys"))?;
     /// kms.create_key("archive")?;
-    /// let file = folder.path().join("keys.backup");
+    /// let file = dir.path().join("keys.backup");
     /// kms.export(&file, None, Root::passphrase(b"long and secret".to_vec())).wait()?;
     ///
     /// let another = LocalKms::create(other.path())?;
@@ -68,29 +68,31 @@ impl LocalKms {
 
     async fn export_to(&self, file: &Path, key: Option<&str>, root: &Root) -> Result<()> {
         if root.is_in_folder() {
-            return Err(LocalKmsError::InvalidRequest("a backup beside its own key file protects nothing".into()));
+            return Err(LocalKmsError::InvalidRequest("a backup must not be sealed under a key file in its own directory; use a passphrase, or a key file elsewhere".into()));
         }
         let disk = Disk::new(file.parent().unwrap_or(Path::new("")));
         let store_id = self.store.session()?.loaded.contents.header.store_id.clone();
-        // Without the lock: this can take as long as a passphrase or a key service takes.
+        // Not under the lock: a passphrase or a key service can take a long time.
         let (record, backup_key) = root.establish(&disk, &store_id).await?;
         let check = root_check(&backup_key, &store_id, &record).map_err(LocalKmsError::Crypto)?;
 
         let mut session = self.store.session()?;
         let found = session.export(key, &backup_key, Header { store_id, generation: 0, root: record, check });
         let event = key.into_iter().fold(Event::new("ExportKeys"), Event::key);
-        // Logged before it is written: no backup is made that the log does not know.
+        // Log first, so that no backup exists that the log does not mention.
         let bytes = session.answer(event, found)?;
         disk.create_private(file, &bytes)
     }
 
-    /// Takes the keys of a backup into this store: those that are missing, and what is missing of those that are there. Nothing
-    /// that is there is changed, and no message is touched. A key that waited for its deletion when the backup was made comes back
-    /// disabled, and waits no more.
+    /// Adds the keys of a backup to this store: keys that are missing, and missing material of the
+    /// others.
+    ///
+    /// Nothing in the store is changed or replaced, and no message changes. A key that was pending
+    /// deletion when the backup was made is added as disabled, with no deletion scheduled.
     ///
     /// # Errors
-    /// [`LocalKmsError::WrongRoot`] for another passphrase, [`LocalKmsError::Damaged`] for a file that was altered; as
-    /// [`create_key`](Self::create_key). [`export`](Self::export) has an example.
+    /// [`LocalKmsError::WrongRoot`] for a wrong passphrase, [`LocalKmsError::Damaged`] if the file
+    /// was altered; as for [`create_key`](Self::create_key).
     pub fn import_backup(
         &self,
         file: impl Into<PathBuf>,
@@ -117,7 +119,7 @@ impl LocalKms {
 }
 
 impl super::store::Session<'_> {
-    /// The file of a backup.
+    /// Returns the content of a backup file.
     fn export(&self, key: Option<&str>, backup_key: &crate::secret::SecretBytes, header: Header) -> Result<Vec<u8>> {
         let contents = &self.loaded.contents;
         let mut backup = Contents {
@@ -136,7 +138,7 @@ impl super::store::Session<'_> {
     }
 }
 
-/// Adds what is missing.
+/// Adds what is missing from `contents`.
 fn merge(contents: &mut Contents, backup: Contents) -> BackupReport {
     let mut report = BackupReport::default();
     for (id, theirs) in backup.keys {
@@ -148,8 +150,8 @@ fn merge(contents: &mut Contents, backup: Contents) -> BackupReport {
         let before = ours.backing.len();
         for backing in theirs.backing {
             if !ours.backing.iter().any(|known| known.id == backing.id) {
-                // The last is the one that encrypts. What is there keeps its order, which is not that of its times where a clock was
-                // set back.
+                // The last generation encrypts. The existing ones keep their order, which is not
+                // that of their times if a clock was set back.
                 let older = ours.backing.iter().rposition(|known| known.created <= backing.created);
                 ours.backing.insert(older.map_or(0, |older| older + 1), backing);
             }

@@ -1,4 +1,4 @@
-//! Opening a store, and making one.
+//! Opening and creating a store.
 
 use std::{
     path::PathBuf,
@@ -22,10 +22,10 @@ use crate::{
 
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 
-/// How long the lock is waited for, unless something else is said.
+/// The default time to wait for the lock.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How a store is to be opened or made: see [`LocalKms::builder`], which has an example.
+/// A builder that opens or creates a store, made by [`LocalKms::builder`].
 #[must_use]
 pub struct LocalKmsBuilder {
     folder: PathBuf,
@@ -45,40 +45,45 @@ impl LocalKmsBuilder {
         Self { folder, root: Root::default(), options }
     }
 
-    /// Where the root key comes from; by default a key file in the folder.
+    /// Sets where the root key comes from; by default a key file in the directory.
     pub fn root(mut self, root: Root) -> Self {
         self.root = root;
         self
     }
 
-    /// What tells the time of day, for deletions, rotations and the log. By default the system's clock. A clock that is set forward
-    /// destroys keys before their time.
+    /// Sets the clock for deletions, rotations and the log; by default the system clock.
+    ///
+    /// A clock that is set forward destroys keys before their time.
     pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.options.clock = Arc::new(clock) as Arc<Clock>;
         self
     }
 
-    /// Who the audit log says it was. Nobody checks it: the program that opens the store vouches for it.
+    /// Sets the caller name to record in the audit log. Nothing verifies it: the program that opens
+    /// the store vouches for it.
     pub fn identity(mut self, identity: impl Into<String>) -> Self {
         self.options.identity = Some(identity.into());
         self
     }
 
-    /// Logs the values of encryption contexts too, not only their keys.
+    /// Sets whether the log contains the values of encryption contexts, not only their keys.
     pub fn log_context_values(mut self, yes: bool) -> Self {
         self.options.context_values = yes;
         self
     }
 
-    /// Brings the line of every operation to the disk before it is answered. Otherwise only changes are on the disk when they
-    /// return, with all lines before them; a line about an encryption or decryption is written, and survives the
-    /// death of the process, but may be lost when the machine goes down within seconds.
+    /// Sets whether the log line of every operation is synced to disk before the result is
+    /// returned.
+    ///
+    /// By default only a change syncs its line, along with all lines before it. The line of an
+    /// encryption or decryption is written without a sync: it survives the death of the process,
+    /// but may be lost if the machine crashes within seconds.
     pub fn sync_audit(mut self, yes: bool) -> Self {
         self.options.sync_audit = yes;
         self
     }
 
-    /// How long other processes are waited for; by default 30 seconds.
+    /// Sets how long to wait for other processes; by default 30 seconds.
     pub fn lock_timeout(mut self, patience: Duration) -> Self {
         self.options.patience = patience;
         self
@@ -87,32 +92,24 @@ impl LocalKmsBuilder {
     /// Opens the store.
     ///
     /// # Errors
-    /// As [`LocalKms::open`], and those of the root.
+    /// As for [`LocalKms::open`], and the errors of the root.
     pub fn open(self) -> Operation<impl Future<Output = crate::error::Result<LocalKms>> + Send> {
         Operation::new(async move { self.read().await.map_err(Into::into) })
     }
 
-    /// Makes the store.
+    /// Creates the store.
     ///
     /// # Errors
-    /// As [`LocalKms::create`], and those of the root.
+    /// As for [`LocalKms::create`], and the errors of the root.
     pub fn create(self) -> Operation<impl Future<Output = crate::error::Result<LocalKms>> + Send> {
         Operation::new(async move { self.make(Existing::Refuse).await.map_err(Into::into) })
     }
 
-    /// Opens the store, or makes it if there is none; of several processes that do so at once, one makes it.
+    /// Opens the store, or creates it if it does not exist. If several processes do this at once,
+    /// exactly one creates it.
     ///
     /// # Errors
-    /// As [`LocalKms::open`] and [`LocalKms::create`], and those of the root.
-    ///
-    /// ```
-    /// # use sealwax::local_kms::LocalKms;
-    /// # let folder = tempfile::tempdir()?;
-    /// let made = LocalKms::builder(folder.path()).open_or_create().wait()?;
-    /// let opened = LocalKms::builder(folder.path()).open_or_create().wait()?;
-    /// # let _ = (made, opened);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// As for [`LocalKms::open`] and [`LocalKms::create`], and the errors of the root.
     pub fn open_or_create(self) -> Operation<impl Future<Output = crate::error::Result<LocalKms>> + Send> {
         Operation::new(async move { self.make(Existing::Open).await.map_err(Into::into) })
     }
@@ -125,7 +122,8 @@ impl LocalKmsBuilder {
             return Err(missing(&disk));
         }
         let mut lock = disk.lock_file()?;
-        // The store and the root key that it names are read under one lock: another process may be about to change both.
+        // The store and the root key that it names are read under one lock, because another process
+        // may be replacing both.
         let locked = disk.lock(&mut lock, options.patience)?;
         let Some((file, bytes)) = disk.read_store()? else { return Err(missing(&disk)) };
         let unverified = Unverified::parse(&path, &bytes)?;
@@ -138,7 +136,7 @@ impl LocalKmsBuilder {
         };
         let contents = unverified.open(&root_key)?;
         let store = Store::new(disk, lock, options, &root, root_key, contents, file)?;
-        // What became due, or was left unfinished, is seen to now.
+        // A session finishes an interrupted change and deletes keys that are due.
         drop(store.session()?);
         Ok(LocalKms { store: Arc::new(store) })
     }
@@ -156,12 +154,12 @@ impl LocalKmsBuilder {
         }
         disk.create_folder()?;
         let store_id = random_hex::<16>().map_err(LocalKmsError::Crypto)?;
-        // Without the lock: this can take as long as a passphrase or a key service takes.
+        // Not under the lock: a passphrase or a key service can take a long time.
         let (record, root_key) = self.root.establish(&disk, &store_id).await?;
         let mut lock = disk.lock_file()?;
         let locked = disk.lock(&mut lock, self.options.patience)?;
         if disk.path(STORE_FILE).exists() {
-            // Another process was faster.
+            // Another process created it meanwhile.
             drop(locked);
             return match existing {
                 Existing::Refuse => Err(LocalKmsError::StoreExists { path: self.folder }),
@@ -190,23 +188,23 @@ impl LocalKmsBuilder {
         let file = disk.replace(STORE_FILE, &encode(&contents, &root_key).map_err(LocalKmsError::Crypto)?)?;
         drop(locked);
         let store = Store::new(disk, lock, self.options, &self.root, root_key, contents, file)?;
-        // The first line goes from the journal into the log.
+        // Moves the first line from the journal to the log.
         drop(store.session()?);
         Ok(LocalKms { store: Arc::new(store) })
     }
 }
 
-/// What to do with a store that is there already.
+/// What to do if the store exists already.
 #[derive(Clone, Copy)]
 pub(super) enum Existing {
     Refuse,
     Open,
 }
 
-/// There is no store: was there one?
+/// Returns the error for a missing store, which is damage if an audit log shows that there was one.
 fn missing(disk: &Disk) -> LocalKmsError {
     if disk.path(LOG_FILE).exists() {
-        return LocalKmsError::damaged(&disk.path(STORE_FILE), "it is gone, though there is an audit log");
+        return LocalKmsError::damaged(&disk.path(STORE_FILE), "it is missing, but there is an audit log");
     }
     LocalKmsError::NoStore { path: disk.folder().to_owned() }
 }

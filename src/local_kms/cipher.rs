@@ -1,4 +1,4 @@
-//! What keys are for: data keys, and small texts.
+//! The operations that use keys: data keys and short plaintexts.
 
 use std::sync::Arc;
 
@@ -22,22 +22,24 @@ use crate::{
 
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 
-/// The most bytes that [`LocalKms::encrypt`] takes.
+/// The longest plaintext in bytes that [`LocalKms::encrypt`] accepts.
 pub const MAX_PLAINTEXT: usize = 4096;
 const MAX_DATA_KEY: usize = 1024;
 const LABEL: &str = "ciphertext blob";
-/// The version of the form of ciphertexts: this byte, the id of the backing key, the sealed text.
+/// The version of the ciphertext format: this byte, the id of the backing key, the sealed
+/// plaintext.
 const VERSION: u8 = 1;
 const ID_LENGTH: usize = 16;
 
-/// What a ciphertext is bound to: the key, the generation of its material, and the encryption context.
+/// Returns the AAD of a ciphertext: the key, the backing key and the encryption context.
 fn aad(key_id: &str, backing_id: &str, context: &EncryptionContext) -> Result<Vec<u8>> {
     let context = context.serialize().map_err(|error| LocalKmsError::InvalidRequest(error.to_string()))?;
     Ok(joined(&[key_id.as_bytes(), backing_id.as_bytes(), &context]))
 }
 
 impl Session<'_> {
-    /// Encrypts under the newest material of a key, which is made now if it is due. Gives the id of the key too.
+    /// Encrypts under the newest material of a key, after rotating it if that is due. Also returns
+    /// the key's id.
     fn encrypt(&mut self, name: &str, plaintext: &[u8], context: &EncryptionContext) -> Result<(String, Vec<u8>)> {
         let key = self.loaded.contents.resolve(name)?;
         key.usable()?;
@@ -58,7 +60,8 @@ impl Session<'_> {
         Ok((id, [&[VERSION], binary.as_slice(), &sealed].concat()))
     }
 
-    /// Decrypts under the material that the ciphertext names. The event gets the key, as soon as it is known.
+    /// Decrypts under the material that the ciphertext names. Sets `key_id` as soon as the key is
+    /// known, for the log.
     fn decrypt(
         &mut self,
         named: Option<&str>,
@@ -89,16 +92,17 @@ impl Session<'_> {
 }
 
 impl LocalKms {
-    /// A keyring that wraps data keys under a key of this store, and opens what any key of it wrapped.
+    /// Returns a keyring that wraps data keys under a key of this store and opens data keys wrapped
+    /// under any of its keys.
     ///
     /// # Errors
-    /// [`LocalKmsError::NotFound`] for a key or alias that does not exist.
+    /// [`LocalKmsError::NotFound`] if the key or alias does not exist.
     ///
     /// ```
     /// use sealwax::{Client, local_kms::LocalKms};
     ///
-    /// let folder = tempfile::tempdir()?;
-    /// let kms = LocalKms::create(folder.path())?;
+    /// let dir = tempfile::tempdir()?;
+    /// let kms = LocalKms::create(dir.path())?;
     /// kms.create_alias("alias/default", &kms.create_key("")?.key_id)?;
     ///
     /// let keyring = kms.keyring("alias/default")?;
@@ -113,16 +117,17 @@ impl LocalKms {
         Ok(keyring.open_any_key())
     }
 
-    /// Makes a data key of 1 to 1,024 bytes and encrypts it under a key.
+    /// Generates a data key of 1 to 1,024 bytes and encrypts it under a key.
     ///
     /// # Errors
-    /// [`LocalKmsError::NotFound`], [`LocalKmsError::Disabled`], [`LocalKmsError::PendingDeletion`]; [`LocalKmsError::InvalidRequest`]
-    /// for another length; those of every operation, as [`create_key`](Self::create_key).
+    /// [`LocalKmsError::NotFound`], [`LocalKmsError::Disabled`],
+    /// [`LocalKmsError::PendingDeletion`]; [`LocalKmsError::InvalidRequest`] for another length;
+    /// the errors of every operation, as for [`create_key`](Self::create_key).
     ///
     /// ```
     /// # use sealwax::{EncryptionContext, local_kms::LocalKms};
-    /// # let folder = tempfile::tempdir()?;
-    /// # let kms = LocalKms::create(folder.path())?;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let kms = LocalKms::create(dir.path())?;
     /// # let key = kms.create_key("")?.key_id;
     /// let context = EncryptionContext::from([("tenant", "blue")]);
     /// let made = kms.generate_data_key(&key, 32, &context)?;
@@ -142,22 +147,23 @@ impl LocalKms {
                 Ok(GeneratedDataKey { key_id, plaintext, ciphertext })
             })
         } else {
-            Err(LocalKmsError::InvalidRequest(format!("a data key has 1 to {MAX_DATA_KEY} bytes")))
+            Err(LocalKmsError::InvalidRequest(format!("a data key must have 1 to {MAX_DATA_KEY} bytes, not {length}")))
         };
         let id = made.as_ref().map_or(name, |made| &made.key_id);
         let event = Event::new("GenerateDataKey").key(id).context(context);
         session.answer(event, made)
     }
 
-    /// Encrypts up to 4,096 bytes under a key. Longer texts are what messages are for: see [`keyring`](Self::keyring).
+    /// Encrypts at most 4,096 bytes under a key. For longer plaintexts, encrypt a message with a
+    /// [`keyring`](Self::keyring).
     ///
     /// # Errors
-    /// As [`generate_data_key`](Self::generate_data_key).
+    /// As for [`generate_data_key`](Self::generate_data_key).
     ///
     /// ```
     /// # use sealwax::{EncryptionContext, local_kms::LocalKms};
-    /// # let folder = tempfile::tempdir()?;
-    /// # let kms = LocalKms::create(folder.path())?;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let kms = LocalKms::create(dir.path())?;
     /// # let key = kms.create_key("")?.key_id;
     /// let context = EncryptionContext::from([("for", "database")]);
     /// let sealed = kms.encrypt(&key, b"password", &context)?;
@@ -169,7 +175,7 @@ impl LocalKms {
         let mut session = self.store.session()?;
         let sealed = match plaintext.len() {
             0..=MAX_PLAINTEXT => session.encrypt(name, plaintext, context),
-            _ => Err(LocalKmsError::InvalidRequest(format!("a key encrypts at most {MAX_PLAINTEXT} bytes"))),
+            _ => Err(LocalKmsError::InvalidRequest(format!("a plaintext must have at most {MAX_PLAINTEXT} bytes"))),
         };
         let id = sealed.as_ref().map_or(name, |(id, _)| id);
         let event = Event::new("Encrypt").key(id).context(context);
@@ -177,11 +183,12 @@ impl LocalKms {
         Ok(KmsCiphertext { key_id, ciphertext })
     }
 
-    /// Decrypts what a key of this store encrypted; the ciphertext says which.
+    /// Decrypts a ciphertext, which names the key of this store that it needs.
     ///
     /// # Errors
-    /// [`LocalKmsError::InvalidCiphertext`] for one that was altered, or is of another encryption context or store;
-    /// [`LocalKmsError::Disabled`], [`LocalKmsError::PendingDeletion`]; those of every operation, as [`create_key`](Self::create_key).
+    /// [`LocalKmsError::InvalidCiphertext`] if it was altered, or belongs to another encryption
+    /// context or store; [`LocalKmsError::Disabled`], [`LocalKmsError::PendingDeletion`]; the
+    /// errors of every operation, as for [`create_key`](Self::create_key).
     pub fn decrypt(&self, ciphertext: &[u8], context: &EncryptionContext) -> Result<KmsPlaintext> {
         self.decrypt_under(None, ciphertext, context)
     }
@@ -203,15 +210,16 @@ impl LocalKms {
         Ok(KmsPlaintext { key_id: key_id.unwrap_or_default(), plaintext })
     }
 
-    /// Encrypts what a key of this store encrypted under another key, or another context. The plaintext is not given out.
+    /// Re-encrypts a ciphertext of this store under another key or another context, without
+    /// disclosing the plaintext.
     ///
     /// # Errors
-    /// As [`decrypt`](Self::decrypt) and [`encrypt`](Self::encrypt).
+    /// As for [`decrypt`](Self::decrypt) and [`encrypt`](Self::encrypt).
     ///
     /// ```
     /// # use sealwax::{EncryptionContext, local_kms::LocalKms};
-    /// # let folder = tempfile::tempdir()?;
-    /// # let kms = LocalKms::create(folder.path())?;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let kms = LocalKms::create(dir.path())?;
     /// # let (old, new) = (kms.create_key("")?.key_id, kms.create_key("")?.key_id);
     /// let context = EncryptionContext::new();
     /// let sealed = kms.encrypt(&old, b"password", &context)?;
@@ -238,8 +246,8 @@ impl LocalKms {
     }
 }
 
-/// The same seam as that of a remote service. The futures are ready at once; they do what they do where they are polled: a
-/// few file operations, and the wait for the lock.
+/// The interface of a remote service. The futures do not wait: each performs a few file operations
+/// on the polling thread, and blocks it while another process holds the lock.
 impl KmsApi for LocalKms {
     fn generate_data_key<'a>(
         &'a self,

@@ -1,4 +1,4 @@
-//! What a store does to its folder, step by step; tests make any of the steps fail.
+//! File operations on a store's directory, in single steps that tests can make fail.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -13,23 +13,23 @@ use super::LocalKmsError;
 
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 
-/// The file that holds the store.
+/// The store file.
 pub(super) const STORE_FILE: &str = "store.bin";
 /// The audit log.
 pub(super) const LOG_FILE: &str = "audit.log";
-/// The file whose lock is the store's. It is empty and stays.
+/// The lock file, which is empty and is never removed.
 pub(super) const LOCK_FILE: &str = "lock";
-/// How the name of a file that is still being written begins, and how it ends.
+/// The prefix and suffix of the name of a file that is being written.
 const PARTIAL: (&str, &str) = (".store-", ".partial");
-/// How the name of a root key in the folder begins, and how it ends.
+/// The prefix and suffix of the name of a root key in the directory.
 const ROOT_KEY: (&str, &str) = ("root-", ".key");
-/// The longest store that is read, in bytes: a quarter of a million keys.
+/// The longest store in bytes that is read, enough for a quarter of a million keys.
 const MAX_FILE: u64 = 256 << 20;
 
-/// How many lock files are opened, one after the other, to find one that stays.
+/// How many lock files are opened in turn to find one that is not replaced.
 const MOST_LOCK_FILES: usize = 4;
 
-/// Something that is done to the folder, and that may fail.
+/// A file operation that may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     OpenRoot,
@@ -56,7 +56,7 @@ pub(super) fn step(_: Step) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder of a store.
+/// The directory of a store.
 pub(super) struct Disk {
     folder: PathBuf,
 }
@@ -74,24 +74,24 @@ impl Disk {
         self.folder.join(name)
     }
 
-    /// Makes the folder, for its owner alone, if it is not there.
+    /// Creates the directory, owner-only, if it does not exist.
     pub(super) fn create_folder(&self) -> Result<()> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&self.folder).map_err(LocalKmsError::io("making", &self.folder))
+        builder.create(&self.folder).map_err(LocalKmsError::io("creating", &self.folder))
     }
 
-    /// Opens the lock file, which is made if it is not there.
+    /// Opens the lock file, creating it if it does not exist.
     pub(super) fn lock_file(&self) -> Result<Arc<File>> {
         let path = self.path(LOCK_FILE);
         let file = private().read(true).write(true).create(true).open(&path);
         file.map(Arc::new).map_err(LocalKmsError::io("opening", &path))
     }
 
-    /// Waits for the lock. If the file was removed or exchanged, the lock of the open one says nothing to those who open it now:
-    /// the present one is opened and locked in its place.
+    /// Waits for the lock. If the file was removed or replaced, the lock of the open file excludes
+    /// nobody else, so the current file is opened and locked instead.
     pub(super) fn lock(&self, file: &mut Arc<File>, patience: Duration) -> Result<Locked> {
         for _ in 0..MOST_LOCK_FILES {
             let locked = self.wait_for_lock(file, patience)?;
@@ -101,13 +101,13 @@ impl Disk {
             drop(locked);
             *file = self.lock_file()?;
         }
-        // A file system that gives one file several numbers, or someone who removes it again and again.
+        // The file system gives one file several inode numbers, or someone keeps replacing the
+        // file.
         self.wait_for_lock(file, patience)
     }
 
-    /// The system gives the lock back when its holder dies, so that none is left behind.
-    ///
-    /// It is asked for again and again rather than waited for, so that a holder that is stopped blocks nobody for ever.
+    /// Waits for the lock by polling, so that a stopped holder does not block the caller beyond
+    /// `patience`. The system releases the lock when its holder dies.
     fn wait_for_lock(&self, file: &Arc<File>, patience: Duration) -> Result<Locked> {
         let (start, mut pause) = (Instant::now(), Duration::from_micros(50));
         loop {
@@ -127,7 +127,7 @@ impl Disk {
         }
     }
 
-    /// Opens the store file and reads it; none if it is not there.
+    /// Opens and reads the store file; returns `None` if it does not exist.
     pub(super) fn read_store(&self) -> Result<Option<(File, Vec<u8>)>> {
         let path = self.path(STORE_FILE);
         match File::open(&path) {
@@ -137,7 +137,7 @@ impl Disk {
         }
     }
 
-    /// Puts a file in the place of the one of this name, at one stroke: afterwards it is the old one or the new one, whole.
+    /// Replaces the file with this name atomically: afterwards it is the old or the new one, whole.
     pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> Result<File> {
         let path = self.path(name);
         let failed = |action| LocalKmsError::io(action, &path);
@@ -146,7 +146,7 @@ impl Disk {
         let mut file =
             builder.prefix(PARTIAL.0).suffix(PARTIAL.1).tempfile_in(&self.folder).map_err(failed("creating"))?;
         if let Err(error) = step(Step::Write) {
-            // As a full disk does: a part of it is there.
+            // Like a full disk: a part has been written.
             file.write_all(bytes.get(..bytes.len() / 2).unwrap_or_default()).map_err(failed("writing"))?;
             return Err(failed("writing")(error));
         }
@@ -158,7 +158,7 @@ impl Disk {
         Ok(file)
     }
 
-    /// Writes a file that did not exist and that only its owner can read, and brings it to the disk. If that fails it is not there.
+    /// Creates an owner-only file that did not exist, and syncs it. On failure the file is removed.
     pub(super) fn create_private(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let failed = || LocalKmsError::io("creating", path);
         step(Step::Create).map_err(failed())?;
@@ -170,11 +170,12 @@ impl Disk {
             file.sync_all()
         };
         if let Err(error) = write() {
-            // A part of a backup must not pass for one, nor a part of a root key stand in the way of a whole one.
+            // A partial backup must not pass for a backup, and a partial root key must not prevent
+            // another attempt.
             let _ = fs::remove_file(path);
             return Err(failed()(error));
         }
-        sync(path.parent().unwrap_or(&self.folder)).map_err(LocalKmsError::io("syncing the folder of", path))
+        sync(path.parent().unwrap_or(&self.folder)).map_err(LocalKmsError::io("syncing the directory of", path))
     }
 
     pub(super) fn sync_folder(&self) -> Result<()> {
@@ -182,12 +183,12 @@ impl Disk {
         synced.map_err(LocalKmsError::io("syncing", &self.folder))
     }
 
-    /// Opens the log to read it and to append to it.
+    /// Opens the log for reading and appending.
     pub(super) fn open_log(&self) -> Result<File> {
         let path = self.path(LOG_FILE);
-        // What is torn at the end of the log is cut off: a link would have that done to any file.
+        // The end of the log may be cut off, and a symbolic link could direct that at any file.
         if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
-            return Err(LocalKmsError::damaged(&path, "it is a symbolic link, and is not followed"));
+            return Err(LocalKmsError::damaged(&path, "it is a symbolic link, which is not followed"));
         }
         private().read(true).append(true).create(true).open(&path).map_err(LocalKmsError::io("opening", &path))
     }
@@ -209,21 +210,21 @@ impl Disk {
 
     pub(super) fn cut_log(&self, log: &File, length: u64) -> Result<()> {
         let cut = step(Step::CutLog).and_then(|()| log.set_len(length));
-        cut.map_err(LocalKmsError::io("cutting a torn line off", &self.path(LOG_FILE)))
+        cut.map_err(LocalKmsError::io("removing an incomplete line from", &self.path(LOG_FILE)))
     }
 
-    /// Removes what a process that was killed has left of a file it was writing.
+    /// Removes the partial file that a killed process may have left.
     pub(super) fn sweep(&self) -> Result<()> {
         self.remove_where(|name| name.starts_with(PARTIAL.0) && name.ends_with(PARTIAL.1))
     }
 
-    /// Removes all root keys but the one of this name.
+    /// Removes all root keys except the one with this name.
     pub(super) fn sweep_root_keys(&self, kept: Option<&str>) -> Result<()> {
         self.remove_where(|name| is_root_key(name) && Some(name) != kept)
     }
 
     fn remove_where(&self, select: impl Fn(&str) -> bool) -> Result<()> {
-        let failed = || LocalKmsError::io("clearing up", &self.folder);
+        let failed = || LocalKmsError::io("removing old files from", &self.folder);
         for entry in fs::read_dir(&self.folder).map_err(failed())? {
             let entry = entry.map_err(failed())?;
             if entry.file_name().to_str().is_some_and(&select) {
@@ -234,12 +235,13 @@ impl Disk {
     }
 }
 
-/// The name of a root key in the folder.
+/// Returns the file name of a root key in the directory.
 pub(super) fn root_key_name(id: &str) -> String {
     format!("{}{id}{}", ROOT_KEY.0, ROOT_KEY.1)
 }
 
-/// Whether a name is one that [`root_key_name`] makes; a header that names another file is not followed there.
+/// Returns whether [`root_key_name`] makes such names. A header that names any other file is not
+/// followed.
 pub(super) fn is_root_key(name: &str) -> bool {
     let id = name.strip_prefix(ROOT_KEY.0).and_then(|rest| rest.strip_suffix(ROOT_KEY.1));
     id.is_some_and(|id| id.len() == 16 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
@@ -250,15 +252,15 @@ pub(super) fn read_all(mut file: &File, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     Read::by_ref(&mut file).take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(LocalKmsError::io("reading", path))?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(LocalKmsError::damaged(path, "it is longer than any key store"));
+        return Err(LocalKmsError::damaged(path, "it is longer than any valid key store"));
     }
     Ok(bytes)
 }
 
-/// Whether the file that now has this path is the open one, unchanged since.
+/// Returns whether the file at this path is still the open one and unchanged.
 ///
-/// A number of a file is not given to another while someone has it open, so that this is exact on Unix. Elsewhere length and
-/// time of change decide.
+/// On Unix this is exact, because an inode number is not reused while the file is open. Elsewhere
+/// the length and the modification time decide.
 pub(super) fn is_current(open: &fs::Metadata, path: &Path) -> io::Result<bool> {
     let now = fs::metadata(path)?;
     #[cfg(unix)]
@@ -271,7 +273,7 @@ pub(super) fn is_current(open: &fs::Metadata, path: &Path) -> io::Result<bool> {
     Ok(same && now.len() == open.len() && now.modified()? == open.modified()?)
 }
 
-/// Whether this path still leads to the open file.
+/// Returns whether the path still names the open file.
 #[cfg(unix)]
 fn is_same_file(open: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -281,13 +283,13 @@ fn is_same_file(open: &File, path: &Path) -> bool {
     open.ok().is_some_and(|open| now.is_ok_and(|now| now == open))
 }
 
-/// Elsewhere a file that is open keeps its name.
+/// On other systems an open file keeps its name.
 #[cfg(not(unix))]
 fn is_same_file(_: &File, _: &Path) -> bool {
     true
 }
 
-/// For files that only their owner can read.
+/// Returns options that create owner-only files.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -300,18 +302,18 @@ fn sync(folder: &Path) -> io::Result<()> {
     File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all()
 }
 
-/// Elsewhere a folder cannot be opened, and its changes are brought to the disk by the system.
+/// Other systems cannot open a directory, and write its changes to disk themselves.
 #[cfg(not(unix))]
 fn sync(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The lock is held.
+/// A guard for the lock.
 pub(super) struct Locked(Arc<File>);
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // Closing the file, or the end of the process, gives it back too.
+        // Closing the file, or the end of the process, would release it too.
         let _ = self.0.unlock();
     }
 }

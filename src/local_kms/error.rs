@@ -1,4 +1,4 @@
-//! What a key store can answer instead.
+//! Errors of a key store.
 
 use std::{
     io,
@@ -11,104 +11,106 @@ use crate::{
     text::Escaped,
 };
 
-/// A key store refused or failed.
+/// An error of a key store.
 ///
 /// No text contains a key, a plaintext, a passphrase or a context value.
 ///
 /// ```
 /// use sealwax::local_kms::{LocalKms, LocalKmsError};
 ///
-/// let folder = tempfile::tempdir()?;
-/// assert!(matches!(LocalKms::open(folder.path()), Err(LocalKmsError::NoStore { .. })));
+/// let dir = tempfile::tempdir()?;
+/// assert!(matches!(LocalKms::open(dir.path()), Err(LocalKmsError::NoStore { .. })));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocalKmsError {
-    /// There is no key or alias of this name, or it has been deleted.
+    /// The key or alias does not exist, or has been deleted.
     #[error("the store has no key {}", Escaped(.name))]
     NotFound {
-        /// What was asked for.
+        /// The requested name.
         name: String,
     },
 
-    /// The key is disabled: it neither encrypts nor decrypts until it is enabled.
-    #[error("key {} is disabled; enabling it makes it usable again", Escaped(.key_id))]
+    /// The key is disabled and can neither encrypt nor decrypt until it is enabled.
+    #[error("key {} is disabled; enable it to use it", Escaped(.key_id))]
     Disabled {
         /// The key.
         key_id: String,
     },
 
-    /// The key waits for its deletion: it neither encrypts nor decrypts.
+    /// The key is pending deletion and can neither encrypt nor decrypt.
     #[error(
-        "key {} is to be deleted on {}; until then cancelling the deletion, and enabling it, brings it back",
+        "key {} is pending deletion on {}; to keep it, cancel the deletion and enable the key",
         Escaped(.key_id),
         Escaped(.date)
     )]
     PendingDeletion {
         /// The key.
         key_id: String,
-        /// When it will be gone, in RFC 3339.
+        /// When the key will be deleted, in RFC 3339.
         date: String,
     },
 
-    /// The key is in a state in which this cannot be done to it.
+    /// The key's state does not allow the operation.
     #[error("key {} {why}", Escaped(.key_id))]
     InvalidState {
         /// The key.
         key_id: String,
-        /// What about its state is in the way.
+        /// What is wrong with the state.
         why: &'static str,
     },
 
-    /// There is an alias of this name already.
-    #[error("the alias {} exists already; updating it points it to another key", Escaped(.alias))]
+    /// The alias exists already.
+    #[error("alias {} already exists; update it to point it to another key", Escaped(.alias))]
     AliasExists {
         /// The alias.
         alias: String,
     },
 
-    /// A length, a name or a period cannot be.
+    /// A length, a name or a period is invalid.
     #[error("{0}")]
     InvalidRequest(String),
 
-    /// The ciphertext belongs to another key of the store than the one named.
-    #[error("the ciphertext belongs to another key than {}", Escaped(.key_id))]
+    /// The ciphertext belongs to another key of the store than the requested one.
+    #[error("the ciphertext was not encrypted under key {}", Escaped(.key_id))]
     IncorrectKey {
-        /// The key that was named.
+        /// The requested key.
         key_id: String,
     },
 
-    /// The ciphertext does not open: it was altered, or belongs to another encryption context or another store.
-    #[error("the ciphertext does not open (altered, or of another encryption context or another store)")]
+    /// The ciphertext cannot be decrypted: it was altered, or belongs to another encryption context
+    /// or store.
+    #[error("the ciphertext cannot be decrypted (altered, or from another encryption context or store)")]
     InvalidCiphertext,
 
-    /// There is no store in the folder.
+    /// The directory contains no store.
     #[error("there is no key store in {}", .path.display())]
     NoStore {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
 
-    /// There is a store in the folder already.
-    #[error("there is a key store in {} already", .path.display())]
+    /// The directory contains a store already.
+    #[error("there is already a key store in {}", .path.display())]
     StoreExists {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
 
-    /// The store is sealed under a root of another kind than the one that was given.
-    #[error("the key store in {} is sealed under {needed}: give that to open it", .path.display())]
+    /// The store is sealed under another kind of root than the given one.
+    #[error("the key store in {} is sealed under {needed}, which is needed to open it", .path.display())]
     RootNeeded {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
-        /// What is needed.
+        /// The kind of root that is needed.
         needed: &'static str,
     },
 
-    /// The root key does not open the store: another key file, passphrase or keyring, or the head of the file was altered.
+    /// The root key does not match the store: another key file, passphrase or keyring, or the
+    /// file's header was altered.
     #[error(
-        "the root key does not open {}: it is another key file, passphrase or keyring, or the head of the file was altered",
+        "wrong key file, passphrase or keyring for {} (or its header is damaged)",
         .path.display()
     )]
     WrongRoot {
@@ -116,42 +118,42 @@ pub enum LocalKmsError {
         path: PathBuf,
     },
 
-    /// A file of the store was altered, cut off, or exchanged for an older one.
-    #[error("{} is damaged: {what}; a backup is what helps", .path.display())]
+    /// A file of the store was altered, truncated, or replaced by an older copy.
+    #[error("{} is damaged: {what}; restore a backup", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, as far as that can be said.
+        /// What is wrong with the file, as far as is known.
         what: String,
     },
 
-    /// Another process gave the store a new root.
-    #[error("another process has changed the root of the key store in {}: open it again", .path.display())]
+    /// Another process has replaced the root key of the store.
+    #[error("another process has replaced the root key of the key store in {}; open it again", .path.display())]
     RootChanged {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
 
-    /// Another process has held the lock for too long.
-    #[error("another process has held {} for too long", .path.display())]
+    /// The lock timed out because another process held it.
+    #[error("timed out waiting for {}, which another process has locked", .path.display())]
     Busy {
         /// The lock file.
         path: PathBuf,
     },
 
-    /// Reading or writing failed; the cause is the source.
+    /// A file operation failed; the cause is the source.
     #[error("{action} {} failed", .path.display())]
     Io {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
-        /// What was to be done with it.
+        /// The operation that failed.
         action: &'static str,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 
-    /// The root keyring, or a cryptographic primitive, failed.
-    #[error("the key store could not use its root key or its cryptography")]
+    /// The root keyring or a cryptographic operation failed.
+    #[error("the root keyring or a cryptographic operation of the key store failed")]
     Crypto(#[source] Error),
 }
 
@@ -164,13 +166,7 @@ impl LocalKmsError {
         Self::Damaged { path: path.to_owned(), what: what.into() }
     }
 
-    /// What kind of failure it is, in the words that all key management services share.
-    ///
-    /// ```
-    /// use sealwax::{keyring::KmsErrorKind, local_kms::LocalKmsError};
-    ///
-    /// assert_eq!(LocalKmsError::InvalidCiphertext.kind(), KmsErrorKind::InvalidCiphertext);
-    /// ```
+    /// Returns the kind of failure, as all key management services classify it.
     #[must_use]
     pub fn kind(&self) -> KmsErrorKind {
         match self {
@@ -186,7 +182,7 @@ impl LocalKmsError {
         }
     }
 
-    /// One word for the audit log.
+    /// Returns one word for the audit log.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "NotFound",
@@ -201,11 +197,11 @@ impl LocalKmsError {
         }
     }
 
-    /// The same failure as the seam to key management services tells it.
+    /// Converts the error for the interface of key management services.
     pub(super) fn of_operation(self, operation: KmsOperation, key_id: &str) -> KmsError {
         let error = KmsError::new(operation, self.kind()).key(key_id);
         match self {
-            // The kind says it all.
+            // The kind already says everything.
             Self::NotFound { .. } | Self::Disabled { .. } | Self::IncorrectKey { .. } | Self::InvalidCiphertext => {
                 error
             }

@@ -1,4 +1,5 @@
-//! Every step of every change fails in turn, once as an error and once as the end of the process.
+//! Tests that make every step of every change fail, once with an error and once as if the process
+//! ended there.
 
 use std::{
     cell::RefCell,
@@ -10,15 +11,15 @@ use std::{
 use super::{KeyState, LocalKms, PassphraseCost, Root, WaitingPeriod, disk::Step};
 use crate::context::EncryptionContext;
 
-/// What is to happen at the steps of this thread.
+/// What happens at the steps of this thread.
 #[derive(Default)]
 struct Plan {
-    /// The step that fails, counted from 0; none fails without it.
+    /// The step that fails, counted from 0; `None` if no step fails.
     fails: Option<usize>,
     /// Whether everything after it fails too, as if the process had ended there.
     dies: bool,
     seen: Vec<Step>,
-    /// What someone else does just before a root key is opened.
+    /// What another process does just before a root key is opened.
     meanwhile: Option<Box<dyn FnOnce()>>,
 }
 
@@ -26,7 +27,7 @@ thread_local! {
     static PLAN: RefCell<Plan> = RefCell::default();
 }
 
-/// Whether a step is to fail.
+/// Fails if the plan says so.
 pub(super) fn hit(step: Step) -> io::Result<()> {
     let meanwhile = PLAN.with_borrow_mut(|plan| plan.meanwhile.take_if(|_| step == Step::OpenRoot));
     if let Some(meanwhile) = meanwhile {
@@ -42,14 +43,14 @@ pub(super) fn hit(step: Step) -> io::Result<()> {
     })
 }
 
-/// Runs something under a plan, and says which steps it took.
+/// Runs a closure under a plan, and also returns the steps it took.
 fn under<T>(fails: Option<usize>, dies: bool, run: impl FnOnce() -> T) -> (T, Vec<Step>) {
     PLAN.set(Plan { fails, dies, ..Plan::default() });
     let answer = run();
     (answer, PLAN.take().seen)
 }
 
-/// Cheap to try; what the cost is, is not the question here.
+/// Cheap, because the cost does not matter here.
 const CHEAP: PassphraseCost = PassphraseCost { memory_kib: 8, passes: 1, lanes: 1 };
 
 fn passphrase() -> Root {
@@ -62,7 +63,7 @@ fn open(folder: &Path) -> LocalKms {
     builder(Root::default()).or_else(|_| builder(passphrase())).expect("the store opens")
 }
 
-/// A store with two keys, an alias, something sealed, and a key whose deletion is due.
+/// A store with two keys, an alias and some ciphertexts.
 struct Fixture {
     folder: tempfile::TempDir,
     keys: [String; 2],
@@ -86,7 +87,8 @@ impl Fixture {
         Self { folder, keys, sealed }
     }
 
-    /// What must hold whatever has happened: the store opens, every ciphertext opens, the log is whole, and work goes on.
+    /// Checks what must hold at any time: the store opens, every ciphertext decrypts, the log is
+    /// complete, and the store can be changed.
     fn check(&self, at: &str) -> LocalKms {
         let kms = open(self.folder.path());
         for sealed in &self.sealed {
@@ -103,8 +105,8 @@ impl Fixture {
     }
 }
 
-/// Tries a change, whose name is that of its operation, with every one of its steps failing, and says what the steps are.
-/// `is_done` says whether the change is there.
+/// Runs a change with each of its steps failing in turn, and returns the steps. `name` is that of
+/// its operation; `is_done` returns whether the change was made.
 fn try_all(
     name: &str,
     change: impl Fn(&LocalKms, &Fixture) -> Result<(), String>,
@@ -124,13 +126,13 @@ fn try_all(
             let (outcome, seen) = under(Some(position), dies, || change(&kms, &fixture));
             assert_eq!(seen.get(position), Some(step), "{at}");
             let done = is_done(&fixture.check(&at), &fixture);
-            // What is said to be done is done. What is said to have failed is done or not: a folder that does not sync leaves
-            // that open.
+            // A change that was reported as done is done. One that was reported as failed may be
+            // done: it is unknown whether a directory that failed to sync has the change.
             assert!(outcome.is_err() || done, "{at}: reported as done");
             let is_logged = kms_log(fixture.folder.path()).iter().any(|operation| operation == name);
             assert!(is_logged || !done, "{at}: done, and not in the log");
             if !dies {
-                // The same open store goes on.
+                // The same open store can go on.
                 assert_eq!(is_done(&kms, &fixture), done, "{at}");
                 kms.create_key("by the same process").unwrap_or_else(|error| panic!("{at}: {error}"));
                 assert!(kms.verify_audit_log().unwrap().faults.is_empty(), "{at}");
@@ -222,7 +224,7 @@ fn an_answer_that_cannot_be_logged_is_not_given_and_a_torn_line_is_cut_off() {
     let kms = open(fixture.folder.path());
     let (outcome, _) = under(Some(0), false, || kms.decrypt(&fixture.sealed[0], &EncryptionContext::new()));
     assert!(outcome.is_err());
-    // Half a line is there; the next operation cuts it off, and whoever fails to do so says so.
+    // Half a line is there. The next operation cuts it off, or fails if it cannot.
     let (outcome, steps) = under(Some(0), false, || kms.decrypt(&fixture.sealed[0], &EncryptionContext::new()));
     assert!(outcome.is_err());
     assert_eq!(steps, [Step::CutLog]);
@@ -236,7 +238,7 @@ fn a_backup_or_root_key_that_cannot_be_written_whole_is_not_left_there() {
     let (backup, root) = (elsewhere.path().join("backup"), elsewhere.path().join("root"));
     let export = || kms.export(&backup, None, passphrase()).wait();
     let rotate = || kms.rotate_root(Root::key_file(&root)).wait();
-    // A line in the log comes before the backup.
+    // The line in the log comes before the backup.
     let tries: [(_, usize, &dyn Fn() -> crate::error::Result<()>); 2] = [(&backup, 1, &export), (&root, 0, &rotate)];
     for (file, first, make) in tries {
         for (position, step) in (first..).zip([Step::Create, Step::Write, Step::SyncFile]) {
@@ -256,7 +258,7 @@ fn nothing_is_encrypted_under_material_that_may_not_be_on_the_disk() {
     let (kms, other) = (open(folder), open(folder));
     let encrypt = || kms.encrypt(key, b"text", &EncryptionContext::new());
     encrypt().unwrap();
-    // Another process dies between the rename and the sync of the folder.
+    // Another process dies between the rename and the sync of the directory.
     let (_, steps) = under(None, false, || other.rotate_key(key).unwrap());
     let rename = steps.iter().position(|step| *step == Step::Rename).unwrap();
     let (outcome, _) = under(Some(rename + 1), true, || other.rotate_key(key));
@@ -267,7 +269,8 @@ fn nothing_is_encrypted_under_material_that_may_not_be_on_the_disk() {
     assert!(outcome.is_ok() && steps.contains(&Step::SyncFolder), "{steps:?}");
     let (_, steps) = under(None, false, encrypt);
     assert_eq!(steps, [Step::Append]);
-    // Also by the process that failed to sync it, and by one that has just come.
+    // The process that failed to sync it must do so too, and so must one that has just opened the
+    // store.
     for kms in [&other, &open(folder)] {
         let (_, steps) = under(None, false, || kms.encrypt(key, b"text", &EncryptionContext::new()).unwrap());
         assert!(steps.contains(&Step::SyncFolder), "{steps:?}");
@@ -299,7 +302,7 @@ fn no_root_key_disappears_between_the_store_and_its_root() {
     PLAN.set(Plan { meanwhile: Some(Box::new(meanwhile)), ..Plan::default() });
     open(folder.path());
     PLAN.take();
-    // Whoever wants to change both has to wait until they are read.
+    // Replacing both must wait until they have been read.
     assert_eq!(rotated.take(), Some(false));
     kms.rotate_root(Root::default()).wait().unwrap();
 }

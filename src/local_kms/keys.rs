@@ -1,4 +1,4 @@
-//! What a key is: its states, its names, and what a change of the store is.
+//! Keys: their states, their names, and changes of the store.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,43 +13,43 @@ use crate::secret::SecretBytes;
 
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 
-/// What the names of all aliases start with.
+/// The prefix of all alias names.
 const ALIAS: &str = "alias/";
 const MAX_ALIAS: usize = 256;
 const MAX_DESCRIPTION: usize = 8192;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a store tells of a key. [`LocalKms`](super::LocalKms) has an example.
+/// A key's metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyMetadata {
-    /// `local:STORE-ID/key/KEY-ID`; it never changes.
+    /// `local:STORE-ID/key/KEY-ID`, which never changes.
     pub key_id: String,
-    /// What the key is for, in its owner's words.
+    /// The purpose of the key, in its owner's words.
     pub description: String,
     /// The state.
     pub state: KeyState,
-    /// Whether its first material was imported; otherwise the store made it.
+    /// Whether the first material was imported; otherwise the store generated it.
     pub imported: bool,
-    /// When the key was made.
+    /// When the key was created.
     pub created: SystemTime,
-    /// When its present material was made.
+    /// When the current material was created.
     pub rotated: SystemTime,
-    /// How many generations of material it has. The newest encrypts, all of them decrypt.
+    /// The number of generations of material. The newest encrypts, all of them decrypt.
     pub generations: usize,
-    /// After how many days the key gets new material, if it does so by itself.
+    /// The interval of automatic rotation in days, if it is enabled.
     pub rotation_days: Option<u32>,
-    /// The aliases that point to it.
+    /// The aliases that point to the key.
     pub aliases: Vec<String>,
 }
 
-/// What can be done with a key.
+/// The state of a key, which determines what it can be used for.
 ///
 /// ```
 /// use sealwax::local_kms::{KeyState, LocalKms};
 ///
-/// let folder = tempfile::tempdir()?;
-/// let kms = LocalKms::create(folder.path())?;
+/// let dir = tempfile::tempdir()?;
+/// let kms = LocalKms::create(dir.path())?;
 /// let key = kms.create_key("")?;
 /// assert_eq!(key.state, KeyState::Enabled);
 /// assert_eq!(kms.disable_key(&key.key_id)?.state, KeyState::Disabled);
@@ -58,22 +58,22 @@ pub struct KeyMetadata {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyState {
-    /// It encrypts and decrypts.
+    /// The key encrypts and decrypts.
     Enabled,
-    /// It does neither until it is enabled.
+    /// The key can do neither until it is enabled.
     Disabled,
-    /// It does neither, and is destroyed at this time.
+    /// The key can do neither and will be destroyed at this time.
     PendingDeletion(SystemTime),
 }
 
-/// How long a deletion waits.
+/// The time until a scheduled deletion.
 ///
 /// ```
 /// use std::time::Duration;
 /// use sealwax::local_kms::{LocalKms, WaitingPeriod};
 ///
-/// let folder = tempfile::tempdir()?;
-/// let kms = LocalKms::create(folder.path())?;
+/// let dir = tempfile::tempdir()?;
+/// let kms = LocalKms::create(dir.path())?;
 /// let key = kms.create_key("")?;
 /// assert!(kms.schedule_key_deletion(&key.key_id, WaitingPeriod::Days(6)).is_err());
 /// kms.schedule_key_deletion(&key.key_id, WaitingPeriod::Days(7))?;
@@ -85,7 +85,7 @@ pub enum KeyState {
 pub enum WaitingPeriod {
     /// 7 to 30 days.
     Days(u32),
-    /// Less than 7 days, down to none at all. Everything under the key is lost that soon.
+    /// Less than 7 days, down to zero. Everything encrypted under the key is lost that soon.
     Sooner(Duration),
 }
 
@@ -95,19 +95,19 @@ impl WaitingPeriod {
             Self::Days(days @ 7..=30) => Ok(DAY * days),
             Self::Sooner(time) if time < DAY * 7 => Ok(time),
             _ => Err(LocalKmsError::InvalidRequest(
-                "a deletion waits for 7 to 30 days, or for less if that is asked for by name".into(),
+                "the waiting period must be 7 to 30 days, unless a sooner deletion is requested explicitly".into(),
             )),
         }
     }
 }
 
-/// An alias. [`LocalKms`](super::LocalKms) has an example.
+/// An alias of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Alias {
     /// `alias/NAME`.
     pub name: String,
-    /// The id of the key it points to.
+    /// The id of the key that it points to.
     pub key_id: String,
 }
 
@@ -135,7 +135,7 @@ impl KeyRecord {
         }
     }
 
-    /// Nothing but cancelling can be done with a key that waits for its deletion.
+    /// Fails if the key is pending deletion, which allows only cancelling.
     pub(super) fn not_pending(&self) -> Result<()> {
         match self.deletion {
             Some(date) => Err(LocalKmsError::PendingDeletion { key_id: self.id.clone(), date: date.to_string() }),
@@ -143,19 +143,19 @@ impl KeyRecord {
         }
     }
 
-    /// Whether it may encrypt and decrypt.
+    /// Fails unless the key may encrypt and decrypt.
     pub(super) fn usable(&self) -> Result<()> {
         self.not_pending()?;
         if self.enabled { Ok(()) } else { Err(LocalKmsError::Disabled { key_id: self.id.clone() }) }
     }
 
-    /// The same key as if its deletion had been cancelled, if one was scheduled.
+    /// Returns the key as if its deletion had been cancelled, if one was scheduled.
     pub(super) fn without_deletion(mut self) -> Self {
         self.enabled &= self.deletion.take().is_none();
         self
     }
 
-    /// Whether new material is due.
+    /// Returns whether automatic rotation is due.
     pub(super) fn rotation_is_due(&self, now: Timestamp) -> bool {
         let last = self.backing.last().map_or(self.created, |backing| backing.created);
         self.rotation_days.is_some_and(|days| last.plus(DAY * days) <= now)
@@ -163,7 +163,8 @@ impl KeyRecord {
 }
 
 impl Contents {
-    /// The key of an id, of the last part of an id, or of an alias with or without `alias/`.
+    /// Returns the key with this id, this last part of an id, or this alias, with or without
+    /// `alias/`.
     pub(super) fn resolve(&self, name: &str) -> Result<&KeyRecord> {
         let by_alias = |name: &str| self.aliases.get(name).and_then(|id| self.keys.get(id));
         let by_last_part = || {
@@ -181,18 +182,18 @@ impl Contents {
     }
 }
 
-/// Whether a text has the form of a key id: to show it is harmless.
+/// Returns whether a text has the form of a key id, which is safe to show.
 pub(super) fn is_key_id(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'/' | b'-');
     text.starts_with("local:") && text.len() < 128 && text.bytes().all(is_plain)
 }
 
-/// The whole name of an alias.
+/// Returns the full name of an alias, with the prefix.
 pub(super) fn alias_name(name: &str) -> Result<String> {
     let whole = if name.starts_with(ALIAS) { name.to_owned() } else { format!("{ALIAS}{name}") };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-');
     if whole.len() <= ALIAS.len() || whole.len() > MAX_ALIAS || !whole.bytes().all(plain) {
-        let why = "an alias has letters, digits, /, _ and -, at least one after alias/, and at most 256 bytes";
+        let why = "an alias must consist of letters, digits, /, _ and -, with at least one after alias/ and at most 256 bytes";
         return Err(LocalKmsError::InvalidRequest(why.into()));
     }
     Ok(whole)
@@ -200,12 +201,12 @@ pub(super) fn alias_name(name: &str) -> Result<String> {
 
 pub(super) fn check_description(text: &str) -> Result<()> {
     if text.len() > MAX_DESCRIPTION {
-        return Err(LocalKmsError::InvalidRequest(format!("a description has at most {MAX_DESCRIPTION} bytes")));
+        return Err(LocalKmsError::InvalidRequest(format!("a description must have at most {MAX_DESCRIPTION} bytes")));
     }
     Ok(())
 }
 
-/// Gives a key new material.
+/// Adds new material to a key.
 pub(super) fn rotate(key: &mut KeyRecord, root: &SecretBytes, now: Timestamp) -> Result<()> {
     key.usable()?;
     key.backing.push(BackingKey::new(root, &key.id, None, now).map_err(LocalKmsError::Crypto)?);
@@ -213,7 +214,7 @@ pub(super) fn rotate(key: &mut KeyRecord, root: &SecretBytes, now: Timestamp) ->
 }
 
 impl Session<'_> {
-    /// Makes a change, whole or not at all, with a line in the log either way.
+    /// Makes a change, entirely or not at all, and logs it either way.
     pub(super) fn change<T>(
         &mut self,
         event: Event,
@@ -228,7 +229,7 @@ impl Session<'_> {
     }
 }
 
-/// A random id in the form of a UUID, as those of KMS keys.
+/// Returns a random id in the form of a UUID, like the ids of AWS KMS keys.
 pub(super) fn uuid() -> Result<String> {
     let digits = random_hex::<16>().map_err(LocalKmsError::Crypto)?;
     let part = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The life of a key: made, rotated, disabled, deleted after a wait.
+//! The life cycle of a key: creation, rotation, disabling, and deletion after a waiting period.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::secret::SecretBytes;
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 
 impl LocalKms {
-    /// Changes a key, and tells what it is then.
+    /// Changes a key and returns its new metadata.
     fn change_key(
         &self,
         operation: &'static str,
@@ -65,56 +65,41 @@ impl LocalKms {
         })
     }
 
-    /// Makes a key. The type has an example.
+    /// Creates a key.
     ///
     /// # Errors
-    /// [`LocalKmsError::InvalidRequest`] for a description of more than 8,192 bytes; those of every operation: the store is damaged,
-    /// gone or locked for too long, or its folder cannot be written.
+    /// [`LocalKmsError::InvalidRequest`] for a description of more than 8,192 bytes; the errors of
+    /// every operation: the store is damaged, missing or locked for too long, or its directory
+    /// cannot be written.
     pub fn create_key(&self, description: &str) -> Result<KeyMetadata> {
         self.new_key("CreateKey", description, None, None)
     }
 
-    /// Makes a key and an alias for it, both or neither.
+    /// Creates a key and an alias for it, both or neither.
     ///
     /// # Errors
-    /// As [`create_key`](Self::create_key) and [`create_alias`](Self::create_alias).
-    ///
-    /// ```
-    /// # use sealwax::local_kms::LocalKms;
-    /// # let folder = tempfile::tempdir()?;
-    /// # let kms = LocalKms::create(folder.path())?;
-    /// assert_eq!(kms.create_key_with_alias("the archive", "archive")?.aliases, ["alias/archive"]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// As for [`create_key`](Self::create_key) and [`create_alias`](Self::create_alias).
     pub fn create_key_with_alias(&self, description: &str, alias: &str) -> Result<KeyMetadata> {
         self.new_key("CreateKey", description, None, Some(alias))
     }
 
-    /// Makes a key of material from elsewhere: 32 secret random bytes.
+    /// Creates a key from existing material, which must be 32 secret random bytes.
     ///
     /// # Errors
-    /// [`LocalKmsError::InvalidRequest`] for material of another length; as [`create_key`](Self::create_key).
-    ///
-    /// ```
-    /// # use sealwax::local_kms::LocalKms;
-    /// # let folder = tempfile::tempdir()?;
-    /// # let kms = LocalKms::create(folder.path())?;
-    /// let key = kms.import_key(vec![7; 32], "from the old system")?;
-    /// assert!(key.imported);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// [`LocalKmsError::InvalidRequest`] for material of another length; as for
+    /// [`create_key`](Self::create_key).
     pub fn import_key(&self, material: impl Into<SecretBytes>, description: &str) -> Result<KeyMetadata> {
         let material = material.into();
         if material.len() != KEY_LENGTH {
-            return Err(LocalKmsError::InvalidRequest("key material has 32 bytes".into()));
+            return Err(LocalKmsError::InvalidRequest("key material must have 32 bytes".into()));
         }
         self.new_key("ImportKeyMaterial", description, Some(&material), None)
     }
 
-    /// What the store tells of a key, which can be named by its id, the last part of that, or an alias.
+    /// Returns the metadata of a key, named by its id, the last part of its id, or an alias.
     ///
     /// # Errors
-    /// [`LocalKmsError::NotFound`]; as [`create_key`](Self::create_key).
+    /// [`LocalKmsError::NotFound`]; as for [`create_key`](Self::create_key).
     pub fn describe_key(&self, name: &str) -> Result<KeyMetadata> {
         let mut session = self.store.session()?;
         let contents = &session.loaded.contents;
@@ -124,10 +109,10 @@ impl LocalKms {
         session.answer(event, found)
     }
 
-    /// All keys, in the order of their making.
+    /// Returns all keys in the order of their creation.
     ///
     /// # Errors
-    /// As [`create_key`](Self::create_key).
+    /// As for [`create_key`](Self::create_key).
     pub fn list_keys(&self) -> Result<Vec<KeyMetadata>> {
         let mut session = self.store.session()?;
         let contents = &session.loaded.contents;
@@ -144,7 +129,8 @@ impl LocalKms {
     /// Changes the description of a key.
     ///
     /// # Errors
-    /// As [`create_key`](Self::create_key) and [`describe_key`](Self::describe_key); [`LocalKmsError::PendingDeletion`].
+    /// As for [`create_key`](Self::create_key) and [`describe_key`](Self::describe_key);
+    /// [`LocalKmsError::PendingDeletion`].
     pub fn update_key_description(&self, name: &str, description: &str) -> Result<KeyMetadata> {
         self.change_key("UpdateKeyDescription", name, |key, _, _| {
             check_description(description)?;
@@ -154,10 +140,10 @@ impl LocalKms {
         })
     }
 
-    /// Makes a key usable again.
+    /// Enables a key, so that it can be used again.
     ///
     /// # Errors
-    /// As [`describe_key`](Self::describe_key); [`LocalKmsError::PendingDeletion`].
+    /// As for [`describe_key`](Self::describe_key); [`LocalKmsError::PendingDeletion`].
     pub fn enable_key(&self, name: &str) -> Result<KeyMetadata> {
         self.change_key("EnableKey", name, |key, _, _| {
             key.not_pending()?;
@@ -166,10 +152,10 @@ impl LocalKms {
         })
     }
 
-    /// Makes a key unusable, until it is enabled.
+    /// Disables a key, which cannot be used until it is enabled.
     ///
     /// # Errors
-    /// As [`describe_key`](Self::describe_key); [`LocalKmsError::PendingDeletion`].
+    /// As for [`describe_key`](Self::describe_key); [`LocalKmsError::PendingDeletion`].
     pub fn disable_key(&self, name: &str) -> Result<KeyMetadata> {
         self.change_key("DisableKey", name, |key, _, _| {
             key.not_pending()?;
@@ -178,22 +164,25 @@ impl LocalKms {
         })
     }
 
-    /// Gives a key new material. Id and aliases stay, and what was encrypted before still decrypts.
+    /// Rotates a key: gives it new material. Its id and aliases stay, and earlier ciphertexts can
+    /// still be decrypted.
     ///
     /// # Errors
-    /// As [`describe_key`](Self::describe_key); [`LocalKmsError::Disabled`], [`LocalKmsError::PendingDeletion`].
+    /// As for [`describe_key`](Self::describe_key); [`LocalKmsError::Disabled`],
+    /// [`LocalKmsError::PendingDeletion`].
     pub fn rotate_key(&self, name: &str) -> Result<KeyMetadata> {
         self.change_key("RotateKeyOnDemand", name, rotate)
     }
 
-    /// Has a key get new material by itself: at the first encryption when its material is so many days old, 1 to 2,560.
+    /// Enables automatic rotation every `days` days (1 to 2,560), applied at the next encryption.
     ///
     /// # Errors
-    /// As [`rotate_key`](Self::rotate_key); [`LocalKmsError::InvalidRequest`] for another number of days.
+    /// As for [`rotate_key`](Self::rotate_key); [`LocalKmsError::InvalidRequest`] for another
+    /// number of days.
     pub fn enable_key_rotation(&self, name: &str, days: u32) -> Result<KeyMetadata> {
         self.change_key("EnableKeyRotation", name, |key, _, _| {
             if !(1..=2560).contains(&days) {
-                return Err(LocalKmsError::InvalidRequest("a key rotates every 1 to 2,560 days".into()));
+                return Err(LocalKmsError::InvalidRequest("the rotation period must be 1 to 2,560 days".into()));
             }
             key.usable()?;
             key.rotation_days = Some(days);
@@ -201,10 +190,10 @@ impl LocalKms {
         })
     }
 
-    /// Has a key keep its material until it is rotated by hand.
+    /// Disables automatic rotation.
     ///
     /// # Errors
-    /// As [`rotate_key`](Self::rotate_key).
+    /// As for [`rotate_key`](Self::rotate_key).
     pub fn disable_key_rotation(&self, name: &str) -> Result<KeyMetadata> {
         self.change_key("DisableKeyRotation", name, |key, _, _| {
             key.usable()?;
@@ -213,14 +202,15 @@ impl LocalKms {
         })
     }
 
-    /// Has a key destroyed after a wait, in which it cannot be used and the deletion can be cancelled. [`WaitingPeriod`] has an example.
+    /// Schedules the deletion of a key. During the waiting period the key cannot be used, and the
+    /// deletion can be cancelled.
     ///
-    /// It is destroyed by the first operation on the store after that time, with its aliases. What was encrypted under it is
-    /// then lost, but for backups.
+    /// The first operation on the store after that time destroys the key and its aliases. Whatever
+    /// was encrypted under it is then lost, unless there is a backup.
     ///
     /// # Errors
-    /// As [`describe_key`](Self::describe_key); [`LocalKmsError::InvalidRequest`] for a period that cannot be,
-    /// [`LocalKmsError::PendingDeletion`] for a key that waits already.
+    /// As for [`describe_key`](Self::describe_key); [`LocalKmsError::InvalidRequest`] for an
+    /// invalid period, [`LocalKmsError::PendingDeletion`] if a deletion is already scheduled.
     pub fn schedule_key_deletion(&self, name: &str, wait: WaitingPeriod) -> Result<KeyMetadata> {
         self.change_key("ScheduleKeyDeletion", name, |key, _, now| {
             key.not_pending()?;
@@ -229,17 +219,15 @@ impl LocalKms {
         })
     }
 
-    /// Keeps a key that waits for its deletion. It is disabled then.
+    /// Cancels the deletion of a key, which is disabled afterwards.
     ///
     /// # Errors
-    /// As [`describe_key`](Self::describe_key); [`LocalKmsError::InvalidState`] for a key that does not wait.
+    /// As for [`describe_key`](Self::describe_key); [`LocalKmsError::InvalidState`] if no deletion
+    /// is scheduled.
     pub fn cancel_key_deletion(&self, name: &str) -> Result<KeyMetadata> {
         self.change_key("CancelKeyDeletion", name, |key, _, _| {
             if key.deletion.take().is_none() {
-                return Err(LocalKmsError::InvalidState {
-                    key_id: key.id.clone(),
-                    why: "does not wait for its deletion",
-                });
+                return Err(LocalKmsError::InvalidState { key_id: key.id.clone(), why: "is not pending deletion" });
             }
             key.enabled = false;
             Ok(())
@@ -259,7 +247,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let kms = LocalKms::create(folder.path()).unwrap();
         let first = kms.create_key("one of many").unwrap().key_id;
-        // In one change: what is measured here is not how fast the disk syncs.
+        // In one change, so that this does not measure how fast the disk syncs.
         let many = kms.store.session().unwrap().change(Event::new("Test"), |contents, root, now, _| {
             for number in 1..1000 {
                 let mut key = contents.resolve(&first)?.clone();
@@ -283,7 +271,7 @@ mod tests {
         }
         let generated = start.elapsed();
         println!("opened and listed in {listed:?}; a change in {changed:?}; 1,000 data keys in {generated:?}");
-        // Ten times what was measured and more: a busy machine must not fail this.
+        // At least ten times the measured times, so that a busy machine does not fail this.
         assert!(listed < Duration::from_millis(500), "{listed:?}");
         assert!(generated < Duration::from_secs(2), "{generated:?}");
     }

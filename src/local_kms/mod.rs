@@ -1,29 +1,33 @@
-//! A key management service in a folder: for those who have none, and as a stand-in for one.
+//! A key management service in a local directory, for use without a remote service or as a stand-in
+//! for one.
 //!
-//! [`LocalKms`] has the operations of AWS KMS under their names, and answers through the same seam,
-//! [`KmsApi`](crate::keyring::KmsApi). `docs/KEY-STORE.md` in the repository is the guide: from first use to rotation, backup and
-//! disaster, with the form of the files and what an attacker can do with which of them.
+//! [`LocalKms`] has the operations of AWS KMS under their names and implements the same interface,
+//! [`KmsApi`](crate::keyring::KmsApi). The guide is `docs/KEY-STORE.md` in the repository: it
+//! covers first use, rotation, backup and recovery, the file formats, and what an attacker can do
+//! with each file.
 //!
-//! # What is in the folder
+//! # Files in the directory
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
-//! | `store.bin` | all keys and aliases. Key material is sealed under the root key; the whole is authenticated under it |
+//! | `store.bin` | all keys and aliases; key material is sealed under the root key, which also authenticates the whole file |
 //! | `root-….key` | the root key, mode 0600, unless the [root](Root) is elsewhere |
-//! | `audit.log` | a line of JSON for every operation, each bound to the one before |
-//! | `lock` | empty; locked by whoever is at work |
+//! | `audit.log` | one line of JSON for each operation, chained to the line before |
+//! | `lock` | empty; locked while a process works on the store |
 //!
-//! # What a ciphertext is
+//! # Ciphertext format
 //!
-//! A version, the id of the backing key (one generation of a key's material), and AES-256-GCM under a key that is derived for this one
-//! ciphertext from the backing key and a random salt of 256 bits, with HKDF-SHA-256. The usual random IV of 96 bits would limit a
-//! backing key to 2^32 ciphertexts; a key for each has no such limit. Key id, backing key and encryption context are
-//! authenticated with it.
+//! A version byte, the id of the backing key (one generation of a key's material), and AES-256-GCM
+//! under a key derived for this ciphertext alone, from the backing key and a random 256-bit salt,
+//! with HKDF-SHA-256. Random 96-bit IVs would limit a backing key to 2^32 ciphertexts; one key per
+//! ciphertext has no such limit. The key id, the backing key id and the encryption context are
+//! authenticated.
 //!
 //! # Key ids
 //!
-//! `local:STORE-ID/key/KEY-ID`, both parts random: a message names its key, and wherever it is read, no other key must answer to
-//! that name. Keys of two stores never collide, and a key that moves to another store in a backup keeps its id.
+//! `local:STORE-ID/key/KEY-ID`, where both parts are random. A message names its key, and wherever
+//! it is decrypted, no other key may have that name. Keys of two stores never collide, and a key
+//! that moves to another store in a backup keeps its id.
 
 use std::{
     path::{Path, PathBuf},
@@ -67,24 +71,24 @@ pub use keys::{Alias, KeyMetadata, KeyState, WaitingPeriod};
 pub use root::{PassphraseCost, Root, RootKind};
 pub use verify::{AuditFault, AuditReport};
 
-/// The key provider id in messages.
+/// The key provider id of a store's keys in messages.
 pub const PROVIDER_ID: &str = "sealwax-local";
 
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 
-/// A key management service in a folder.
+/// A key management service in a local directory.
 ///
-/// Clones are handles of the same open store. Several threads, several handles and several processes can use one folder at
-/// the same time. Every operation waits for the file operations it takes, also where it is asynchronous.
+/// Clones are handles to the same open store. Several threads, handles and processes can use one
+/// directory at the same time. Every operation blocks on its file operations, even where it is
+/// asynchronous.
 ///
-/// A change is on the disk, whole, when its method returns; a process that is killed leaves the old or the new state. An
-/// answer is given once its line is in the audit log.
-///
+/// A change is durable when its method returns; a process that is killed leaves the old or the new
+/// state. An operation returns its result only after its line has been appended to the audit log.
 /// ```
 /// use sealwax::{Client, local_kms::{KeyState, LocalKms}};
 ///
-/// let folder = tempfile::tempdir()?;
-/// let kms = LocalKms::create(folder.path())?;
+/// let dir = tempfile::tempdir()?;
+/// let kms = LocalKms::create(dir.path())?;
 /// let key = kms.create_key("for the archive")?;
 /// kms.create_alias("archive", &key.key_id)?;
 ///
@@ -105,40 +109,34 @@ pub struct LocalKms {
 }
 
 impl LocalKms {
-    /// Makes a store in a folder, which is made if need be, with its root key in a file beside it. The type has an example.
+    /// Creates a store in a directory, which is created if it does not exist, with its root key in
+    /// a file beside it.
     ///
     /// # Errors
-    /// [`LocalKmsError::StoreExists`]; [`LocalKmsError::Damaged`] for a folder with an audit log but no store, which was one;
-    /// [`LocalKmsError::Io`].
+    /// [`LocalKmsError::StoreExists`]; [`LocalKmsError::Damaged`] if the directory has an audit log
+    /// but no store, which means that the store is lost; [`LocalKmsError::Io`].
     pub fn create(folder: impl Into<PathBuf>) -> Result<Self> {
         ready(Self::builder(folder).make(Existing::Refuse))
     }
 
-    /// Opens the store in a folder whose root key lies there too.
+    /// Opens a store whose root key is in its directory.
     ///
     /// # Errors
-    /// [`LocalKmsError::NoStore`]; [`LocalKmsError::RootNeeded`] for a root of another kind; [`LocalKmsError::WrongRoot`],
-    /// [`LocalKmsError::Damaged`], [`LocalKmsError::Busy`], [`LocalKmsError::Io`].
-    ///
-    /// ```
-    /// # use sealwax::local_kms::LocalKms;
-    /// # let folder = tempfile::tempdir()?;
-    /// LocalKms::create(folder.path())?;
-    /// assert!(LocalKms::open(folder.path())?.list_keys()?.is_empty());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// [`LocalKmsError::NoStore`]; [`LocalKmsError::RootNeeded`] if the store has a root of another
+    /// kind; [`LocalKmsError::WrongRoot`], [`LocalKmsError::Damaged`], [`LocalKmsError::Busy`],
+    /// [`LocalKmsError::Io`].
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
         ready(Self::builder(folder).read())
     }
 
-    /// Opens or makes a store in ways of one's own.
+    /// Returns a builder, to open or create a store with other settings.
     ///
     /// ```
     /// use std::time::{Duration, UNIX_EPOCH};
     /// use sealwax::local_kms::{LocalKms, Root};
     ///
-    /// let folder = tempfile::tempdir()?;
-    /// let kms = LocalKms::builder(folder.path())
+    /// let dir = tempfile::tempdir()?;
+    /// let kms = LocalKms::builder(dir.path())
     ///     .root(Root::passphrase(b"correct horse battery staple".to_vec()))
     ///     .identity("nightly backup")
     ///     .clock(|| UNIX_EPOCH + Duration::from_secs(1_800_000_000))
@@ -151,18 +149,21 @@ impl LocalKms {
         LocalKmsBuilder::new(folder.into())
     }
 
-    /// What kind of root the store in a folder needs; none if there is no store. It is what the file says, unauthenticated: good
-    /// to know what to ask a person for.
+    /// Returns the kind of root that the store in a directory needs, or `None` if there is no
+    /// store.
+    ///
+    /// This reads the file without authenticating it. Use it only to decide what to ask the user
+    /// for.
     ///
     /// # Errors
     /// [`LocalKmsError::Damaged`], [`LocalKmsError::Io`].
     ///
     /// ```
     /// # use sealwax::local_kms::{LocalKms, RootKind};
-    /// # let folder = tempfile::tempdir()?;
-    /// assert_eq!(LocalKms::root_kind(folder.path())?, None);
-    /// LocalKms::create(folder.path())?;
-    /// assert_eq!(LocalKms::root_kind(folder.path())?, Some(RootKind::KeyFile));
+    /// # let dir = tempfile::tempdir()?;
+    /// assert_eq!(LocalKms::root_kind(dir.path())?, None);
+    /// LocalKms::create(dir.path())?;
+    /// assert_eq!(LocalKms::root_kind(dir.path())?, Some(RootKind::KeyFile));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn root_kind(folder: impl AsRef<Path>) -> Result<Option<RootKind>> {
@@ -171,27 +172,30 @@ impl LocalKms {
         Ok(Some(Unverified::parse(&disk.path(STORE_FILE), &bytes)?.header.root.kind()))
     }
 
-    /// The folder.
+    /// Returns the directory of the store.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.store.disk.folder()
     }
 
-    /// Gives the store a new root: everything is sealed again under it, and no message is touched. The file of the old root key, if it
-    /// lies in the folder, is removed.
+    /// Replaces the root key: reseals everything under the new one. Messages do not change. If the
+    /// old root key is in a file in the directory, that file is removed.
     ///
-    /// What was copied before opens with the old root still: where that is known to someone, rotate the keys too.
+    /// Earlier copies of the store can still be opened with the old root. If someone else may have
+    /// it, rotate the keys too.
     ///
     /// # Errors
-    /// Those of the root; [`LocalKmsError::InvalidRequest`] for a key file with the present root key, and for a keyring over
-    /// keys of this store alone; as [`create_key`](Self::create_key). Whatever fails, the store has the old root or the new one.
+    /// The errors of the root; [`LocalKmsError::InvalidRequest`] for a key file with the current
+    /// root key, or a keyring that uses only keys of this store; the errors of
+    /// [`create_key`](Self::create_key). After any error the store has either the old root or the
+    /// new one.
     ///
     /// ```
     /// # use sealwax::local_kms::{LocalKms, Root, RootKind};
-    /// # let folder = tempfile::tempdir()?;
-    /// let kms = LocalKms::create(folder.path())?;
+    /// # let dir = tempfile::tempdir()?;
+    /// let kms = LocalKms::create(dir.path())?;
     /// kms.rotate_root(Root::passphrase(b"correct horse battery staple".to_vec())).wait()?;
-    /// assert_eq!(LocalKms::root_kind(folder.path())?, Some(RootKind::Passphrase));
+    /// assert_eq!(LocalKms::root_kind(dir.path())?, Some(RootKind::Passphrase));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn rotate_root(&self, root: Root) -> Operation<impl Future<Output = crate::error::Result<()>> + Send> {
@@ -201,19 +205,17 @@ impl LocalKms {
 
     async fn change_root(&self, root: &Root) -> Result<()> {
         let store_id = self.store.session()?.loaded.contents.header.store_id.clone();
-        // Without the lock: this can take as long as a passphrase or a key service takes.
+        // Not under the lock: a passphrase or a key service can take a long time.
         let (record, key) = root.establish(&self.store.disk, &store_id).await?;
         let mut session = self.store.session()?;
         let mut contents = session.loaded.contents.clone();
         let old = session.loaded.root_key();
         if key.ct_eq(old.as_bytes()) {
-            let why =
-                "the new root key is the present one: name a file that does not exist yet, or that has another key";
+            let why = "the new root key is the current one; use a file that does not exist yet or contains another key";
             return Err(LocalKmsError::InvalidRequest(why.into()));
         }
         if record.is_wrapped_only_under(|key_id| contents.keys.contains_key(key_id)) {
-            let why =
-                "a store sealed under a key of its own could never be opened again: name a key that lies elsewhere";
+            let why = "a store sealed under its own key could never be opened again; use a key from elsewhere";
             return Err(LocalKmsError::InvalidRequest(why.into()));
         }
         let reseal = |contents: &mut Contents| {
@@ -230,15 +232,15 @@ impl LocalKms {
         self.store.disk.sweep_root_keys(record.file_name())
     }
 
-    /// The lines of the audit log, as they are: nothing is checked.
+    /// Returns the lines of the audit log without checking them.
     ///
     /// # Errors
     /// [`LocalKmsError::Io`].
     ///
     /// ```
     /// # use sealwax::local_kms::LocalKms;
-    /// # let folder = tempfile::tempdir()?;
-    /// # let kms = LocalKms::create(folder.path())?;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let kms = LocalKms::create(dir.path())?;
     /// let key = kms.create_key("")?;
     /// let log = kms.audit_log()?;
     /// assert_eq!((log[1].operation.as_str(), log[1].outcome.as_str()), ("CreateKey", "Success"));
@@ -250,23 +252,24 @@ impl LocalKms {
         verify::entries(&session.log_path())
     }
 
-    /// Checks the audit log: that every line is authentic and follows the one before, and that the log reaches as far as the
-    /// store knows: to its last change.
+    /// Checks the audit log: every line must be authentic and follow the one before, and the log
+    /// must contain the store's last change.
     ///
-    /// What cannot be found: that lines after the last change were cut off; and that the whole folder was exchanged for an older
-    /// copy. Against both, keep [`AuditReport::head`] elsewhere and compare.
+    /// This cannot detect that lines after the last change were cut off, or that the whole
+    /// directory was replaced by an older copy. To detect both, keep a copy of
+    /// [`AuditReport::head`] elsewhere and compare it.
     ///
     /// # Errors
-    /// [`LocalKmsError::Io`]. What is wrong with the log is in the report.
+    /// [`LocalKmsError::Io`]. Faults of the log are in the report.
     ///
     /// ```
     /// # use sealwax::local_kms::LocalKms;
-    /// # let folder = tempfile::tempdir()?;
-    /// let kms = LocalKms::create(folder.path())?;
+    /// # let dir = tempfile::tempdir()?;
+    /// let kms = LocalKms::create(dir.path())?;
     /// kms.create_key("")?;
     /// assert!(kms.verify_audit_log()?.faults.is_empty());
     ///
-    /// let log = folder.path().join("audit.log");
+    /// let log = dir.path().join("audit.log");
     /// let text = std::fs::read_to_string(&log)?.replace("CreateStore", "CreateXXXXX");
     /// std::fs::write(&log, text)?;
     /// assert_eq!(kms.verify_audit_log()?.faults[0].to_string(), "line 1 was altered");
@@ -279,7 +282,7 @@ impl LocalKms {
     }
 }
 
-/// Drives a future that waits for nothing: a root in the folder asks nobody.
+/// Runs a future that never waits: a root in the directory makes no calls.
 fn ready<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let mut outcome = None;
     let drive = async {

@@ -1,4 +1,4 @@
-//! What a store keeps: the records, and their form in CBOR.
+//! The records of a store and their form in CBOR.
 
 use std::{
     collections::BTreeMap,
@@ -20,19 +20,19 @@ use crate::{
 
 /// The label of sealed key material.
 const MATERIAL: &str = "key material";
-/// The label of the key of the audit log.
+/// The label of the sealed key of the audit log.
 const AUDIT_KEY: &str = "audit key";
 
-/// What is read before there is a root key, and says how to come by it. Not secret; not to be believed before the tag of
-/// the whole file has been checked.
+/// The part of the file that is read without the root key and says how to obtain it. It is not
+/// secret, and must not be trusted before the tag of the whole file has been checked.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Header {
     pub(super) store_id: String,
-    /// One more at each change.
+    /// Incremented at each change.
     pub(super) generation: u64,
     pub(super) root: RootRecord,
-    /// A tag under the root key, by which a wrong one is told from a damaged file.
+    /// A tag under the root key, which distinguishes a wrong root key from a damaged file.
     pub(super) check: Bytes,
 }
 
@@ -40,28 +40,28 @@ pub(super) struct Header {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) enum RootRecord {
-    /// A file of this name in the folder.
+    /// A file with this name in the directory.
     KeyFile { name: String },
-    /// A file elsewhere: who opens the store knows where.
+    /// A file elsewhere; the caller knows where.
     ExternalKeyFile,
-    /// Argon2id.
+    /// A passphrase, through Argon2id.
     Passphrase { salt: Bytes, memory_kib: u32, passes: u32, lanes: u32 },
     /// Wrapped by a keyring: provider id, provider information, ciphertext.
     Keyring { encrypted_data_keys: Vec<(String, Bytes, Bytes)> },
 }
 
-/// Everything else, as it lies in the file.
+/// The rest of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Body {
-    /// The last line of the audit log that belongs to a change; it is part of the change.
+    /// The audit log line of the last change, which is part of that change.
     pub(super) journal: String,
     pub(super) audit_key: Bytes,
     pub(super) aliases: BTreeMap<String, String>,
     pub(super) keys: Vec<TaggedRecord>,
 }
 
-/// A [`KeyRecord`] in CBOR, authenticated by itself, so that damage can be named.
+/// A [`KeyRecord`] in CBOR with its own tag, so that an error can name the damaged record.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TaggedRecord {
@@ -80,11 +80,11 @@ pub(super) struct KeyRecord {
     pub(super) enabled: bool,
     pub(super) deletion: Option<Timestamp>,
     pub(super) rotation_days: Option<u32>,
-    /// The material, oldest first; the last encrypts, all decrypt.
+    /// The material, oldest first. The last encrypts, all of them decrypt.
     pub(super) backing: Vec<BackingKey>,
 }
 
-/// One generation of the material of a key.
+/// One generation of a key's material.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BackingKey {
@@ -94,7 +94,8 @@ pub(super) struct BackingKey {
 }
 
 impl BackingKey {
-    /// New material, or this one, sealed under the root key for a key.
+    /// Creates a generation with the given material, or with new random material, sealed under the
+    /// root key.
     pub(super) fn new(
         root: &SecretBytes,
         key_id: &str,
@@ -146,7 +147,7 @@ impl Contents {
         open(root, AUDIT_KEY, self.header.store_id.as_bytes(), &self.audit_key.0)
     }
 
-    /// Seals everything that one root key sealed under another.
+    /// Reseals everything from one root key to another.
     pub(super) fn reseal(&mut self, from: &SecretBytes, to: &SecretBytes) -> Result<()> {
         for (id, key) in &mut self.keys {
             for backing in &mut key.backing {
@@ -157,13 +158,13 @@ impl Contents {
         Ok(())
     }
 
-    /// When the first key is to be destroyed.
+    /// Returns when the next scheduled deletion is due.
     pub(super) fn next_deletion(&self) -> Option<Timestamp> {
         self.keys.values().filter_map(|key| key.deletion).min()
     }
 }
 
-/// Milliseconds since 1970.
+/// A time in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Timestamp(pub(super) u64);
 
@@ -173,7 +174,7 @@ impl Timestamp {
     }
 }
 
-/// The last moment that RFC 3339 can write: in the year 9999.
+/// The last time that RFC 3339 can express, in the year 9999.
 const LAST: Duration = Duration::from_millis(253_402_300_799_999);
 
 impl From<SystemTime> for Timestamp {
@@ -195,7 +196,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Bytes that are bytes in CBOR too; serde would make a list of numbers of them.
+/// A byte string in CBOR; serde would serialize a `Vec<u8>` as a list of numbers.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Bytes(pub(super) Vec<u8>);
 

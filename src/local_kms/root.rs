@@ -1,4 +1,4 @@
-//! The root: the one key under which a store is sealed, and where it comes from.
+//! The root key, under which a store is sealed, and where it comes from.
 
 use std::{
     fs::File,
@@ -26,32 +26,34 @@ use crate::{
 
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 
-/// Its data keys are as long as a root key.
+/// A suite whose data keys are as long as a root key.
 const SUITE: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 const SALT_LENGTH: usize = 16;
-/// The most memory that a file may have Argon2 take.
+/// The limit for the memory that a file can make Argon2 use.
 const MAX_MEMORY_KIB: u32 = 1 << 20;
 const MAX_PASSES: u32 = 64;
 const MAX_LANES: u32 = 64;
-/// The most wrapped copies of a root key: a file that nobody has authenticated must not have a service asked without end.
+/// The limit for wrapped copies of a root key: an unauthenticated file must not cause any number of
+/// calls to a service.
 const MAX_WRAPPED: usize = 64;
 
-/// Where the root key of a store comes from: the key under which all key material in it is sealed.
+/// The source of a store's root key, under which all its key material is sealed.
 ///
-/// Who has the folder and the root has the keys; who has only one of them has nothing. So a key file in the folder, the
-/// default, protects no more than the access rights of the folder do. A passphrase, a key file elsewhere, or a keyring over a
-/// key service or hardware module protects a folder that is copied.
+/// Anyone with both the directory and the root has the keys; either alone gives no keys. The
+/// default, a key file in the directory, therefore protects no more than the permissions of the
+/// directory do. A passphrase, a key file elsewhere, or a keyring over a key service or hardware
+/// module also protects a copy of the directory.
 ///
 /// ```
 /// use std::sync::Arc;
 /// use sealwax::{keyring::RawAesKeyring, local_kms::{LocalKms, Root}};
 ///
-/// let folder = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// let keyring = Arc::new(RawAesKeyring::new("example", "root", vec![7; 32])?);
-/// let kms = LocalKms::builder(folder.path()).root(Root::keyring(keyring.clone())).create().wait()?;
+/// let kms = LocalKms::builder(dir.path()).root(Root::keyring(keyring.clone())).create().wait()?;
 /// drop(kms);
-/// assert!(LocalKms::open(folder.path()).is_err());
-/// assert!(LocalKms::builder(folder.path()).root(Root::keyring(keyring)).open().wait().is_ok());
+/// assert!(LocalKms::open(dir.path()).is_err());
+/// assert!(LocalKms::builder(dir.path()).root(Root::keyring(keyring)).open().wait().is_ok());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Default)]
@@ -66,20 +68,17 @@ enum Source {
     Keyring(Arc<dyn Keyring>),
 }
 
-/// What it takes to try a passphrase: the parameters of Argon2id, which are stored with the store.
+/// The cost of a passphrase: the parameters of Argon2id, which the store records.
 ///
-/// The default is the second recommendation of RFC 9106: 64 MiB, 3 passes, 4 lanes; about a tenth of a second.
-///
-/// ```
-/// assert_eq!(sealwax::local_kms::PassphraseCost::default().memory_kib, 65_536);
-/// ```
+/// The default is the second recommendation of RFC 9106: 64 MiB, 3 passes, 4 lanes, which takes
+/// about a tenth of a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PassphraseCost {
-    /// KiB of memory, up to 1,048,576.
+    /// Memory in KiB, at most 1,048,576.
     pub memory_kib: u32,
-    /// Passes over the memory, up to 64.
+    /// Passes over the memory, at most 64.
     pub passes: u32,
-    /// Lanes, up to 64.
+    /// Lanes, at most 64.
     pub lanes: u32,
 }
 
@@ -89,11 +88,11 @@ impl Default for PassphraseCost {
     }
 }
 
-/// What kind of root a store has: see [`LocalKms::root_kind`](super::LocalKms::root_kind), which has an example.
+/// The kind of a store's root, from [`LocalKms::root_kind`](super::LocalKms::root_kind).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RootKind {
-    /// A key file in the folder.
+    /// A key file in the directory.
     KeyFile,
     /// A key file elsewhere.
     ExternalKeyFile,
@@ -104,60 +103,38 @@ pub enum RootKind {
 }
 
 impl Root {
-    /// A key file in the folder of the store, with a name of its own, mode 0600: the default.
-    ///
-    /// ```
-    /// use sealwax::local_kms::{LocalKms, Root};
-    ///
-    /// let folder = tempfile::tempdir()?;
-    /// LocalKms::builder(folder.path()).root(Root::key_file_in_folder()).create().wait()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// A key file in the directory of the store, with a generated name and mode 0600. This is the
+    /// default.
     #[must_use]
     pub fn key_file_in_folder() -> Self {
         Self(Source::InFolder)
     }
 
-    /// A key file of 32 bytes elsewhere. A store that is made, or gets this root, makes the file if it is not there, with mode 0600.
-    ///
-    /// ```
-    /// use sealwax::local_kms::{LocalKms, Root};
-    ///
-    /// let (folder, elsewhere) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    /// let file = elsewhere.path().join("root.key");
-    /// LocalKms::builder(folder.path()).root(Root::key_file(&file)).create().wait()?;
-    /// assert_eq!(std::fs::metadata(&file)?.len(), 32);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// A 32-byte key file elsewhere. If the file does not exist, creating a store with this root,
+    /// or changing to it, creates the file with mode 0600.
     pub fn key_file(path: impl Into<PathBuf>) -> Self {
         Self(Source::File(path.into()))
     }
 
     /// A passphrase, through Argon2id at its default cost.
-    ///
-    /// ```no_run
-    /// # use sealwax::local_kms::{LocalKms, Root};
-    /// let passphrase = "correct horse battery staple".to_owned().into_bytes();
-    /// let kms = LocalKms::builder("/srv/keys").root(Root::passphrase(passphrase)).open().wait()?;
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
     pub fn passphrase(passphrase: impl Into<SecretBytes>) -> Self {
         Self::passphrase_with_cost(passphrase, PassphraseCost::default())
     }
 
-    /// A passphrase at a cost of one's own, for a store that is made or gets this root. A store that is opened says itself what it
-    /// costs.
+    /// A passphrase at another cost, for a store that is created with this root or changed to it.
+    /// An existing store records its own cost.
     pub fn passphrase_with_cost(passphrase: impl Into<SecretBytes>, cost: PassphraseCost) -> Self {
         Self(Source::Passphrase(passphrase.into(), cost))
     }
 
-    /// Any keyring: the root key is a data key that it wraps, bound to the id of the store. So the root can live in a key
-    /// service or a hardware module. The type has an example.
+    /// A keyring, which lets the root be in a key service or a hardware module. The root key is a
+    /// data key that the keyring wraps, bound to the id of the store.
     pub fn keyring(keyring: Arc<dyn Keyring>) -> Self {
         Self(Source::Keyring(keyring))
     }
 
-    /// A new root key, and what the store is to say of it.
+    /// Generates or reads the root key for a store that gets this root, and returns it with the
+    /// record for the header.
     pub(super) async fn establish(&self, disk: &Disk, store_id: &str) -> Result<(RootRecord, SecretBytes)> {
         match &self.0 {
             Source::InFolder => {
@@ -167,7 +144,7 @@ impl Root {
             }
             Source::File(path) => {
                 if is_swept(path, disk.folder()) {
-                    let why = "a file of this name in the folder of the store is removed when the root changes: name one elsewhere";
+                    let why = "a file of this name in the directory of the store is removed when the root changes; use one elsewhere";
                     return Err(LocalKmsError::InvalidRequest(why.into()));
                 }
                 if !path.exists() {
@@ -188,13 +165,14 @@ impl Root {
                 let request = WrapRequest::new(&RustCrypto, SUITE, &context);
                 let wrapped = keyring.on_encrypt(request).await.map_err(LocalKmsError::Crypto)?;
                 let key = wrapped.data_key.filter(|key| key.len() == KEY_LENGTH);
-                let key = key.ok_or(LocalKmsError::Crypto(Error::Materials("the root keyring made no data key")))?;
+                let key =
+                    key.ok_or(LocalKmsError::Crypto(Error::Materials("the root keyring returned no data key")))?;
                 let parts = |key: &EncryptedDataKey| {
                     let (info, ciphertext) = (key.provider_info().to_vec(), key.ciphertext().to_vec());
                     (key.provider_id().to_owned(), Bytes(info), Bytes(ciphertext))
                 };
                 if wrapped.encrypted_data_keys.len() > MAX_WRAPPED {
-                    let why = format!("a root key is wrapped under {MAX_WRAPPED} keys at most");
+                    let why = format!("a root key must be wrapped under at most {MAX_WRAPPED} keys");
                     return Err(LocalKmsError::InvalidRequest(why));
                 }
                 let encrypted_data_keys = wrapped.encrypted_data_keys.iter().map(parts).collect();
@@ -203,7 +181,7 @@ impl Root {
         }
     }
 
-    /// The root key of a store that says this of it. Nothing of what it says is authenticated yet.
+    /// Returns the root key for a record. Nothing in the record is authenticated yet.
     pub(super) async fn acquire(
         &self,
         file: &Path,
@@ -221,7 +199,10 @@ impl Root {
             }
             (Source::Keyring(keyring), RootRecord::Keyring { encrypted_data_keys }) => {
                 if encrypted_data_keys.len() > MAX_WRAPPED {
-                    return Err(LocalKmsError::damaged(file, "its head has more wrapped root keys than any store"));
+                    return Err(LocalKmsError::damaged(
+                        file,
+                        "its header has more wrapped root keys than any valid store",
+                    ));
                 }
                 let context = context_of(store_id);
                 let keys: Vec<_> = encrypted_data_keys
@@ -236,19 +217,19 @@ impl Root {
         }
     }
 
-    /// The root key, if it lies in a file and can be read without asking anyone.
+    /// Returns the root key if it is in a file, and can be read without a passphrase or a call.
     pub(super) fn reread(&self, file: &Path, folder: &Path, record: &RootRecord) -> Result<Option<SecretBytes>> {
         match (&self.0, record) {
             (Source::InFolder, RootRecord::KeyFile { name }) if is_root_key(name) => {
                 let key = folder.join(name);
                 if !key.exists() {
-                    let what = format!("its root key {name} is not there, or its head was altered");
+                    let what = format!("its root key {name} is missing, or its header was altered");
                     return Err(LocalKmsError::damaged(file, what));
                 }
                 read_key(&key).map(Some)
             }
             (_, RootRecord::KeyFile { name }) if !is_root_key(name) => {
-                Err(LocalKmsError::damaged(file, "its head names a root key that cannot be one"))
+                Err(LocalKmsError::damaged(file, "its header names an invalid root key file"))
             }
             (Source::File(path), RootRecord::ExternalKeyFile | RootRecord::KeyFile { .. }) => read_key(path).map(Some),
             _ => Ok(None),
@@ -259,7 +240,7 @@ impl Root {
         matches!(self.0, Source::InFolder)
     }
 
-    /// The same root without what is needed only once, for the life of an open store.
+    /// Returns what an open store keeps of the root: where a root key in a file can be read again.
     pub(super) fn for_rereading(&self) -> Self {
         match &self.0 {
             Source::File(path) => Self(Source::File(path.clone())),
@@ -269,8 +250,8 @@ impl Root {
 }
 
 impl RootRecord {
-    /// Writes the root key into the folder, if that is where it is to be. To be called under the lock, since whoever holds that
-    /// may remove root keys that no store names.
+    /// Writes the root key to the directory, if it belongs there. Must be called under the lock,
+    /// whose holder may remove root keys that no store names.
     pub(super) fn install(&self, disk: &Disk, key: &SecretBytes) -> Result<()> {
         match self {
             Self::KeyFile { name } => disk.create_private(&disk.path(name), key.as_bytes()),
@@ -278,7 +259,7 @@ impl RootRecord {
         }
     }
 
-    /// The name of the root key in the folder, if it is there.
+    /// Returns the name of the root key in the directory, if it is there.
     pub(super) fn file_name(&self) -> Option<&str> {
         match self {
             Self::KeyFile { name } => Some(name),
@@ -286,7 +267,8 @@ impl RootRecord {
         }
     }
 
-    /// Whether nothing but keys of a store of this kind, which `is_own` knows, can unwrap it.
+    /// Returns whether only keys of the store itself, for which `is_own` returns true, can unwrap
+    /// the root key.
     pub(super) fn is_wrapped_only_under(&self, is_own: impl Fn(&str) -> bool) -> bool {
         let Self::Keyring { encrypted_data_keys } = self else { return false };
         encrypted_data_keys
@@ -304,7 +286,8 @@ impl RootRecord {
     }
 }
 
-/// Whether a path is, or leads to, what a root key in the folder is called: the next root would remove it.
+/// Returns whether a path is, or leads to, a root key in the directory, which the next change of
+/// the root would remove.
 fn is_swept(path: &Path, folder: &Path) -> bool {
     let lies_there = |path: &Path| {
         let name = path.file_name().and_then(|name| name.to_str());
@@ -317,7 +300,7 @@ fn is_swept(path: &Path, folder: &Path) -> bool {
 
 fn needed(record: &RootRecord) -> &'static str {
     match record {
-        RootRecord::KeyFile { .. } => "the key file in its folder",
+        RootRecord::KeyFile { .. } => "the key file in its directory",
         RootRecord::ExternalKeyFile => "a key file elsewhere",
         RootRecord::Passphrase { .. } => "a passphrase",
         RootRecord::Keyring { .. } => "a keyring",
@@ -344,15 +327,16 @@ fn read_key(path: &Path) -> Result<SecretBytes> {
     }
     match key.as_bytes().split_at_checked(length) {
         Some((key, _)) if length == KEY_LENGTH => Ok(SecretBytes::from(key)),
-        _ => Err(LocalKmsError::damaged(path, "a root key has 32 bytes")),
+        _ => Err(LocalKmsError::damaged(path, "a root key must have 32 bytes")),
     }
 }
 
-/// Argon2id, within bounds: the parameters may come from a file that nobody has authenticated.
+/// Derives a key with Argon2id. The parameters are limited, because they may come from an
+/// unauthenticated file.
 fn stretch(passphrase: &SecretBytes, salt: &[u8], cost: PassphraseCost) -> Result<SecretBytes, String> {
     let PassphraseCost { memory_kib, passes, lanes } = cost;
     if memory_kib > MAX_MEMORY_KIB || passes > MAX_PASSES || lanes > MAX_LANES {
-        return Err("the cost of its passphrase is beyond the limits (1 GiB, 64 passes, 64 lanes)".into());
+        return Err("the passphrase cost exceeds the limits (1 GiB, 64 passes, 64 lanes)".into());
     }
     let mut key = SecretBytes::zeroed(KEY_LENGTH);
     let params = Params::new(memory_kib, passes, lanes, Some(KEY_LENGTH));
@@ -361,7 +345,7 @@ fn stretch(passphrase: &SecretBytes, salt: &[u8], cost: PassphraseCost) -> Resul
             let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
             argon2.hash_password_into(passphrase.as_bytes(), salt, key.as_mut())
         })
-        .map_err(|error| format!("the cost of its passphrase cannot be: {error}"))?;
+        .map_err(|error| format!("the passphrase cost is invalid: {error}"))?;
     Ok(key)
 }
 

@@ -1,4 +1,5 @@
-//! How everything in a store is encrypted and authenticated: two small constructions over HKDF-SHA-256 and AES-256-GCM.
+//! Encryption and authentication of everything in a store: two small constructions over
+//! HKDF-SHA-256 and AES-256-GCM.
 
 use crate::{
     crypto::{CryptoProvider, Expand, HashAlgorithm, IV_LENGTH, RustCrypto, TAG_LENGTH},
@@ -6,20 +7,22 @@ use crate::{
     secret::SecretBytes,
 };
 
-/// The length in bytes of every key here.
+/// The length in bytes of every key in a store.
 pub(super) const KEY_LENGTH: usize = 32;
-/// The length in bytes of an authentication tag of [`tag`].
+/// The length in bytes of a [`tag`].
 pub(super) const MAC_LENGTH: usize = 32;
 const SALT_LENGTH: usize = 32;
-/// By how many bytes [`seal`] makes a text longer.
+/// The number of bytes that [`seal`] adds.
 pub(super) const OVERHEAD: usize = SALT_LENGTH + TAG_LENGTH;
 
-/// Encrypts a text: `salt || ciphertext || tag`.
+/// Encrypts a plaintext to `salt || ciphertext || tag`.
 ///
-/// Each text has an AES key of its own, derived from `key` with a random salt of 256 bits; the IV is therefore fixed. Random IVs
-/// of 96 bits would allow a key no more than 2^32 texts, which a busy store reaches; salts of 256 bits do not meet.
+/// Each plaintext has its own AES key, derived from `key` with a random 256-bit salt, so the IV can
+/// be fixed. Random 96-bit IVs would limit a key to 2^32 plaintexts, which a busy store reaches;
+/// 256-bit salts do not collide.
 ///
-/// `label` says what the text is for, so that no text passes for one of another kind.
+/// `label` is the purpose of the plaintext, so that a ciphertext for one purpose does not open for
+/// another.
 pub(super) fn seal(key: &SecretBytes, label: &str, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>> {
     let mut out = vec![0; OVERHEAD + plaintext.len()];
     let (salt, rest) = out.split_at_mut(SALT_LENGTH);
@@ -30,7 +33,7 @@ pub(super) fn seal(key: &SecretBytes, label: &str, aad: &[u8], plaintext: &[u8])
     Ok(out)
 }
 
-/// Decrypts what [`seal`] made.
+/// Decrypts what [`seal`] returned.
 ///
 /// # Errors
 /// [`Error::Integrity`] for anything else.
@@ -43,12 +46,12 @@ pub(super) fn open(key: &SecretBytes, label: &str, aad: &[u8], sealed: &[u8]) ->
     Ok(plaintext)
 }
 
-/// Authenticates bytes: HKDF, which is HMAC inside, over their SHA-256 digest.
+/// Authenticates bytes with HKDF, which is HMAC inside, over their SHA-256 digest.
 pub(super) fn tag(key: &SecretBytes, label: &str, bytes: &[u8]) -> Result<SecretBytes> {
     derive(key, &[], label, &digest(bytes))
 }
 
-/// The SHA-256 digest.
+/// Returns the SHA-256 digest.
 pub(super) fn digest(bytes: &[u8]) -> Vec<u8> {
     let mut digest = RustCrypto.digest(HashAlgorithm::Sha256);
     digest.update(bytes);
@@ -57,14 +60,15 @@ pub(super) fn digest(bytes: &[u8]) -> Vec<u8> {
 
 fn derive(key: &SecretBytes, salt: &[u8], label: &str, info: &[u8]) -> Result<SecretBytes> {
     let mut derived = SecretBytes::zeroed(KEY_LENGTH);
-    // No label is the beginning of another: each ends where its zero byte stands.
+    // Each label ends with its only zero byte, so no label is a prefix of another.
     let label = [b"sealwax-local 1 ", label.as_bytes(), &[0]].concat();
     let output = Expand { info: [&label, info], out: derived.as_mut() };
     RustCrypto.hkdf(HashAlgorithm::Sha256, salt, key.as_bytes(), &mut [output])?;
     Ok(derived)
 }
 
-/// Parts that cannot be traded against each other: each behind its length.
+/// Concatenates parts, each preceded by its length, so that bytes cannot shift between adjacent
+/// parts.
 pub(super) fn joined(parts: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::with_capacity(parts.iter().map(|part| 8 + part.len()).sum());
     for part in parts {
@@ -74,14 +78,14 @@ pub(super) fn joined(parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// Bytes as hexadecimal digits.
+/// Returns the hexadecimal form of bytes.
 pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
-/// Random bytes, as hexadecimal digits.
+/// Returns `N` random bytes in hexadecimal.
 pub(super) fn random_hex<const N: usize>() -> Result<String> {
     let mut bytes = [0; N];
     RustCrypto.random(&mut bytes)?;

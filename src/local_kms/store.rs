@@ -1,4 +1,5 @@
-//! The store at work: under the lock, the newest state, one change at a time, and a line in the log for everything.
+//! The open store: each operation takes the lock, sees the newest state, makes at most one change
+//! at a time, and is logged.
 
 use std::{
     collections::HashMap,
@@ -19,16 +20,17 @@ use crate::secret::SecretBytes;
 
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 
-/// Tells the time of day.
+/// A source of the time of day.
 pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 
-/// A file and what it is like now. What cannot be told is read again at the next look.
+/// Returns a file with its metadata, or `None` if that cannot be read, so that the next operation
+/// reads the store again.
 fn with_metadata(file: File) -> Option<(File, Metadata)> {
     let metadata = file.metadata().ok()?;
     Some((file, metadata))
 }
 
-/// What can be chosen for an open store.
+/// The settings of an open store.
 pub(super) struct Options {
     pub(super) clock: Arc<Clock>,
     pub(super) identity: Option<String>,
@@ -37,11 +39,11 @@ pub(super) struct Options {
     pub(super) patience: Duration,
 }
 
-/// A store that is open.
+/// An open store.
 pub(super) struct Store {
     pub(super) disk: Disk,
     options: Options,
-    /// Where a root key that another process has changed is read from, if it lies in a file.
+    /// Where to read a root key again that another process has replaced, if it is in a file.
     root: Root,
     loaded: Mutex<Loaded>,
 }
@@ -50,27 +52,29 @@ pub(super) struct Store {
 pub(super) struct Loaded {
     lock: Arc<File>,
     root_key: SecretBytes,
-    /// A root that this process tried to give the store, when it is not known whether it came to that.
+    /// A root that this process tried to install, while it is unknown whether that succeeded.
     tried_root: Option<(RootRecord, SecretBytes)>,
     pub(super) contents: Contents,
     scribe: Scribe,
-    /// The file it was read from, kept open so that its number is not given to another, and what it was like then.
+    /// The file that the contents were read from, kept open so that its inode number is not reused,
+    /// and its metadata at that time.
     file: Option<(File, Metadata)>,
-    /// Whether the file is known to be on the disk under its name: who replaced it may have died before that.
+    /// Whether the directory entry of the file is known to be on disk. The process that replaced
+    /// the file may have died before it synced the directory.
     settled: bool,
     log: Log,
-    /// The last line that belongs to a change.
+    /// The tail after the last line that belongs to a change.
     journal: Tail,
     next_deletion: Option<Timestamp>,
-    /// Key material that has been in use, and which key each generation of it belongs to.
+    /// Unsealed key material that has been used, by generation.
     opened: HashMap<String, Arc<SecretBytes>>,
     owners: HashMap<String, String>,
 }
 
-/// The store under its lock, up to date.
+/// The store under its lock and up to date.
 pub(super) struct Session<'a> {
-    // Given back before the mutex, in the order of the fields: the lock belongs to the open file, which the threads share, so
-    // that who comes next must not find it held and then lose it.
+    // Drop order matters: the file lock is released before the mutex. It belongs to the open file,
+    // which the threads share, so the next thread could otherwise acquire it and then lose it.
     _lock: Locked,
     store: &'a Store,
     pub(super) loaded: MutexGuard<'a, Loaded>,
@@ -78,7 +82,7 @@ pub(super) struct Session<'a> {
 }
 
 impl Store {
-    /// The store with these contents. The file is what they were read from or written to.
+    /// Creates a store with these contents, which were read from or written to `file`.
     pub(super) fn new(
         disk: Disk,
         lock: Arc<File>,
@@ -112,9 +116,10 @@ impl Store {
         Ok(Self { disk, options, root: root.for_rereading(), loaded: Mutex::new(loaded) })
     }
 
-    /// Takes the lock, and brings memory up to date with the folder and both with the time.
+    /// Takes the lock, loads changes of other processes, finishes the last change, and deletes keys
+    /// that are due.
     pub(super) fn session(&self) -> Result<Session<'_>> {
-        // What a panic may have left half done is read again.
+        // A panic may have left the state half-changed, so read it again.
         let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned: PoisonError<MutexGuard<'_, Loaded>>| {
             let mut loaded = poisoned.into_inner();
             loaded.file = None;
@@ -131,7 +136,7 @@ impl Store {
 }
 
 impl Loaded {
-    /// What follows from the contents.
+    /// Updates what is derived from the contents.
     fn index(&mut self, disk: &Disk) -> Result<()> {
         let malformed = || LocalKmsError::damaged(&disk.path(STORE_FILE), "its journal is malformed");
         self.journal = Tail::of(&self.contents.journal).ok_or_else(malformed)?;
@@ -143,12 +148,12 @@ impl Loaded {
         Ok(())
     }
 
-    /// The key that a generation of material belongs to.
+    /// Returns the key that a generation of material belongs to.
     pub(super) fn owner(&self, backing_id: &str) -> Option<&str> {
         self.owners.get(backing_id).map(String::as_str)
     }
 
-    /// The material of a generation of a key, opened when it is first used.
+    /// Returns the material of a generation of a key, unsealed on first use.
     pub(super) fn material(&mut self, key_id: &str, backing_id: &str) -> Result<Arc<SecretBytes>> {
         if let Some(material) = self.opened.get(backing_id) {
             return Ok(material.clone());
@@ -178,7 +183,7 @@ impl Session<'_> {
     /// Reads the store again if another process has changed it.
     fn refresh(&mut self) -> Result<()> {
         let path = self.disk().path(STORE_FILE);
-        let failed = || LocalKmsError::io("looking at", &path);
+        let failed = || LocalKmsError::io("reading the metadata of", &path);
         if let Some((_, known)) = &self.loaded.file {
             match is_current(known, &path) {
                 Ok(true) => return Ok(()),
@@ -191,7 +196,7 @@ impl Session<'_> {
         let unverified = Unverified::parse(&path, &bytes)?;
         let known = &self.loaded.contents.header;
         if unverified.header.store_id != known.store_id {
-            return Err(LocalKmsError::damaged(&path, "it is another store than the one that was opened"));
+            return Err(LocalKmsError::damaged(&path, "it is not the store that was opened"));
         }
         let record = &unverified.header.root;
         let changed_root = match &self.loaded.tried_root {
@@ -199,8 +204,9 @@ impl Session<'_> {
             Some((tried, key)) if tried == record => Some(key.duplicate()),
             _ => {
                 let folder = self.disk().folder();
-                // Nothing here is authenticated: whoever can write into the folder could seal a store of their own under a root
-                // key of their own beside it. That is believed only where the root lay there before.
+                // Nothing here is authenticated yet. Anyone who can write to the directory could
+                // seal a store of their own under a root key of their own beside it. A new root key
+                // from the directory is trusted only if the old one was there too.
                 let is_same_kind = record.kind() == known.root.kind();
                 let key = if is_same_kind { self.store.root.reread(&path, folder, record)? } else { None };
                 Some(key.ok_or_else(|| LocalKmsError::RootChanged { path: folder.to_owned() })?)
@@ -224,8 +230,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Sees to it that the store as it was read is on the disk. Nothing may be encrypted under material that could be gone when
-    /// the machine goes down.
+    /// Makes sure that the store as it was read is durable. Nothing may be encrypted under material
+    /// that a crash of the machine could lose.
     pub(super) fn settle(&mut self) -> Result<()> {
         if !self.loaded.settled {
             self.disk().sync_folder()?;
@@ -238,8 +244,8 @@ impl Session<'_> {
         LocalKmsError::NoStore { path: self.disk().folder().to_owned() }
     }
 
-    /// Writes the line of the last change into the log, if whoever made that change did not come to it. From here on the log
-    /// reaches as far as the store says, or further.
+    /// Appends the line of the last change to the log, if the process that made that change did
+    /// not. Afterwards the log reaches at least as far as the store's journal.
     fn finish_journal(&mut self) -> Result<()> {
         let loaded = &mut *self.loaded;
         if loaded.log.tail(&self.store.disk)?.sequence < loaded.journal.sequence {
@@ -262,22 +268,23 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Puts changed contents in the place of the present ones, and a line about it into the log: both or neither.
+    /// Replaces the contents and logs the change: both or neither.
     ///
-    /// The line is part of what is written (the journal), so that the log has it even if this process dies before it is
-    /// appended there.
+    /// The line is part of the written file (the journal), so it reaches the log even if this
+    /// process dies before it appends it.
     pub(super) fn commit(&mut self, mut contents: Contents, event: Event, new_root: Option<SecretBytes>) -> Result<()> {
         self.finish_journal()?;
         let disk = &self.store.disk;
         let loaded = &mut *self.loaded;
         disk.sweep()?;
-        // What the journal holds now is about to be replaced: its line, and those before, must be on the disk.
+        // The journal's line is about to be replaced, so it and the lines before it must be on
+        // disk.
         loaded.log.sync(disk)?;
         let (line, tail) = loaded.scribe.line(event, self.now, loaded.log.tail(disk)?)?;
         contents.header.generation = contents.header.generation.saturating_add(1);
         contents.journal.clone_from(&line);
         let bytes = encode(&contents, new_root.as_ref().unwrap_or(&loaded.root_key)).map_err(LocalKmsError::Crypto)?;
-        // Until it is known which of the two is on the disk, nothing in memory counts.
+        // Until it is known which of the two files is on disk, the state in memory is invalid.
         loaded.file = None;
         loaded.tried_root = new_root.map(|key| (contents.header.root.clone(), key));
         let file = disk.replace(STORE_FILE, &bytes)?;
@@ -288,12 +295,13 @@ impl Session<'_> {
         loaded.index(disk)?;
         loaded.file = with_metadata(file);
         loaded.settled = true;
-        // The change is made and its line is in the store; if it cannot be appended now, whoever writes the next line does so.
+        // The change is made and its line is in the store. If it cannot be appended now, the next
+        // operation does it.
         let _ = loaded.log.append(disk, &line, tail);
         Ok(())
     }
 
-    /// Appends a line about something that changed nothing.
+    /// Logs an event that changed nothing.
     pub(super) fn log(&mut self, event: Event) -> Result<()> {
         self.finish_journal()?;
         let disk = &self.store.disk;
@@ -303,7 +311,7 @@ impl Session<'_> {
         if self.store.options.sync_audit { loaded.log.sync(disk) } else { Ok(()) }
     }
 
-    /// Gives an answer, once there is a line about it in the log: no answer goes out that was not logged.
+    /// Logs an event and then returns its result: no result is returned unless it is logged.
     pub(super) fn answer<T>(&mut self, mut event: Event, answer: Result<T>) -> Result<T> {
         if let Err(error) = &answer {
             event.outcome = error.outcome();

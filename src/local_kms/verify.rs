@@ -1,4 +1,4 @@
-//! Reading the audit log, and checking it.
+//! Reading and checking the audit log.
 
 use std::{
     fmt,
@@ -14,41 +14,43 @@ use super::{
 };
 use crate::secret::SecretBytes;
 
-/// What [`LocalKms::verify_audit_log`](super::LocalKms::verify_audit_log) found; it has an example.
+/// The result of [`LocalKms::verify_audit_log`](super::LocalKms::verify_audit_log).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuditReport {
-    /// How many lines there are.
+    /// The number of lines.
     pub lines: u64,
-    /// The sequence number and SHA-256 digest of the last line: kept elsewhere, they prove later that nothing before them was
-    /// cut off.
+    /// The sequence number and SHA-256 digest of the last line. A copy kept elsewhere proves later
+    /// that the log has not been truncated before this line.
     pub head: Option<(u64, String)>,
-    /// What is wrong, in the order of the lines. Empty if the log is whole.
+    /// The faults in the order of the lines; empty if the log is intact.
     pub faults: Vec<AuditFault>,
 }
 
-/// Something wrong with the audit log.
+/// A fault of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuditFault {
-    /// This line of the file, counted from 1, was altered, or put in.
+    /// This line of the file, counted from 1, was altered or inserted.
     Altered {
         /// The line of the file.
         line: u64,
     },
-    /// Lines with these sequence numbers are not there.
+    /// The lines with these sequence numbers are missing.
     Missing {
-        /// The first that is missing.
+        /// The first missing sequence number.
         first: u64,
-        /// The last that is missing.
+        /// The last missing sequence number.
         last: u64,
     },
-    /// This line of the file, counted from 1, is authentic but does not follow the one before: it was moved or repeated.
+    /// This line of the file, counted from 1, is authentic but does not follow the one before: it
+    /// was moved or repeated.
     Displaced {
         /// The line of the file.
         line: u64,
     },
-    /// The file does not end with the end of a line; the next operation of the store cuts that off.
+    /// The file does not end with a newline. The next operation of the store removes the incomplete
+    /// line.
     Torn {
         /// The line of the file.
         line: u64,
@@ -64,12 +66,12 @@ impl fmt::Display for AuditFault {
             }
             Self::Missing { first, last } => write!(f, "the lines with sequence numbers {first} to {last} are missing"),
             Self::Displaced { line } => write!(f, "line {line} does not follow the one before it"),
-            Self::Torn { line } => write!(f, "line {line} is torn"),
+            Self::Torn { line } => write!(f, "line {line} is incomplete"),
         }
     }
 }
 
-/// Calls `take` with every line, without its end, and whether it had one.
+/// Calls `take` with every line, without its newline, and whether it had one.
 fn each_line(path: &Path, mut take: impl FnMut(&str, bool)) -> Result<(), LocalKmsError> {
     let failed = |error| LocalKmsError::io("reading", path)(error);
     let mut reader = match File::open(path) {
@@ -86,20 +88,20 @@ fn each_line(path: &Path, mut take: impl FnMut(&str, bool)) -> Result<(), LocalK
     Ok(())
 }
 
-/// The lines that can be read, checked or not.
+/// Returns the lines that can be parsed, without checking them.
 pub(super) fn entries(path: &Path) -> Result<Vec<AuditEntry>, LocalKmsError> {
     let mut entries = Vec::new();
     each_line(path, |line, _| entries.extend(serde_json::from_str::<AuditEntry>(line).ok()))?;
     Ok(entries)
 }
 
-/// Checks every line, and that the log reaches as far as the store knows.
+/// Checks every line, and that the log contains the store's last change.
 pub(super) fn verify(path: &Path, key: &SecretBytes, journal: &Tail) -> Result<AuditReport, LocalKmsError> {
     let mut report = AuditReport { lines: 0, head: None, faults: Vec::new() };
-    // What the line before was, if it can be believed.
+    // The line before, unless it was altered.
     let mut before = Some(Tail { sequence: 0, digest: NO_LINE.into() });
     let mut last_sequence = 0_u64;
-    // An altered line between stands for one that is missing.
+    // An altered line takes the place of one that would otherwise count as missing.
     let mut altered_since = 0_u64;
     each_line(path, |text, whole| {
         report.lines += 1;
@@ -114,7 +116,8 @@ pub(super) fn verify(path: &Path, key: &SecretBytes, journal: &Tail) -> Result<A
             (before, altered_since) = (None, altered_since + 1);
             return;
         };
-        // The sequence number follows that of the last line, which an attacker may have written.
+        // An authentic line continues the number of the line before, which an attacker may have
+        // written, so it can be any number.
         let expected = last_sequence.saturating_add(altered_since).saturating_add(1);
         if entry.sequence > expected {
             report.faults.push(AuditFault::Missing { first: expected, last: entry.sequence - 1 });

@@ -15,9 +15,11 @@ use crate::{
     suite::AlgorithmSuite,
 };
 
-/// Asks a keyring for the data key, and makes a new signing key for every signed message.
+/// A manager that gets the data key from a keyring and generates a new signing key for every signed
+/// message.
 ///
-/// The public half of the signing key travels in the encryption context, under `aws-crypto-public-key`.
+/// The public half of the signing key is stored in the encryption context, under
+/// `aws-crypto-public-key`.
 ///
 /// Specification: framework/default-cmm.
 ///
@@ -35,15 +37,7 @@ pub struct DefaultMaterialsManager<K> {
 }
 
 impl<K: Keyring> DefaultMaterialsManager<K> {
-    /// A manager over a keyring, or over a reference to one.
-    ///
-    /// ```
-    /// # use sealwax::{keyring::RawAesKeyring, materials::DefaultMaterialsManager};
-    /// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// let manager = DefaultMaterialsManager::new(&keyring);
-    /// # let _ = manager;
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Creates a manager over a keyring, or over a reference to one.
     pub fn new(keyring: K) -> Self {
         Self { keyring }
     }
@@ -112,7 +106,7 @@ impl<K: Keyring> MaterialsManager for DefaultMaterialsManager<K> {
     }
 }
 
-/// The verifying key of a signed message; that of an unsigned one must be absent.
+/// Returns the verifying key of a signed message. Fails if an unsigned message has one.
 fn verifying_key(
     provider: &dyn CryptoProvider,
     suite: AlgorithmSuite,
@@ -132,11 +126,12 @@ fn verifying_key(
     }
 }
 
-/// Joins what the message stores and what the caller reproduced; also returns the keys that only the caller had.
+/// Merges the stored and the reproduced context, and returns the keys that only the reproduced one
+/// has.
 ///
-/// A reserved key is never reproduced. The public key of a signed message decides how the message is verified, so it
-/// must be read from the message: reproduced, it would be authenticated by the header tag alone, which anyone who can
-/// unwrap the data key can compute.
+/// A reserved key is never reproduced. The public key of a signed message decides how the message
+/// is verified, so it must come from the message. If it were reproduced, only the header tag would
+/// authenticate it, and anyone who can unwrap the data key can compute that tag.
 fn reproduce(
     stored: &EncryptionContext,
     reproduced: &EncryptionContext,

@@ -1,7 +1,9 @@
-//! Materials managers: they assemble the keys and the context that a message is written or read with.
+//! Materials managers, which assemble the keys and the encryption context for each message.
 //!
-//! [`DefaultMaterialsManager`] is what a client uses when it is given a keyring. [`CachingManager`] uses a data key for several
-//! messages. A manager of one's own can add to the encryption context, or choose the keyring.
+//! A client that is given a keyring uses [`DefaultMaterialsManager`]. [`CachingManager`] reuses a
+//! data key for several messages, and [`RequiredContextManager`] keeps values of the encryption
+//! context out of the message. A custom manager can add to the encryption context or choose the
+//! keyring.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -25,7 +27,7 @@ pub use cache::{
 pub use default::DefaultMaterialsManager;
 pub use required_context::RequiredContextManager;
 
-/// Assembles materials.
+/// A source of the cryptographic materials for messages.
 ///
 /// Specification: framework/cmm-interface.
 ///
@@ -39,7 +41,7 @@ pub use required_context::RequiredContextManager;
 ///     },
 /// };
 ///
-/// /// Writes the name of the service into the context of every message.
+/// /// Adds the name of the service to the context of every message.
 /// struct Stamped(DefaultMaterialsManager<RawAesKeyring>);
 ///
 /// impl MaterialsManager for Stamped {
@@ -63,11 +65,11 @@ pub use required_context::RequiredContextManager;
 /// # Ok::<(), sealwax::Error>(())
 /// ```
 pub trait MaterialsManager: Send + Sync {
-    /// The materials to write a message with.
+    /// Returns the materials to encrypt a message with.
     fn encryption_materials<'a>(&'a self, request: EncryptionRequest<'a>)
     -> BoxFuture<'a, Result<EncryptionMaterials>>;
 
-    /// The materials to read a message with.
+    /// Returns the materials to decrypt a message with.
     fn decryption_materials<'a>(&'a self, request: DecryptionRequest<'a>)
     -> BoxFuture<'a, Result<DecryptionMaterials>>;
 }
@@ -94,50 +96,35 @@ macro_rules! forward {
 
 forward!(&M, Box<M>, Arc<M>);
 
-/// What a materials manager is asked when a message is written. [`MaterialsManager`] has an example.
+/// A request for the materials to encrypt a message.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct EncryptionRequest<'a> {
-    /// The primitives of the client.
+    /// The client's cryptographic primitives.
     pub provider: &'a dyn CryptoProvider,
-    /// The commitment policy of the client.
+    /// The client's commitment policy.
     pub policy: CommitmentPolicy,
-    /// The suite the caller asks for, if any.
+    /// The algorithm suite the caller asked for, if any.
     pub suite: Option<AlgorithmSuite>,
     /// The caller's encryption context.
     pub context: &'a EncryptionContext,
-    /// The keys of those context pairs that are to be authenticated but not stored in the message.
+    /// The keys of the context entries that are authenticated but not stored in the message.
     pub required_context_keys: &'a BTreeSet<String>,
-    /// The length of the plaintext in bytes, or a bound on it, if either is known.
+    /// The plaintext length in bytes, or an upper bound on it, if known.
     pub max_plaintext_length: Option<u64>,
 }
 
 static NO_KEYS: BTreeSet<String> = BTreeSet::new();
 
 impl<'a> EncryptionRequest<'a> {
-    /// A request without a suite or a length, for those who test managers.
-    ///
-    /// ```
-    /// use sealwax::{CommitmentPolicy, EncryptionContext, crypto::RustCrypto, materials::EncryptionRequest};
-    ///
-    /// let context = EncryptionContext::new();
-    /// let request = EncryptionRequest::new(&RustCrypto, CommitmentPolicy::default(), &context);
-    /// assert!(request.suite.is_none());
-    /// ```
+    /// Creates a request without a suite or a length, for testing managers or calling one from
+    /// another.
     #[must_use]
     pub fn new(provider: &'a dyn CryptoProvider, policy: CommitmentPolicy, context: &'a EncryptionContext) -> Self {
         Self { provider, policy, suite: None, context, required_context_keys: &NO_KEYS, max_plaintext_length: None }
     }
 
-    /// The same request for other keys that are not to be stored.
-    ///
-    /// ```
-    /// use sealwax::{CommitmentPolicy, EncryptionContext, crypto::RustCrypto, materials::EncryptionRequest};
-    ///
-    /// let (context, keys) = (EncryptionContext::from([("tenant", "blue")]), ["tenant".to_owned()].into());
-    /// let request = EncryptionRequest::new(&RustCrypto, CommitmentPolicy::default(), &context);
-    /// assert_eq!(request.with_required_context_keys(&keys).required_context_keys.len(), 1);
-    /// ```
+    /// Returns this request with other required context keys.
     #[must_use]
     pub fn with_required_context_keys<'b>(self, keys: &'b BTreeSet<String>) -> EncryptionRequest<'b>
     where
@@ -146,7 +133,7 @@ impl<'a> EncryptionRequest<'a> {
         EncryptionRequest { required_context_keys: keys, ..self }
     }
 
-    /// The same request for another context. [`MaterialsManager`] has an example.
+    /// Returns this request with another encryption context.
     #[must_use]
     pub fn with_context<'b>(self, context: &'b EncryptionContext) -> EncryptionRequest<'b>
     where
@@ -156,28 +143,28 @@ impl<'a> EncryptionRequest<'a> {
     }
 }
 
-/// What a message is written with. [`MaterialsManager`] has an example.
+/// The materials that a message is encrypted with.
 ///
 /// Specification: framework/structures, "Encryption Materials".
 pub struct EncryptionMaterials {
-    /// The suite.
+    /// The algorithm suite.
     pub suite: AlgorithmSuite,
-    /// The whole encryption context, with the public key of a signed message.
+    /// The whole encryption context, including the public key of a signed message.
     pub context: EncryptionContext,
-    /// The keys of those context pairs that are authenticated but not stored in the message.
+    /// The keys of the context entries that are authenticated but not stored in the message.
     pub required_context_keys: BTreeSet<String>,
     /// The data key.
     pub data_key: SecretBytes,
-    /// The data key in wrapped form, at least once.
+    /// The wrapped data key, at least once.
     pub encrypted_data_keys: Vec<EncryptedDataKey>,
-    /// The key that signs, if the suite signs.
+    /// The signing key, if the suite signs.
     pub signing_key: Option<Arc<dyn SigningKey>>,
     /// Which keyrings wrapped the data key.
     pub key_report: KeyReport,
 }
 
 impl EncryptionMaterials {
-    /// Another copy, for what is handed out several times.
+    /// Returns a copy, for materials that serve several messages.
     fn duplicate(&self) -> Self {
         Self {
             suite: self.suite,
@@ -191,36 +178,27 @@ impl EncryptionMaterials {
     }
 }
 
-/// What a materials manager is asked when a message is read. [`MaterialsManager`] has an example.
+/// A request for the materials to decrypt a message.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct DecryptionRequest<'a> {
-    /// The primitives of the client.
+    /// The client's cryptographic primitives.
     pub provider: &'a dyn CryptoProvider,
-    /// The commitment policy of the client.
+    /// The client's commitment policy.
     pub policy: CommitmentPolicy,
-    /// The suite of the message.
+    /// The message's algorithm suite.
     pub suite: AlgorithmSuite,
-    /// The context stored in the message.
+    /// The encryption context stored in the message.
     pub context: &'a EncryptionContext,
-    /// The encrypted data keys of the message.
+    /// The message's encrypted data keys.
     pub encrypted_data_keys: &'a [EncryptedDataKey],
-    /// The context the caller expects: what the message must carry, and what was authenticated but not stored.
+    /// The context that the caller expects. It must match what the message stores, and supplies
+    /// what was authenticated but not stored.
     pub reproduced_context: &'a EncryptionContext,
 }
 
 impl<'a> DecryptionRequest<'a> {
-    /// A request, for those who test managers.
-    ///
-    /// ```
-    /// use sealwax::{
-    ///     AlgorithmSuite, CommitmentPolicy, EncryptionContext, crypto::RustCrypto, materials::DecryptionRequest,
-    /// };
-    ///
-    /// let (suite, context) = (AlgorithmSuite::Aes256GcmHkdfSha512CommitKey, EncryptionContext::new());
-    /// let request = DecryptionRequest::new(&RustCrypto, CommitmentPolicy::default(), suite, &context, &[], &context);
-    /// assert!(request.encrypted_data_keys.is_empty());
-    /// ```
+    /// Creates a request, for testing managers or calling one from another.
     #[must_use]
     pub fn new(
         provider: &'a dyn CryptoProvider,
@@ -234,26 +212,26 @@ impl<'a> DecryptionRequest<'a> {
     }
 }
 
-/// What a message is read with. [`MaterialsManager`] has an example.
+/// The materials that a message is decrypted with.
 ///
 /// Specification: framework/structures, "Decryption Materials".
 pub struct DecryptionMaterials {
-    /// The suite, which must be that of the message.
+    /// The algorithm suite, which must be the message's.
     pub suite: AlgorithmSuite,
-    /// The whole encryption context: what the message stores and what the caller reproduced.
+    /// The whole encryption context: what the message stores and what the caller supplied.
     pub context: EncryptionContext,
-    /// The keys of those context pairs that the caller reproduced and the message does not store.
+    /// The keys of the context entries that the caller supplied and the message does not store.
     pub required_context_keys: BTreeSet<String>,
     /// The data key.
     pub data_key: SecretBytes,
     /// The key that verifies the signature, if the suite signs.
     pub verifying_key: Option<Arc<dyn VerifyingKey>>,
-    /// Which encrypted data key the data key came from, and which keyring opened it.
+    /// The encrypted data key that the data key came from, and the keyring that unwrapped it.
     pub opened_by: OpenedBy,
 }
 
 impl DecryptionMaterials {
-    /// Another copy, for what is handed out several times.
+    /// Returns a copy, for materials that serve several messages.
     fn duplicate(&self) -> Self {
         Self {
             suite: self.suite,
@@ -266,7 +244,7 @@ impl DecryptionMaterials {
     }
 }
 
-/// Which encrypted data key opened a message, and which keyring unwrapped it.
+/// The encrypted data key that opened a message, and the keyring that unwrapped it.
 ///
 /// ```
 /// use sealwax::{Client, keyring::RawAesKeyring};
@@ -281,8 +259,8 @@ impl DecryptionMaterials {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenedBy {
-    /// The label of the keyring.
+    /// The keyring's label.
     pub keyring: Arc<str>,
-    /// The position of the encrypted data key in the message, from 0.
+    /// The index of the encrypted data key in the message, from 0.
     pub encrypted_data_key: usize,
 }

@@ -9,11 +9,12 @@ use crate::{
     keyring::BoxFuture,
 };
 
-/// Keeps values of the encryption context out of the message: they are authenticated, not stored, and must be given again
-/// to read it.
+/// A manager that keeps selected values of the encryption context out of the message. They are
+/// authenticated but not stored, and must be supplied again to decrypt it.
 ///
-/// That binds a message to what its reader must know anyway (a tenant, a path, a version), and keeps it out of the clear.
-/// It is no encryption: a value can be guessed and the guess tried.
+/// This binds a message to values that its reader already knows, such as a tenant, a path or a
+/// version, and does not disclose them. It does not encrypt them: anyone who can decrypt the
+/// message can confirm a guessed value.
 ///
 /// Specification: framework/required-encryption-context-cmm.
 ///
@@ -43,10 +44,12 @@ pub struct RequiredContextManager<M> {
 }
 
 impl<M: MaterialsManager> RequiredContextManager<M> {
-    /// A manager that requires values for these keys, over another that makes the materials.
+    /// Creates a manager that requires a value for each of these keys and gets the materials from
+    /// `inner`.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for no keys at all, [`Error::Context`] for an empty or reserved one.
+    /// [`Error::Configuration`] if there are no keys; [`Error::Context`] if a key is empty or
+    /// reserved.
     pub fn new<K: Into<String>>(keys: impl IntoIterator<Item = K>, inner: M) -> Result<Self> {
         let keys: BTreeSet<String> = keys.into_iter().map(Into::into).collect();
         if keys.is_empty() {

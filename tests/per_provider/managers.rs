@@ -294,12 +294,12 @@ mod conformance {
         for (wrong, rule) in [
             (Wrong::SameDataKey, "two generated data keys must differ"),
             (Wrong::ShortDataKey, "must have the length"),
-            (Wrong::NoEncryptedDataKey, "there must be an encrypted data key"),
-            (Wrong::PlainDataKey, "must not be in the clear"),
-            (Wrong::IgnoresContext, "under another encryption context"),
-            (Wrong::StopsAtTheFirst, "must be passed over"),
+            (Wrong::NoEncryptedDataKey, "a keyring must return an encrypted data key"),
+            (Wrong::PlainDataKey, "must not contain the plaintext data key"),
+            (Wrong::IgnoresContext, "with another encryption context"),
+            (Wrong::StopsAtTheFirst, "must be skipped"),
             (Wrong::OpensAnything, "unwrapping must fail"),
-            (Wrong::OtherPosition, "the position"),
+            (Wrong::OtherPosition, "the index"),
         ] {
             let refused = keyring(&Faulty(wrong, raw("a", 1)), KeyringTraits::default()).wait();
             let Err(Error::Keyring { keyring, source }) = refused else { panic!("{wrong:?} passed") };
@@ -371,12 +371,12 @@ mod conformance {
         let map = |wrong| Map(wrong, Mutex::default());
         cache(&map(WrongCache::Nothing), Some(4)).unwrap();
         for (wrong, rule) in [
-            (WrongCache::KeepsWhatExpired, "from its expiry on"),
-            (WrongCache::KeepsTheFirst, "take the place"),
+            (WrongCache::KeepsWhatExpired, "an expired entry must not be found"),
+            (WrongCache::KeepsTheFirst, "must replace"),
             (WrongCache::RemovesByIdAlone, "must stay"),
             (WrongCache::RemovesNothing, "must not be found"),
             (WrongCache::MixesIds, "under its own id"),
-            (WrongCache::GrowsWithoutBound, "more entries than the capacity"),
+            (WrongCache::GrowsWithoutBound, "more entries than its capacity"),
         ] {
             let Err(Error::Keyring { source, .. }) = cache(&map(wrong), Some(4)) else { panic!("{wrong:?} passed") };
             assert!(source.to_string().contains(rule), "{wrong:?}: {source}");

@@ -1,19 +1,19 @@
-//! The seam to key management services: what one is asked, and what it answers.
+//! The interface to key management services: requests and responses.
 
 use std::{fmt, sync::Arc};
 
 use super::KmsError;
 use crate::{context::EncryptionContext, keyring::BoxFuture, secret::SecretBytes};
 
-/// A key management service: what a keyring asks of it.
+/// A key management service, as the keyrings use it.
 ///
-/// The operations bear the names they have in AWS KMS, and mean the same. `decrypt`, `encrypt` and `generate_data_key` are
-/// what [`KmsKeyring`](super::KmsKeyring) needs; the others are for keys in pairs, and a service without them leaves them
-/// out. Time-outs and retries are the service's own business; a future that is dropped must leave nothing behind.
+/// The operations have the names and the meaning that they have in AWS KMS.
+/// [`KmsKeyring`](super::KmsKeyring) needs `decrypt`, `encrypt` and `generate_data_key`; the others
+/// are for key pairs, and a service without key pairs need not implement them. Timeouts and retries
+/// are up to the implementation. Dropping a future must cancel its call and leave nothing behind.
 ///
-/// Who implements it returns the id of the key that was really used with every answer, whatever alias was asked for:
-/// keyrings compare it.
-///
+/// An implementation must return the id of the key that was actually used, whichever alias the
+/// request named: the keyrings compare it.
 /// ```
 /// use sealwax::{
 ///     Client, SecretBytes,
@@ -24,7 +24,7 @@ use crate::{context::EncryptionContext, keyring::BoxFuture, secret::SecretBytes}
 ///     },
 /// };
 ///
-/// /// "Encrypts" by exclusive-or with a fixed pattern: an example of the interface, not of cryptography.
+/// /// "Encrypts" by XOR with a fixed pattern: shows the interface and is not secure.
 /// struct Toy;
 ///
 /// fn mix(bytes: &[u8]) -> Vec<u8> {
@@ -63,24 +63,24 @@ use crate::{context::EncryptionContext, keyring::BoxFuture, secret::SecretBytes}
 /// # Ok::<(), sealwax::Error>(())
 /// ```
 pub trait KmsApi: Send + Sync {
-    /// Makes a data key and encrypts it under a key of the service.
+    /// Generates a data key and encrypts it under a key of the service.
     fn generate_data_key<'a>(
         &'a self,
         request: GenerateDataKey<'a>,
     ) -> BoxFuture<'a, Result<GeneratedDataKey, KmsError>>;
 
-    /// Encrypts a few bytes under a key of the service.
+    /// Encrypts a short plaintext under a key of the service.
     fn encrypt<'a>(&'a self, request: KmsEncrypt<'a>) -> BoxFuture<'a, Result<KmsCiphertext, KmsError>>;
 
-    /// Decrypts what a key of the service encrypted.
+    /// Decrypts a ciphertext made under a key of the service.
     fn decrypt<'a>(&'a self, request: KmsDecrypt<'a>) -> BoxFuture<'a, Result<KmsPlaintext, KmsError>>;
 
-    /// The public half of a key pair.
+    /// Returns the public key of a key pair.
     fn get_public_key<'a>(&'a self, request: GetPublicKey<'a>) -> BoxFuture<'a, Result<KmsPublicKey, KmsError>> {
         unsupported(KmsOperation::GetPublicKey, request.key_id)
     }
 
-    /// The secret that a key pair of the service shares with another's public key.
+    /// Returns the secret that a key pair of the service shares with another public key.
     fn derive_shared_secret<'a>(
         &'a self,
         request: DeriveSharedSecret<'a>,
@@ -132,10 +132,6 @@ fn unsupported<'a, T: Send + 'a>(operation: KmsOperation, key_id: &str) -> BoxFu
 }
 
 /// An operation of a key management service, for reports and errors.
-///
-/// ```
-/// assert_eq!(sealwax::keyring::KmsOperation::GenerateDataKey.to_string(), "GenerateDataKey");
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KmsOperation {
@@ -157,61 +153,48 @@ impl fmt::Display for KmsOperation {
     }
 }
 
-/// How a key of the service encrypts.
-///
-/// ```
-/// assert_eq!(sealwax::keyring::KmsAlgorithm::default(), sealwax::keyring::KmsAlgorithm::Symmetric);
-/// ```
+/// The algorithm that a key of the service encrypts with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KmsAlgorithm {
     /// A symmetric key, `SYMMETRIC_DEFAULT`.
     #[default]
     Symmetric,
-    /// An RSA key, `RSAES_OAEP_SHA_1`. There is no encryption context.
+    /// An RSA key, `RSAES_OAEP_SHA_1`, which takes no encryption context.
     RsaOaepSha1,
-    /// An RSA key, `RSAES_OAEP_SHA_256`. There is no encryption context.
+    /// An RSA key, `RSAES_OAEP_SHA_256`, which takes no encryption context.
     RsaOaepSha256,
 }
 
-/// What [`KmsApi::generate_data_key`] is asked. [`KmsApi`] has an example.
+/// A request for [`KmsApi::generate_data_key`].
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct GenerateDataKey<'a> {
     /// The key to encrypt under: an id, an ARN, or an alias.
     pub key_id: &'a str,
-    /// The number of bytes of the data key.
+    /// The length of the data key in bytes.
     pub length: usize,
     /// The encryption context.
     pub context: &'a EncryptionContext,
-    /// Grants that may not have spread through the service yet.
+    /// Tokens of grants that may not have taken effect throughout the service yet.
     pub grant_tokens: &'a [String],
 }
 
 impl<'a> GenerateDataKey<'a> {
-    /// A question without grant tokens, for those who test a service or call one from code of their own.
-    ///
-    /// ```
-    /// use sealwax::{EncryptionContext, keyring::GenerateDataKey};
-    ///
-    /// let context = EncryptionContext::from([("tenant", "blue")]);
-    /// let tokens = ["a-grant-token".to_owned()];
-    /// let request = GenerateDataKey::new("alias/orders", 32, &context).with_grant_tokens(&tokens);
-    /// assert_eq!((request.length, request.grant_tokens.len()), (32, 1));
-    /// ```
+    /// Creates a request without grant tokens, for testing a service or calling one directly.
     #[must_use]
     pub fn new(key_id: &'a str, length: usize, context: &'a EncryptionContext) -> Self {
         Self { key_id, length, context, grant_tokens: &[] }
     }
 
-    /// The same question with grant tokens.
+    /// Returns this request with grant tokens.
     #[must_use]
     pub fn with_grant_tokens(self, grant_tokens: &'a [String]) -> Self {
         Self { grant_tokens, ..self }
     }
 }
 
-/// What [`KmsApi::encrypt`] is asked. [`KmsApi`] has an example.
+/// A request for [`KmsApi::encrypt`].
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct KmsEncrypt<'a> {
@@ -221,183 +204,155 @@ pub struct KmsEncrypt<'a> {
     pub plaintext: &'a [u8],
     /// The encryption context.
     pub context: &'a EncryptionContext,
-    /// Grants that may not have spread through the service yet.
+    /// Tokens of grants that may not have taken effect throughout the service yet.
     pub grant_tokens: &'a [String],
-    /// How to encrypt.
+    /// The encryption algorithm.
     pub algorithm: KmsAlgorithm,
 }
 
 impl<'a> KmsEncrypt<'a> {
-    /// A question to a symmetric key, without grant tokens.
-    ///
-    /// ```
-    /// use sealwax::{EncryptionContext, keyring::{KmsAlgorithm, KmsEncrypt}};
-    ///
-    /// let context = EncryptionContext::new();
-    /// let request = KmsEncrypt::new("alias/orders", &[7; 32], &context);
-    /// assert_eq!(request.algorithm, KmsAlgorithm::Symmetric);
-    /// ```
+    /// Creates a request for a symmetric key, without grant tokens.
     #[must_use]
     pub fn new(key_id: &'a str, plaintext: &'a [u8], context: &'a EncryptionContext) -> Self {
         Self { key_id, plaintext, context, grant_tokens: &[], algorithm: KmsAlgorithm::Symmetric }
     }
 
-    /// The same question with grant tokens.
+    /// Returns this request with grant tokens.
     #[must_use]
     pub fn with_grant_tokens(self, grant_tokens: &'a [String]) -> Self {
         Self { grant_tokens, ..self }
     }
 
-    /// The same question to a key of another kind.
+    /// Returns this request with another algorithm.
     #[must_use]
     pub fn with_algorithm(self, algorithm: KmsAlgorithm) -> Self {
         Self { algorithm, ..self }
     }
 }
 
-/// What [`KmsApi::decrypt`] is asked. [`KmsApi`] has an example.
+/// A request for [`KmsApi::decrypt`].
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct KmsDecrypt<'a> {
-    /// The key that it must have been encrypted under.
+    /// The key under which the ciphertext must have been encrypted.
     pub key_id: &'a str,
     /// The ciphertext.
     pub ciphertext: &'a [u8],
     /// The encryption context.
     pub context: &'a EncryptionContext,
-    /// Grants that may not have spread through the service yet.
+    /// Tokens of grants that may not have taken effect throughout the service yet.
     pub grant_tokens: &'a [String],
-    /// How it was encrypted.
+    /// The encryption algorithm.
     pub algorithm: KmsAlgorithm,
 }
 
 impl<'a> KmsDecrypt<'a> {
-    /// A question to a symmetric key, without grant tokens.
-    ///
-    /// ```
-    /// use sealwax::{EncryptionContext, keyring::{KmsAlgorithm, KmsDecrypt}};
-    ///
-    /// let context = EncryptionContext::new();
-    /// let request = KmsDecrypt::new("key-1", &[7; 256], &context).with_algorithm(KmsAlgorithm::RsaOaepSha256);
-    /// assert!(request.grant_tokens.is_empty());
-    /// ```
+    /// Creates a request for a symmetric key, without grant tokens.
     #[must_use]
     pub fn new(key_id: &'a str, ciphertext: &'a [u8], context: &'a EncryptionContext) -> Self {
         Self { key_id, ciphertext, context, grant_tokens: &[], algorithm: KmsAlgorithm::Symmetric }
     }
 
-    /// The same question with grant tokens.
+    /// Returns this request with grant tokens.
     #[must_use]
     pub fn with_grant_tokens(self, grant_tokens: &'a [String]) -> Self {
         Self { grant_tokens, ..self }
     }
 
-    /// The same question to a key of another kind.
+    /// Returns this request with another algorithm.
     #[must_use]
     pub fn with_algorithm(self, algorithm: KmsAlgorithm) -> Self {
         Self { algorithm, ..self }
     }
 }
 
-/// What [`KmsApi::get_public_key`] is asked.
+/// A request for [`KmsApi::get_public_key`].
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct GetPublicKey<'a> {
     /// The key pair: an id, an ARN, or an alias.
     pub key_id: &'a str,
-    /// Grants that may not have spread through the service yet.
+    /// Tokens of grants that may not have taken effect throughout the service yet.
     pub grant_tokens: &'a [String],
 }
 
 impl<'a> GetPublicKey<'a> {
-    /// A question without grant tokens.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::keyring::GetPublicKey::new("alias/orders").key_id, "alias/orders");
-    /// ```
+    /// Creates a request without grant tokens.
     #[must_use]
     pub fn new(key_id: &'a str) -> Self {
         Self { key_id, grant_tokens: &[] }
     }
 
-    /// The same question with grant tokens.
+    /// Returns this request with grant tokens.
     #[must_use]
     pub fn with_grant_tokens(self, grant_tokens: &'a [String]) -> Self {
         Self { grant_tokens, ..self }
     }
 }
 
-/// What [`KmsApi::derive_shared_secret`] is asked.
+/// A request for [`KmsApi::derive_shared_secret`].
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct DeriveSharedSecret<'a> {
     /// The key pair: an id, an ARN, or an alias.
     pub key_id: &'a str,
-    /// The other's public key, in DER (SubjectPublicKeyInfo).
+    /// The other party's public key, in DER (SubjectPublicKeyInfo).
     pub public_key: &'a [u8],
-    /// Grants that may not have spread through the service yet.
+    /// Tokens of grants that may not have taken effect throughout the service yet.
     pub grant_tokens: &'a [String],
 }
 
 impl<'a> DeriveSharedSecret<'a> {
-    /// A question without grant tokens.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::keyring::DeriveSharedSecret::new("key-1", &[0x30, 0x59]).key_id, "key-1");
-    /// ```
+    /// Creates a request without grant tokens.
     #[must_use]
     pub fn new(key_id: &'a str, public_key: &'a [u8]) -> Self {
         Self { key_id, public_key, grant_tokens: &[] }
     }
 
-    /// The same question with grant tokens.
+    /// Returns this request with grant tokens.
     #[must_use]
     pub fn with_grant_tokens(self, grant_tokens: &'a [String]) -> Self {
         Self { grant_tokens, ..self }
     }
 }
 
-/// The answer of [`KmsApi::generate_data_key`], which has an example.
+/// The response of [`KmsApi::generate_data_key`].
 pub struct GeneratedDataKey {
-    /// The id of the key that was used; in AWS KMS its ARN.
+    /// The id of the key that was used; in AWS KMS, its ARN.
     pub key_id: String,
     /// The data key.
     pub plaintext: SecretBytes,
-    /// The data key, encrypted.
+    /// The encrypted data key.
     pub ciphertext: Vec<u8>,
 }
 
-/// The answer of [`KmsApi::encrypt`]. [`KmsApi`] has an example.
+/// The response of [`KmsApi::encrypt`].
 pub struct KmsCiphertext {
-    /// The id of the key that was used; in AWS KMS its ARN.
+    /// The id of the key that was used; in AWS KMS, its ARN.
     pub key_id: String,
     /// The ciphertext.
     pub ciphertext: Vec<u8>,
 }
 
-/// The answer of [`KmsApi::decrypt`]. [`KmsApi`] has an example.
+/// The response of [`KmsApi::decrypt`].
 pub struct KmsPlaintext {
-    /// The id of the key that was used; in AWS KMS its ARN.
+    /// The id of the key that was used; in AWS KMS, its ARN.
     pub key_id: String,
     /// The plaintext.
     pub plaintext: SecretBytes,
 }
 
-/// The answer of [`KmsApi::get_public_key`].
+/// The response of [`KmsApi::get_public_key`].
 pub struct KmsPublicKey {
-    /// The id of the key; in AWS KMS its ARN.
+    /// The id of the key; in AWS KMS, its ARN.
     pub key_id: String,
     /// The public key, in DER (SubjectPublicKeyInfo).
     pub public_key: Vec<u8>,
-    /// What the key pair may be used for, if the service says.
+    /// The key pair's usage, if the service reports it.
     pub usage: Option<KmsKeyUsage>,
 }
 
-/// What a key pair of the service may be used for.
-///
-/// ```
-/// assert_ne!(sealwax::keyring::KmsKeyUsage::KeyAgreement, sealwax::keyring::KmsKeyUsage::EncryptDecrypt);
-/// ```
+/// The usage of a key pair of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KmsKeyUsage {
@@ -409,9 +364,9 @@ pub enum KmsKeyUsage {
     Other,
 }
 
-/// The answer of [`KmsApi::derive_shared_secret`].
+/// The response of [`KmsApi::derive_shared_secret`].
 pub struct KmsSharedSecret {
-    /// The id of the key that was used; in AWS KMS its ARN.
+    /// The id of the key that was used; in AWS KMS, its ARN.
     pub key_id: String,
     /// The shared secret.
     pub shared_secret: SecretBytes,

@@ -1,15 +1,16 @@
-//! How AWS KMS names its keys.
+//! AWS KMS key identifiers.
 //!
-//! Specification: framework/aws-kms/aws-kms-key-arn, aws-kms-mrk-match-for-decrypt and aws-kms-mrk-are-unique.
+//! Specification: framework/aws-kms/aws-kms-key-arn, aws-kms-mrk-match-for-decrypt and
+//! aws-kms-mrk-are-unique.
 
 use std::fmt;
 
 use crate::error::{Error, Result};
 
-/// The most bytes that the other SDKs take for an identifier of a key.
+/// The longest key identifier in bytes that the other SDKs accept.
 const MAX_LENGTH: usize = 2048;
 
-/// The ARN of a key or an alias in AWS KMS, taken apart.
+/// A parsed ARN of a key or an alias in AWS KMS.
 ///
 /// Specification: framework/aws-kms/aws-kms-key-arn, "A valid AWS KMS ARN".
 ///
@@ -35,14 +36,15 @@ pub struct KmsArn<'a> {
 }
 
 impl<'a> KmsArn<'a> {
-    /// Takes an ARN apart. The type has an example.
+    /// Parses an ARN.
     ///
     /// # Errors
-    /// [`Error::Configuration`], which says what is wrong, for anything but the ARN of a key or an alias in AWS KMS; also
-    /// for what is longer than 2,048 bytes, and for spaces, control characters and what is not ASCII.
+    /// [`Error::Configuration`] with the reason, if the text is not the ARN of a key or an alias in
+    /// AWS KMS, is longer than 2,048 bytes, or contains spaces, control characters or non-ASCII
+    /// characters.
     pub fn parse(text: &'a str) -> Result<Self> {
         check_characters(text)?;
-        let refuse = |why: &str| Err(Error::Configuration(format!("this is no ARN of a key in AWS KMS: {why}")));
+        let refuse = |why: &str| Err(Error::Configuration(format!("not the ARN of an AWS KMS key: {why}")));
         let mut parts = text.split(':');
         let mut next = || parts.next().unwrap_or_default();
         let (arn, partition, service, region, account, resource) = (next(), next(), next(), next(), next(), next());
@@ -50,7 +52,7 @@ impl<'a> KmsArn<'a> {
             return refuse("it does not have the form arn:PARTITION:kms:REGION:ACCOUNT:key/ID");
         }
         if service != "kms" {
-            return refuse("the service is another than kms");
+            return refuse("the service is not kms");
         }
         if partition.is_empty() || region.is_empty() || account.is_empty() {
             return refuse("the partition, the region or the account is empty");
@@ -64,38 +66,38 @@ impl<'a> KmsArn<'a> {
         Ok(Self { partition, region, account, is_key: kind == "key", resource_id })
     }
 
-    /// The partition, such as `aws` or `aws-cn`. The type has an example.
+    /// Returns the partition, such as `aws` or `aws-cn`.
     #[must_use]
     pub fn partition(&self) -> &'a str {
         self.partition
     }
 
-    /// The region, such as `eu-west-1`. The type has an example.
+    /// Returns the region, such as `eu-west-1`.
     #[must_use]
     pub fn region(&self) -> &'a str {
         self.region
     }
 
-    /// The account, twelve digits. The type has an example.
+    /// Returns the account, which is twelve digits.
     #[must_use]
     pub fn account(&self) -> &'a str {
         self.account
     }
 
-    /// The id of the key, or the name of the alias. The type has an example.
+    /// Returns the key id or the alias name.
     #[must_use]
     pub fn resource_id(&self) -> &'a str {
         self.resource_id
     }
 
-    /// Whether it is the ARN of a key; otherwise it is that of an alias. The type has an example.
+    /// Returns whether this is the ARN of a key. Otherwise it is the ARN of an alias.
     #[must_use]
     pub fn is_key(&self) -> bool {
         self.is_key
     }
 
-    /// Whether it is the ARN of a multi-Region key, which begins with `mrk-`. An alias never is one, whatever its name.
-    /// The type has an example.
+    /// Returns whether this is the ARN of a multi-Region key, whose id starts with `mrk-`. An alias
+    /// never is one, whatever its name.
     ///
     /// Specification: framework/aws-kms/aws-kms-key-arn, "Identifying an AWS KMS multi-Region ARN".
     #[must_use]
@@ -103,7 +105,7 @@ impl<'a> KmsArn<'a> {
         self.is_key && self.resource_id.starts_with("mrk-")
     }
 
-    /// The same key in another region, where it is a multi-Region key.
+    /// Returns the ARN of this multi-Region key in another region.
     ///
     /// ```
     /// # use sealwax::keyring::KmsArn;
@@ -128,7 +130,7 @@ impl fmt::Display for KmsArn<'_> {
     }
 }
 
-/// Any name that AWS KMS takes for a key.
+/// Any identifier that AWS KMS accepts for a key.
 ///
 /// Specification: framework/aws-kms/aws-kms-key-arn, "A valid AWS KMS identifier".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +138,7 @@ pub(super) enum KeyIdentifier<'a> {
     Arn(KmsArn<'a>),
     /// `alias/NAME`
     Alias,
-    /// The id of a key alone.
+    /// A bare key id.
     Id(&'a str),
 }
 
@@ -150,13 +152,15 @@ impl<'a> KeyIdentifier<'a> {
             None if !text.contains(':') => Ok(Self::Id(text)),
             Some(("alias", name)) if !name.is_empty() => Ok(Self::Alias),
             _ => Err(Error::Configuration(
-                "this is no name of a key in AWS KMS: give an ARN, a key id, or an alias in the form alias/NAME"
-                    .to_owned(),
+                "not an AWS KMS key identifier: use an ARN, a key id, or an alias of the form alias/NAME".to_owned(),
             )),
         }
     }
 
-    /// Specification: framework/aws-kms/aws-kms-key-arn, "Identifying an AWS KMS multi-Region identifier".
+    /// Returns whether the identifier names a multi-Region key.
+    ///
+    /// Specification: framework/aws-kms/aws-kms-key-arn, "Identifying an AWS KMS multi-Region
+    /// identifier".
     pub(super) fn is_multi_region(self) -> bool {
         match self {
             Self::Arn(arn) => arn.is_multi_region(),
@@ -165,7 +169,7 @@ impl<'a> KeyIdentifier<'a> {
         }
     }
 
-    /// The region, if the identifier names one.
+    /// Returns the region, if the identifier contains one.
     pub(super) fn region(self) -> Option<&'a str> {
         match self {
             Self::Arn(arn) => Some(arn.region()),
@@ -173,7 +177,7 @@ impl<'a> KeyIdentifier<'a> {
         }
     }
 
-    /// The id of the key, if the identifier names it.
+    /// Returns the key id, if the identifier contains one.
     fn key_id(self) -> Option<&'a str> {
         match self {
             Self::Arn(arn) => arn.is_key().then_some(arn.resource_id()),
@@ -182,9 +186,10 @@ impl<'a> KeyIdentifier<'a> {
         }
     }
 
-    /// Returns whether the service may answer with this key when it was asked for this identifier: only with the key
-    /// that is named; for the ARN of an alias with a key of the same partition, region and account; for a bare alias,
-    /// which names none of these, with any key.
+    /// Returns whether a request for this identifier may be answered by the key `answer`.
+    ///
+    /// The ARN or id of a key allows only that key. The ARN of an alias allows keys in the same
+    /// partition, region and account. A bare alias contains none of these and allows any key.
     pub(super) fn may_be(self, answer: KmsArn<'_>) -> bool {
         answer.is_key()
             && match self {
@@ -198,7 +203,8 @@ impl<'a> KeyIdentifier<'a> {
     }
 }
 
-/// Whether a keyring for one key opens what another wrote: the same key or, of a multi-Region key, that of another region.
+/// Returns whether a keyring for one key opens what another wrapped: the same key, or a replica of
+/// the same multi-Region key.
 ///
 /// Specification: framework/aws-kms/aws-kms-mrk-match-for-decrypt.
 pub(super) fn mrk_match_for_decrypt(configured: KmsArn<'_>, found: KmsArn<'_>) -> bool {
@@ -206,7 +212,7 @@ pub(super) fn mrk_match_for_decrypt(configured: KmsArn<'_>, found: KmsArn<'_>) -
         || configured.is_multi_region() && found.is_multi_region() && configured == found.in_region(configured.region())
 }
 
-/// Refuses several multi-Region keys of one id: which region is to be asked is for the caller to say.
+/// Fails if a multi-Region key occurs more than once: the caller must choose the region to call.
 ///
 /// Specification: framework/aws-kms/aws-kms-mrk-are-unique.
 pub(super) fn check_mrks_are_unique(identifiers: &[&str]) -> Result<()> {
@@ -226,20 +232,21 @@ pub(super) fn check_mrks_are_unique(identifiers: &[&str]) -> Result<()> {
         return Ok(());
     }
     let list = ambiguous.join(", ");
-    Err(Error::Configuration(format!("one multi-Region key is named more than once; choose one region for it: {list}")))
+    Err(Error::Configuration(format!("the same multi-Region key is given more than once; choose one region: {list}")))
 }
 
-/// What a keyring asks of a name that messages are to carry: the ARN of a key, and not of an alias.
+/// Checks an identifier that will be stored in messages: it must be the ARN of a key, not of an
+/// alias.
 #[cfg(any(feature = "raw-rsa", feature = "raw-ecdh"))]
 pub(super) fn check_key_arn(text: &str) -> Result<()> {
     if KmsArn::parse(text)?.is_key() {
         return Ok(());
     }
-    Err(Error::Configuration("this is the ARN of an alias; give that of its key, which messages name".to_owned()))
+    Err(Error::Configuration("this is the ARN of an alias; use the ARN of its key".to_owned()))
 }
 
 fn check_characters(text: &str) -> Result<()> {
-    let refuse = |why: &str| Err(Error::Configuration(format!("this is no name of a key in AWS KMS: it {why}")));
+    let refuse = |why: &str| Err(Error::Configuration(format!("not an AWS KMS key identifier: it {why}")));
     if text.is_empty() {
         return refuse("is empty");
     }
@@ -247,7 +254,7 @@ fn check_characters(text: &str) -> Result<()> {
         return refuse("is longer than 2048 bytes");
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return refuse("contains a space, a control character, or one that is not ASCII");
+        return refuse("contains a space, a control character or a non-ASCII character");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The AWS KMS discovery keyring and its form for multi-Region keys.
+//! The AWS KMS discovery keyring and its multi-Region variant.
 
 use std::{borrow::Cow, collections::BTreeSet, fmt, sync::Arc};
 
@@ -11,9 +11,11 @@ use crate::{
     keyring::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
 };
 
-/// Which keys a [discovery keyring](AwsKmsDiscoveryKeyring) may ask for: those of some accounts in one partition.
+/// A filter for the keys that a [discovery keyring](AwsKmsDiscoveryKeyring) may use: those of
+/// certain accounts in one partition.
 ///
-/// Without a filter, whoever wrote a message says which account's key is asked for. Give one wherever the accounts are known.
+/// Without a filter, the writer of a message decides which account's key is called. Set one
+/// whenever the accounts are known.
 ///
 /// ```
 /// use sealwax::keyring::DiscoveryFilter;
@@ -30,34 +32,30 @@ pub struct DiscoveryFilter {
 }
 
 impl DiscoveryFilter {
-    /// A filter for a partition (`aws`, `aws-cn`, `aws-us-gov`) and accounts, each compared as a whole.
+    /// Creates a filter for a partition (`aws`, `aws-cn`, `aws-us-gov`) and accounts, which must
+    /// match exactly.
     ///
     /// # Errors
-    /// [`Error::Configuration`] without an account, and if the partition or an account is empty.
+    /// [`Error::Configuration`] if there are no accounts, or if the partition or an account is
+    /// empty.
     pub fn new(partition: impl Into<String>, accounts: impl IntoIterator<Item = impl Into<String>>) -> Result<Self> {
         let partition = partition.into();
         let accounts: BTreeSet<String> = accounts.into_iter().map(Into::into).collect();
         if partition.is_empty() || accounts.is_empty() || accounts.contains("") {
             return Err(Error::Configuration(
-                "a discovery filter needs a partition and one account or more, none of them empty".to_owned(),
+                "a discovery filter needs a partition and at least one account, none of them empty".to_owned(),
             ));
         }
         Ok(Self { partition, accounts })
     }
 
-    /// The partition.
-    ///
-    /// ```
-    /// # use sealwax::keyring::DiscoveryFilter;
-    /// assert_eq!(DiscoveryFilter::new("aws-cn", ["111122223333"])?.partition(), "aws-cn");
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Returns the partition.
     #[must_use]
     pub fn partition(&self) -> &str {
         &self.partition
     }
 
-    /// The accounts. The type has an example.
+    /// Returns the accounts.
     pub fn accounts(&self) -> impl Iterator<Item = &str> {
         self.accounts.iter().map(String::as_str)
     }
@@ -67,7 +65,7 @@ impl DiscoveryFilter {
     }
 }
 
-/// As in a query: `partition=aws&account=111122223333&account=444455556666`.
+/// Formats the filter as a query: `partition=aws&account=111122223333&account=444455556666`.
 impl fmt::Display for DiscoveryFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "partition={}", self.partition)?;
@@ -75,17 +73,19 @@ impl fmt::Display for DiscoveryFilter {
     }
 }
 
-/// Unwraps data keys with whatever symmetric keys of AWS KMS they name. It only decrypts.
+/// A keyring that unwraps data keys with whichever symmetric keys of AWS KMS they name. It cannot
+/// encrypt.
 ///
-/// | made with | asks for |
+/// | constructor | key that is called |
 /// |---|---|
-/// | [`new`](Self::new) | the key that the message names, whatever its region; the service may not know it |
-/// | [`mrk_aware`](Self::mrk_aware) | keys of its own region, and the replica there of a multi-Region key |
+/// | [`new`](Self::new) | the key that the message names, in any region; the service may not have it |
+/// | [`mrk_aware`](Self::mrk_aware) | keys of its own region, including local replicas of multi-Region keys |
 ///
-/// With a [filter](Self::filter) only keys of certain accounts are asked for. For several regions there is
-/// [`AwsKmsMultiKeyrings::discovery`](super::AwsKmsMultiKeyrings::discovery).
+/// With a [filter](Self::filter), only keys of certain accounts are called. For several regions,
+/// use [`AwsKmsMultiKeyrings::discovery`](super::AwsKmsMultiKeyrings::discovery).
 ///
-/// Specification: framework/aws-kms/aws-kms-discovery-keyring and framework/aws-kms/aws-kms-mrk-discovery-keyring.
+/// Specification: framework/aws-kms/aws-kms-discovery-keyring and
+/// framework/aws-kms/aws-kms-mrk-discovery-keyring.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -103,36 +103,28 @@ pub struct AwsKmsDiscoveryKeyring {
     service: Service,
 }
 
-/// Which encrypted data keys are opened.
+/// Which encrypted data keys the keyring opens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Opens {
     AnyKey,
-    /// Those of the keys and replicas in the region.
+    /// Those whose key, or a replica of it, is in the region.
     InRegion,
 }
 
 impl AwsKmsDiscoveryKeyring {
-    /// A keyring that asks the service for the very key which a message names. The type has an example.
+    /// Creates a keyring that calls exactly the key which a message names.
     #[must_use]
     pub fn new(kms: Arc<dyn KmsApi>) -> Self {
         Self { opens: Opens::AnyKey, filter: None, region: None, service: Service::new(kms, "") }.labelled()
     }
 
-    /// A keyring that asks the service of this region for keys of the region, and for its replicas of multi-Region keys that
-    /// wrapped elsewhere.
+    /// Creates a keyring that calls keys in this region, including local replicas of multi-Region
+    /// keys that wrapped elsewhere.
+    ///
+    /// The caller must make sure that `kms` is the service of this region.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for an empty region. That the service is the one of the region is for the caller to see to.
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use sealwax::keyring::{AwsKmsDiscoveryKeyring, KmsApi};
-    /// # fn example(kms_of_eu_west_1: Arc<dyn KmsApi>) -> sealwax::Result<()> {
-    /// let keyring = AwsKmsDiscoveryKeyring::mrk_aware("eu-west-1", kms_of_eu_west_1)?;
-    /// # let _ = keyring;
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// [`Error::Configuration`] if the region is empty.
     pub fn mrk_aware(region: impl Into<String>, kms: Arc<dyn KmsApi>) -> Result<Self> {
         let region = region.into();
         if region.is_empty() {
@@ -141,33 +133,25 @@ impl AwsKmsDiscoveryKeyring {
         Ok(Self { opens: Opens::InRegion, ..Self::new(kms) }.named(region))
     }
 
-    /// Asks only for keys that the filter allows. The type has an example.
+    /// Restricts the keyring to keys that the filter allows.
     #[must_use]
     pub fn filter(self, filter: DiscoveryFilter) -> Self {
         Self { filter: Some(filter), ..self }.labelled()
     }
 
-    /// Grants that may not have spread through AWS KMS yet.
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use sealwax::keyring::{AwsKmsDiscoveryKeyring, KmsApi};
-    /// # fn example(kms: Arc<dyn KmsApi>) -> AwsKmsDiscoveryKeyring {
-    /// AwsKmsDiscoveryKeyring::new(kms).grant_tokens(["a-grant-token"])
-    /// # }
-    /// ```
+    /// Sets tokens of grants that may not have taken effect throughout AWS KMS yet.
     #[must_use]
     pub fn grant_tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.service.grant_tokens = tokens.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The same keyring, whose label says of which region its service is.
+    /// Returns the keyring with the service's region in its label.
     pub(super) fn named(self, region: String) -> Self {
         Self { region: Some(region), ..self }.labelled()
     }
 
-    /// With a label that says what the keyring asks for, in the form of a query.
+    /// Sets the label: the scheme, and the region and filter in the form of a query.
     fn labelled(mut self) -> Self {
         let scheme = if self.opens == Opens::AnyKey { "aws-kms" } else { "aws-kms-mrk" };
         let region = self.region.as_ref().map(|region| format!("region={region}"));
@@ -178,7 +162,8 @@ impl AwsKmsDiscoveryKeyring {
         self
     }
 
-    /// Under which name the service is asked for the key of a message, if at all.
+    /// Returns the key id to call for a key that a message names, or `None` if the key is not
+    /// wanted.
     fn key_to_ask<'a>(&self, text: &'a str, arn: KmsArn<'a>) -> Option<Cow<'a, str>> {
         if self.filter.as_ref().is_some_and(|filter| !filter.allows(arn)) {
             return None;
@@ -197,11 +182,9 @@ impl Keyring for AwsKmsDiscoveryKeyring {
         self.service.label.clone()
     }
 
-    /// Fails: there is no key to encrypt under.
+    /// Fails, because a discovery keyring has no key to encrypt under.
     fn on_encrypt<'a>(&'a self, _: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
-        Box::pin(async {
-            self.service.refuse("only decrypts: encrypt with an AwsKmsKeyring, which names the key to encrypt under")
-        })
+        Box::pin(async { self.service.refuse("can only decrypt; encrypt with an AwsKmsKeyring") })
     }
 
     fn on_decrypt<'a>(&'a self, request: UnwrapRequest<'a>) -> BoxFuture<'a, Result<Unwrapped>> {

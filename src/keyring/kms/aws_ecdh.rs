@@ -18,18 +18,19 @@ use crate::{
     secret::SecretBytes,
 };
 
-/// Wraps data keys for the holder of an elliptic-curve key, as [`RawEcdhKeyring`](crate::keyring::RawEcdhKeyring) does,
-/// with its own private key in AWS KMS. (Feature `raw-ecdh`.)
+/// A keyring that wraps data keys for the owner of an elliptic-curve key pair, with its own private
+/// key in AWS KMS. (Feature `raw-ecdh`.)
 ///
-/// | made with | holds | encrypts | decrypts |
+/// | constructor | keys | encrypts | decrypts |
 /// |---|---|---|---|
-/// | [`static_keys`](Self::static_keys) | the ARN of the own key, another's public key | for the other | what either of the two wrote for the other |
-/// | [`discovery`](Self::discovery) | the ARN of the own key | never | what anyone wrote for it |
+/// | [`static_keys`](Self::static_keys) | the ARN of its own key, another's public key | for the other | messages between the two |
+/// | [`discovery`](Self::discovery) | the ARN of its own key | never | any message for this key |
 ///
-/// The service is asked for a shared secret once for a message that is written, and once for each encrypted data key for
-/// this key in a message that is read, until one opens. The secret stays the same for the same two keys; what is derived
-/// from it is new for each message. The two keyrings open what the other wrote: one side may have its private key in AWS
-/// KMS, the other in a file.
+/// Encryption makes one call for a shared secret. Decryption makes one for each encrypted data key
+/// for this key, until one opens. The shared secret of two keys is always the same; the wrapping
+/// key derived from it is new for each message. This keyring and
+/// [`RawEcdhKeyring`](crate::keyring::RawEcdhKeyring) open each other's messages: one side can have
+/// its private key in AWS KMS and the other in a file.
 ///
 /// Specification: framework/aws-kms/aws-kms-ecdh-keyring and framework/key-agreement-schemas.
 ///
@@ -48,19 +49,19 @@ use crate::{
 pub struct AwsKmsEcdhKeyring {
     curve: EcdhCurve,
     key_arn: String,
-    /// The public half of the key in the service, in its compressed form.
+    /// The compressed public key of the key pair in the service.
     own: Vec<u8>,
     schema: Schema,
     service: Service,
 }
 
-/// Whose keys there are beside the own one; public keys in their compressed form.
+/// The keys besides the keyring's own; public keys are compressed.
 enum Schema {
     Static { recipient: Vec<u8> },
     Discovery,
 }
 
-/// An [`AwsKmsEcdhKeyring`] that lacks the public half of its key, which has an example.
+/// A builder for an [`AwsKmsEcdhKeyring`], which still needs the public key of its key pair.
 #[must_use = "`build` makes the keyring"]
 pub struct AwsKmsEcdhKeyringBuilder {
     curve: EcdhCurve,
@@ -70,12 +71,15 @@ pub struct AwsKmsEcdhKeyringBuilder {
 }
 
 impl AwsKmsEcdhKeyring {
-    /// Between the key in AWS KMS and another's: it encrypts for the other, whose public key is in DER
-    /// (SubjectPublicKeyInfo) or PEM, and decrypts what the two wrote for each other. The type has an example.
+    /// Returns a builder for a keyring between the key in AWS KMS and another's public key, given
+    /// in DER (SubjectPublicKeyInfo) or PEM. It encrypts for the other and decrypts messages that
+    /// either of the two wrote for the other.
+    ///
     /// The specification calls this KmsPrivateKeyToStaticPublicKey.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for what is no ARN of a key, and for a public key of another form or another curve.
+    /// [`Error::Configuration`] if `key_arn` is not the ARN of a key, or if the public key has
+    /// another form or is on another curve.
     pub fn static_keys(
         curve: EcdhCurve,
         key_arn: impl Into<String>,
@@ -86,21 +90,13 @@ impl AwsKmsEcdhKeyring {
         AwsKmsEcdhKeyringBuilder::new(curve, key_arn.into(), Schema::Static { recipient }, kms)
     }
 
-    /// For the holder of the key in AWS KMS, whoever wrote the message. It only decrypts.
+    /// Returns a builder for a keyring that decrypts any message for the key in AWS KMS. It cannot
+    /// encrypt.
+    ///
     /// The specification calls this KmsPublicKeyDiscovery.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for what is no ARN of a key.
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use sealwax::{Result, keyring::{AwsKmsEcdhKeyring, EcdhCurve, KmsApi}};
-    /// # async fn example(key: &str, kms: Arc<dyn KmsApi>) -> Result<()> {
-    /// let keyring = AwsKmsEcdhKeyring::discovery(EcdhCurve::P384, key, kms)?.build().await?;
-    /// # let _ = keyring;
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// [`Error::Configuration`] if `key_arn` is not the ARN of a key.
     pub fn discovery(
         curve: EcdhCurve,
         key_arn: impl Into<String>,
@@ -109,7 +105,7 @@ impl AwsKmsEcdhKeyring {
         AwsKmsEcdhKeyringBuilder::new(curve, key_arn.into(), Schema::Discovery, kms)
     }
 
-    /// The secret shared with the holder of another key, whose compressed public half this is.
+    /// Returns the secret shared with the owner of this compressed public key.
     async fn agree(&self, public_key: &[u8]) -> Result<SecretBytes, Refusal> {
         let der = public_key_der(self.curve, public_key).ok_or(Refusal::NoPoint)?;
         let (key_id, grant_tokens) = (self.key_arn.as_str(), &*self.service.grant_tokens);
@@ -131,7 +127,7 @@ impl AwsKmsEcdhKeyring {
     async fn wrap(&self, request: WrapRequest<'_>) -> Result<Wrapped> {
         let Schema::Static { recipient } = &self.schema else {
             return self.service.refuse(
-                "knows no other key, and cannot encrypt: make one with the recipient's public key \
+                "has no recipient and cannot encrypt; create one with the recipient's public key \
                  (AwsKmsEcdhKeyring::static_keys)",
             );
         };
@@ -147,7 +143,7 @@ impl AwsKmsEcdhKeyring {
         Ok(data_key.wrapped_as(encrypted))
     }
 
-    /// The parties of an encrypted data key that is for this keyring.
+    /// Returns the parties of an encrypted data key if it is for this keyring.
     fn parties_if_ours<'a>(&self, key: &'a EncryptedDataKey) -> Option<Parties<'a>> {
         let parties = Parties::of(self.curve, key)?;
         let is_ours = match &self.schema {
@@ -194,9 +190,9 @@ impl AwsKmsEcdhKeyring {
     }
 }
 
-/// Why there is no shared secret.
+/// The reason why there is no shared secret.
 enum Refusal {
-    /// The other's public key is no point of the curve.
+    /// The other public key is not a point on the curve.
     NoPoint,
     Service(KmsError),
 }
@@ -208,25 +204,17 @@ impl AwsKmsEcdhKeyringBuilder {
         Ok(Self { curve, key_arn, schema, service })
     }
 
-    /// Grants that may not have spread through AWS KMS yet.
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use sealwax::{Result, keyring::{AwsKmsEcdhKeyring, EcdhCurve, KmsApi}};
-    /// # fn example(key: &str, kms: Arc<dyn KmsApi>) -> Result<AwsKmsEcdhKeyring> {
-    /// AwsKmsEcdhKeyring::discovery(EcdhCurve::P256, key, kms)?.grant_tokens(["a-grant-token"]).build().wait()
-    /// # }
-    /// ```
+    /// Sets tokens of grants that may not have taken effect throughout AWS KMS yet.
     pub fn grant_tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.service.grant_tokens = tokens.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The keyring, with the public half of its key that the service is asked for now, once. [`AwsKmsEcdhKeyring`] has an
-    /// example.
+    /// Builds the keyring, after one call that fetches the public key of its key pair.
     ///
     /// # Errors
-    /// [`Error::Keyring`] if the service does not answer, or not with a key for key agreement of this ARN on this curve.
+    /// [`Error::Keyring`] if the call fails, or if the response is not a key-agreement key with
+    /// this ARN on this curve.
     pub fn build(self) -> Operation<impl Future<Output = Result<AwsKmsEcdhKeyring>> + Send> {
         Operation::new(async move {
             let public_key = self.service.public_key(&self.key_arn, KmsKeyUsage::KeyAgreement).await?;
@@ -235,19 +223,14 @@ impl AwsKmsEcdhKeyringBuilder {
         })
     }
 
-    /// The keyring, with the public half of its key in DER (SubjectPublicKeyInfo) or PEM. If it is not that of the key in the
-    /// service, nobody can read what the keyring writes.
+    /// Builds the keyring without a call, with the public key of its key pair in DER
+    /// (SubjectPublicKeyInfo) or PEM.
+    ///
+    /// If the public key does not belong to the key in AWS KMS, nobody can decrypt what the keyring
+    /// encrypts.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for a key of another form or another curve.
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use sealwax::{Result, keyring::{AwsKmsEcdhKeyring, EcdhCurve, KmsApi}};
-    /// # fn example(key: &str, its_public_key: &str, kms: Arc<dyn KmsApi>) -> Result<AwsKmsEcdhKeyring> {
-    /// AwsKmsEcdhKeyring::discovery(EcdhCurve::P256, key, kms)?.build_with_public_key(its_public_key)
-    /// # }
-    /// ```
+    /// [`Error::Configuration`] if the key has another form or is on another curve.
     pub fn build_with_public_key(self, public_key: impl AsRef<[u8]>) -> Result<AwsKmsEcdhKeyring> {
         let Self { curve, key_arn, schema, service } = self;
         let own = read_public_key("the public key of the key in AWS KMS", curve, public_key.as_ref())?;

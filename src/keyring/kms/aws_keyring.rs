@@ -1,4 +1,4 @@
-//! The AWS KMS keyring and its form for multi-Region keys.
+//! The AWS KMS keyring and its multi-Region variant.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -12,18 +12,19 @@ use crate::{
     keyring::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
 };
 
-/// Wraps data keys under one symmetric key of AWS KMS, and unwraps what was wrapped under it.
+/// A keyring that wraps and unwraps data keys under one symmetric key of AWS KMS.
 ///
-/// | made with | decrypts what was wrapped under |
+/// | constructor | decrypts data keys wrapped under |
 /// |---|---|
-/// | [`new`](Self::new) | the very key |
-/// | [`mrk_aware`](Self::mrk_aware) | the very key or, if it is a multi-Region key, its replica in any region |
+/// | [`new`](Self::new) | exactly this key |
+/// | [`mrk_aware`](Self::mrk_aware) | this key or, if it is a multi-Region key, its replica in any region |
 ///
-/// The service is asked once for a message that is written, and once for each encrypted data key of this key in a message
-/// that is read, until one opens. Every answer must come from the key that was asked for.
+/// Encryption makes one call. Decryption makes one for each encrypted data key of this key, until
+/// one opens. Every response must come from the requested key.
 ///
-/// To read, the keyring needs the ARN of the key: messages bear the ARN, and an alias or a bare id is not compared with
-/// it. To read what any key wrapped there is [`AwsKmsDiscoveryKeyring`](super::AwsKmsDiscoveryKeyring), for several keys
+/// To decrypt, the keyring needs the ARN of the key: messages contain the ARN, and an alias or a
+/// bare id cannot be compared with it. To decrypt what any key wrapped, use
+/// [`AwsKmsDiscoveryKeyring`](super::AwsKmsDiscoveryKeyring); for several keys,
 /// [`AwsKmsMultiKeyrings`](super::AwsKmsMultiKeyrings).
 ///
 /// Specification: framework/aws-kms/aws-kms-keyring and framework/aws-kms/aws-kms-mrk-keyring.
@@ -49,7 +50,7 @@ pub struct AwsKmsKeyring {
     service: Service,
 }
 
-/// Which encrypted data keys are opened.
+/// Which encrypted data keys the keyring opens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Opens {
     ThisKey,
@@ -57,26 +58,27 @@ enum Opens {
 }
 
 impl AwsKmsKeyring {
-    /// A keyring over a key: its ARN or, for a keyring that only encrypts, the ARN of an alias, `alias/NAME` or the id of the
-    /// key. The type has an example.
+    /// Creates a keyring over a key, given by its ARN. A keyring that only encrypts also accepts
+    /// the ARN of an alias, `alias/NAME` or the id of the key.
     ///
     /// # Errors
-    /// [`Error::Configuration`](crate::Error::Configuration) for anything else.
+    /// [`Error::Configuration`](crate::Error::Configuration) if `key_id` is none of these.
     pub fn new(key_id: impl Into<String>, kms: Arc<dyn KmsApi>) -> Result<Self> {
         Self::with(key_id.into(), Opens::ThisKey, "aws-kms", kms)
     }
 
-    /// A keyring that also decrypts what a replica of the key wrapped in another region, if it is a multi-Region key. It
-    /// asks the one service it has: that of the region which its key names.
+    /// Creates a keyring that also decrypts data keys wrapped under a replica of the key in another
+    /// region, if it is a multi-Region key. It calls only `kms`, which must be the service of the
+    /// region in `key_id`.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// As for [`new`](Self::new).
     ///
     /// ```
     /// # use std::sync::Arc;
     /// # use sealwax::keyring::{AwsKmsKeyring, KmsApi};
     /// # fn example(kms_of_us_east_1: Arc<dyn KmsApi>) -> sealwax::Result<()> {
-    /// // Opens what arn:aws:kms:eu-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab wrapped, too.
+    /// // Also opens messages of arn:aws:kms:eu-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab.
     /// let key = "arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab";
     /// let keyring = AwsKmsKeyring::mrk_aware(key, kms_of_us_east_1)?;
     /// # let _ = keyring;
@@ -93,7 +95,7 @@ impl AwsKmsKeyring {
         Ok(Self { key_id, opens, service })
     }
 
-    /// Grants that may not have spread through AWS KMS yet. The type has an example.
+    /// Sets tokens of grants that may not have taken effect throughout AWS KMS yet.
     #[must_use]
     pub fn grant_tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.service.grant_tokens = tokens.into_iter().map(Into::into).collect();
@@ -103,11 +105,12 @@ impl AwsKmsKeyring {
     async fn unwrap(&self, request: UnwrapRequest<'_>) -> Result<Unwrapped> {
         let Some(own) = KmsArn::parse(&self.key_id).ok().filter(KmsArn::is_key) else {
             return self.service.refuse(
-                "cannot decrypt, because messages name their keys by ARN: give the ARN of the key \
-                 (arn:aws:kms:REGION:ACCOUNT:key/ID), or use a discovery keyring",
+                "cannot decrypt: messages identify keys by ARN; use the ARN of the key \
+                 (arn:aws:kms:REGION:ACCOUNT:key/ID) or a discovery keyring",
             );
         };
-        // A multi-Region key is asked for as it is configured, in our region, whichever replica wrapped.
+        // A multi-Region key is called in our region, by its configured ARN, whichever replica
+        // wrapped.
         let candidates = self.service.candidates(request, AWS_KMS, |_, found| {
             let is_ours = own == found || self.opens == Opens::AnyReplica && mrk_match_for_decrypt(own, found);
             is_ours.then(|| Cow::from(self.key_id.clone()))

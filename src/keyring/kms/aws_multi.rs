@@ -1,4 +1,4 @@
-//! Multi-keyrings of AWS KMS.
+//! AWS KMS multi-keyrings.
 
 use std::{fmt, sync::Arc};
 
@@ -11,19 +11,21 @@ use crate::{
     keyring::{Keyring, MultiKeyring},
 };
 
-/// Makes multi-keyrings of AWS KMS keys that may be in several regions, with the service of each from a
+/// A factory for multi-keyrings of AWS KMS keys in one or more regions, with clients from a
 /// [supplier](KmsClientSupplier).
 ///
-/// | method | gives a multi-keyring of |
+/// | method | multi-keyring of |
 /// |---|---|
 /// | [`strict`](Self::strict) | [`AwsKmsKeyring`]s: the first generates the data key, the others wrap it too |
 /// | [`discovery`](Self::discovery) | [`AwsKmsDiscoveryKeyring`]s: one for each region, to decrypt |
 ///
-/// After [`mrk_aware`](Self::mrk_aware) they are those for multi-Region keys.
+/// [`mrk_aware`](Self::mrk_aware) selects their multi-Region variants.
 ///
-/// When a message is read, all are tried in their order; if none succeeds, the error has what each of them met, by its label.
+/// To decrypt, the keyrings are tried in order. If none succeeds, the error contains the failure of
+/// each of them, with its label.
 ///
-/// Specification: framework/aws-kms/aws-kms-multi-keyrings and framework/aws-kms/aws-kms-mrk-multi-keyrings.
+/// Specification: framework/aws-kms/aws-kms-multi-keyrings and
+/// framework/aws-kms/aws-kms-mrk-multi-keyrings.
 ///
 /// ```
 /// use sealwax::{Client, Result, keyring::{AwsKmsMultiKeyrings, DiscoveryFilter, KmsClientSupplier}};
@@ -36,7 +38,7 @@ use crate::{
 ///     )?;
 ///     let sealed = Client::new().encrypt(&writing).bytes(b"text").wait()?;
 ///
-///     // Whichever of the regions can be reached.
+///     // Needs only one of the regions to be available.
 ///     let filter = DiscoveryFilter::new("aws", ["111122223333"])?;
 ///     let reading = kms.discovery(["eu-west-1", "us-east-1"], Some(filter))?;
 ///     assert_eq!(Client::new().decrypt(&reading).bytes(&sealed.message).wait()?.plaintext, b"text");
@@ -50,45 +52,34 @@ pub struct AwsKmsMultiKeyrings {
 }
 
 impl AwsKmsMultiKeyrings {
-    /// The beginning, with a supplier of services. The type has an example.
+    /// Creates a factory that gets its clients from `supplier`.
     pub fn new(supplier: impl KmsClientSupplier + 'static) -> Self {
         Self { supplier: Box::new(supplier), mrk_aware: false, grant_tokens: Vec::new() }
     }
 
-    /// The keyrings are to be those that know multi-Region keys.
-    ///
-    /// ```
-    /// # use sealwax::{Result, keyring::{AwsKmsMultiKeyrings, KmsClientSupplier, MultiKeyring}};
-    /// # fn example(supplier: impl KmsClientSupplier + 'static) -> Result<MultiKeyring> {
-    /// AwsKmsMultiKeyrings::new(supplier).mrk_aware().discovery(["eu-west-1"], None)
-    /// # }
-    /// ```
+    /// Selects the keyrings for multi-Region keys.
     #[must_use]
     pub fn mrk_aware(mut self) -> Self {
         self.mrk_aware = true;
         self
     }
 
-    /// Grants that may not have spread through AWS KMS yet, for all of the keyrings.
-    ///
-    /// ```
-    /// # use sealwax::{Result, keyring::{AwsKmsMultiKeyrings, KmsClientSupplier, MultiKeyring}};
-    /// # fn example(supplier: impl KmsClientSupplier + 'static) -> Result<MultiKeyring> {
-    /// AwsKmsMultiKeyrings::new(supplier).grant_tokens(["a-grant-token"]).discovery(["eu-west-1"], None)
-    /// # }
-    /// ```
+    /// Sets tokens of grants that may not have taken effect throughout AWS KMS yet, for all of the
+    /// keyrings.
     #[must_use]
     pub fn grant_tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.grant_tokens = tokens.into_iter().map(Into::into).collect();
         self
     }
 
-    /// A multi-keyring that generates data keys under one key, and wraps them under others, too. The service of a key is
-    /// that of the region in its ARN; for a key without ARN, that of the default region. The type has an example.
+    /// Creates a multi-keyring that generates data keys under one key and also wraps them under
+    /// others. Each key is called in the region in its ARN, or in the default region if it is not
+    /// an ARN.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for what names no key; and, for multi-Region keys, if one key is named twice, whatever
-    /// the regions. [`Error::Keyring`] with every region for which the supplier gave no service.
+    /// [`Error::Configuration`] if an argument is not a key identifier or, with
+    /// [`mrk_aware`](Self::mrk_aware), if a multi-Region key occurs twice, even in different
+    /// regions. [`Error::Keyring`], with every region that the supplier has no client for.
     pub fn strict(
         &self,
         generator: impl AsRef<str>,
@@ -101,18 +92,11 @@ impl AwsKmsMultiKeyrings {
         Ok(keyrings.fold(MultiKeyring::new(generator), MultiKeyring::child))
     }
 
-    /// As [`strict`](Self::strict), without a generator: to decrypt, or to be the child of another multi-keyring.
+    /// Creates a multi-keyring like [`strict`](Self::strict) without a generator: to decrypt, or to
+    /// be the child of another multi-keyring.
     ///
     /// # Errors
-    /// As [`strict`](Self::strict); and [`Error::Configuration`] without any key.
-    ///
-    /// ```
-    /// # use sealwax::{Result, keyring::{AwsKmsMultiKeyrings, KmsClientSupplier, MultiKeyring}};
-    /// # fn example(supplier: impl KmsClientSupplier + 'static) -> Result<MultiKeyring> {
-    /// let keys = ["arn:aws:kms:us-east-1:111122223333:key/0987dcba-09fe-87dc-65ba-ab0987654321"];
-    /// AwsKmsMultiKeyrings::new(supplier).strict_without_generator(keys)
-    /// # }
-    /// ```
+    /// As for [`strict`](Self::strict), and [`Error::Configuration`] if there are no keys.
     pub fn strict_without_generator(
         &self,
         children: impl IntoIterator<Item = impl AsRef<str>>,
@@ -135,11 +119,12 @@ impl AwsKmsMultiKeyrings {
         keyrings.collect()
     }
 
-    /// A multi-keyring that decrypts with the keys of these regions, which are asked in this order. The type has an example.
+    /// Creates a multi-keyring that decrypts with the keys of these regions, which are tried in
+    /// order.
     ///
     /// # Errors
-    /// [`Error::Configuration`] without a region, or if one is empty. [`Error::Keyring`] with every region for which the
-    /// supplier gave no service.
+    /// [`Error::Configuration`] if there are no regions or one is empty. [`Error::Keyring`], with
+    /// every region that the supplier has no client for.
     pub fn discovery(
         &self,
         regions: impl IntoIterator<Item = impl Into<String>>,
@@ -153,7 +138,7 @@ impl AwsKmsMultiKeyrings {
         }
         if distinct.is_empty() || distinct.iter().any(String::is_empty) {
             return Err(Error::Configuration(
-                "a discovery multi-keyring needs one region or more, none of them empty".to_owned(),
+                "a discovery multi-keyring needs at least one region, none of them empty".to_owned(),
             ));
         }
         let names: Vec<_> = distinct.iter().map(|region| Some(region.as_str())).collect();
@@ -170,7 +155,7 @@ impl AwsKmsMultiKeyrings {
         without_generator(keyrings)
     }
 
-    /// The service of each region, or all that there is none of.
+    /// Returns the client of each region, or an error with all regions that have none.
     fn services(&self, regions: &[Option<&str>]) -> Result<Vec<Arc<dyn KmsApi>>> {
         let (mut services, mut missing) = (Vec::new(), Vec::new());
         for region in regions {
@@ -190,10 +175,10 @@ fn without_generator(keyrings: Vec<impl Keyring + 'static>) -> Result<MultiKeyri
 }
 
 fn no_key() -> Error {
-    Error::Configuration("a multi-keyring of AWS KMS needs one key or more".to_owned())
+    Error::Configuration("an AWS KMS multi-keyring needs at least one key".to_owned())
 }
 
-/// The regions that a supplier has no service for, and why.
+/// The regions that a supplier has no client for, and why.
 #[derive(Debug)]
 struct NoService(Vec<(String, BoxError)>);
 

@@ -24,27 +24,29 @@ use crate::{
 };
 
 const PROVIDER_ID: &str = "aws-kms-rsa";
-/// The digest of the encryption context, which is encrypted before the data key.
+/// The hash of the encryption context, which is encrypted in front of the data key.
 const DIGEST: HashAlgorithm = HashAlgorithm::Sha384;
 const DIGEST_LENGTH: usize = 48;
 
-/// Wraps data keys with the public key of an RSA pair in AWS KMS, without asking the service, and has the service unwrap
-/// them. (Feature `raw-rsa`.)
+/// A keyring that wraps data keys locally with the public key of an RSA key pair in AWS KMS, and
+/// calls the service to unwrap them. (Feature `raw-rsa`.)
 ///
-/// | made with | encrypts | decrypts |
+/// | constructor | encrypts | decrypts |
 /// |---|---|---|
 /// | [`offline`](Self::offline) | with the public key | never |
-/// | [`new`](Self::new) | never | by asking the service |
-/// | `new` and [`public_key`](Self::public_key) or [`fetch_public_key`](Self::fetch_public_key) | with the public key | by asking the service |
+/// | [`new`](Self::new) | never | by calling the service |
+/// | `new` and [`public_key`](Self::public_key) or [`fetch_public_key`](Self::fetch_public_key) | with the public key | by calling the service |
 ///
-/// - The padding is OAEP, with SHA-1 or SHA-256. AWS KMS takes no encryption context for such keys: the keyring encrypts
-///   a digest of it with the data key, and compares it when the service has decrypted.
-/// - **It takes no signed suites.** Whoever has the public key can write messages, and a signature would promise what it
-///   cannot keep. The default suite is a signed one: say [`AlgorithmSuite::Aes256GcmHkdfSha512CommitKey`] when
-///   encrypting.
-/// - A public key is not checked against the pair in AWS KMS. If it is another one's, whoever has that other pair reads the
-///   messages, and this keyring does not.
-/// - The key is named by its ARN, which messages carry. A replica of a multi-Region key opens what another replica wrapped.
+/// - The padding is OAEP with SHA-1 or SHA-256. AWS KMS takes no encryption context for such keys,
+///   so the keyring encrypts a hash of the context along with the data key, and compares it after
+///   decryption.
+/// - **Signed suites are not supported.** Anyone with the public key can write messages, so a
+///   signature would promise more than it proves. The default suite is signed: choose
+///   [`AlgorithmSuite::Aes256GcmHkdfSha512CommitKey`] to encrypt.
+/// - The public key is not checked against the key pair in AWS KMS. If it belongs to another key
+///   pair, the owner of that pair can read the messages, and this keyring cannot.
+/// - Messages contain the ARN of the key. A replica of a multi-Region key opens what another
+///   replica wrapped.
 ///
 /// Specification: framework/aws-kms/aws-kms-rsa-keyring.
 ///
@@ -73,21 +75,22 @@ pub struct AwsKmsRsaKeyring {
 }
 
 impl AwsKmsRsaKeyring {
-    /// A keyring that decrypts by asking the service for a key pair, which its ARN names. The type has an example.
+    /// Creates a keyring that decrypts by calling the service with the ARN of a key pair.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for what is no ARN of a key, and for an algorithm that is not RSA.
+    /// [`Error::Configuration`] if `key_arn` is not the ARN of a key or if the algorithm is not
+    /// RSA.
     pub fn new(key_arn: impl Into<String>, algorithm: KmsAlgorithm, kms: Arc<dyn KmsApi>) -> Result<Self> {
         let keyring = Self::bare(key_arn.into(), algorithm)?;
         let service = Some(Service::new(kms, keyring.label.clone()));
         Ok(Self { service, ..keyring })
     }
 
-    /// A keyring that only encrypts, with the public key in PEM or DER (SubjectPublicKeyInfo), and asks no service. The
-    /// type has an example.
+    /// Creates a keyring that only encrypts and never calls the service, with the public key in PEM
+    /// or DER (SubjectPublicKeyInfo).
     ///
     /// # Errors
-    /// [`Error::Configuration`] as [`new`](Self::new), and as [`public_key`](Self::public_key).
+    /// [`Error::Configuration`], as for [`new`](Self::new) and [`public_key`](Self::public_key).
     pub fn offline(key_arn: impl Into<String>, algorithm: KmsAlgorithm, public_key: impl AsRef<[u8]>) -> Result<Self> {
         Self::bare(key_arn.into(), algorithm)?.public_key(public_key)
     }
@@ -107,38 +110,21 @@ impl AwsKmsRsaKeyring {
         Ok(Self { key_arn, algorithm, padding, public_key: None, service: None, label })
     }
 
-    /// The same keyring, which encrypts, too, with this public key in PEM or DER (SubjectPublicKeyInfo).
+    /// Sets the public key, in PEM or DER (SubjectPublicKeyInfo), so that the keyring can encrypt
+    /// too.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for what is not the public key of an RSA pair, or for one of less than 2,048 bits.
-    ///
-    /// ```
-    /// use sealwax::{Error, keyring::{AwsKmsRsaKeyring, KmsAlgorithm}};
-    ///
-    /// let key = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-    /// let refused = AwsKmsRsaKeyring::offline(key, KmsAlgorithm::RsaOaepSha256, "no key");
-    /// assert!(matches!(refused, Err(Error::Configuration(_))));
-    /// ```
+    /// [`Error::Configuration`] if this is not an RSA public key or has fewer than 2,048 bits.
     pub fn public_key(mut self, public_key: impl AsRef<[u8]>) -> Result<Self> {
         self.public_key = Some(PublicKey::read(public_key.as_ref(), self.padding)?);
         Ok(self)
     }
 
-    /// The same keyring, which encrypts, too, with the public key that the service is asked for now, once.
+    /// Fetches the public key from the service with one call, so that the keyring can encrypt too.
     ///
     /// # Errors
-    /// [`Error::Keyring`] if the service does not answer, or not with an RSA key for encryption of this ARN;
-    /// [`Error::Configuration`] for a keyring without service.
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use sealwax::{Result, keyring::{AwsKmsRsaKeyring, KmsAlgorithm, KmsApi}};
-    /// # async fn example(key: &str, kms: Arc<dyn KmsApi>) -> Result<()> {
-    /// let keyring = AwsKmsRsaKeyring::new(key, KmsAlgorithm::RsaOaepSha256, kms)?.fetch_public_key().await?;
-    /// # let _ = keyring;
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// [`Error::Keyring`] if the call fails, or if the response is not an RSA encryption key with
+    /// this ARN; [`Error::Configuration`] if the keyring has no service.
     pub fn fetch_public_key(self) -> Operation<impl Future<Output = Result<Self>> + Send> {
         Operation::new(async move {
             let service = self.service()?;
@@ -148,15 +134,7 @@ impl AwsKmsRsaKeyring {
         })
     }
 
-    /// Grants that may not have spread through AWS KMS yet.
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use sealwax::{Result, keyring::{AwsKmsRsaKeyring, KmsAlgorithm, KmsApi}};
-    /// # fn example(key: &str, kms: Arc<dyn KmsApi>) -> Result<AwsKmsRsaKeyring> {
-    /// Ok(AwsKmsRsaKeyring::new(key, KmsAlgorithm::RsaOaepSha256, kms)?.grant_tokens(["a-grant-token"]))
-    /// # }
-    /// ```
+    /// Sets tokens of grants that may not have taken effect throughout AWS KMS yet.
     #[must_use]
     pub fn grant_tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
         if let Some(service) = &mut self.service {
@@ -167,14 +145,14 @@ impl AwsKmsRsaKeyring {
 
     fn service(&self) -> Result<&Service> {
         self.service.as_ref().ok_or_else(|| {
-            self.refusal("has no service, and only encrypts: make one with AwsKmsRsaKeyring::new to decrypt")
+            self.refusal("has no service and can only encrypt; create one with AwsKmsRsaKeyring::new to decrypt")
         })
     }
 
     fn check_suite(&self, suite: AlgorithmSuite) -> Result<()> {
         if suite.is_signed() {
             return Err(self.refusal(&format!(
-                "takes no signed algorithm suite such as {suite}: encrypt with one that does not sign \
+                "does not support signed algorithm suites such as {suite}; encrypt with an unsigned one \
                  (Aes256GcmHkdfSha512CommitKey)"
             )));
         }
@@ -187,9 +165,7 @@ impl AwsKmsRsaKeyring {
 
     fn wrap(&self, request: WrapRequest<'_>) -> Result<Wrapped> {
         let public_key = self.public_key.as_ref().ok_or_else(|| {
-            self.refusal(
-                "has no public key, and only decrypts: give it with `public_key`, or ask with `fetch_public_key`",
-            )
+            self.refusal("has no public key and can only decrypt; add it with `public_key` or `fetch_public_key`")
         })?;
         self.check_suite(request.suite)?;
         let data_key = request.data_key_or_generate()?;
@@ -211,8 +187,8 @@ impl AwsKmsRsaKeyring {
             mrk_match_for_decrypt(own, found).then(|| Cow::from(self.key_arn.clone()))
         })?;
         let digest = context_digest(request.provider, request.context)?;
-        // Anyone can make what decrypts to anything: what was wrong with it is not told. A wrong length is recorded as
-        // the same.
+        // Anyone can make a ciphertext that decrypts to arbitrary bytes, so every failure has the
+        // same reason, also a data key of the wrong length.
         let finish = |_: &str, both: SecretBytes| match both.as_bytes().split_at_checked(DIGEST_LENGTH) {
             Some((found, data_key)) if bool::from(found.ct_eq(&digest)) => Ok(SecretBytes::from(data_key)),
             _ => Err(UnwrapReason::NotAuthentic),
@@ -221,11 +197,13 @@ impl AwsKmsRsaKeyring {
     }
 }
 
+/// Returns the hash of the encryption context.
+///
 /// Specification: framework/aws-kms/aws-kms-rsa-keyring, "Encryption Context Digest".
 fn context_digest(provider: &dyn CryptoProvider, context: &EncryptionContext) -> Result<[u8; DIGEST_LENGTH]> {
     let mut digest = provider.digest(DIGEST);
     digest.update(&context.serialize()?);
-    digest.finish().try_into().map_err(|_| Error::Provider("a SHA-384 digest has another length"))
+    digest.finish().try_into().map_err(|_| Error::Provider("a SHA-384 digest does not have 48 bytes"))
 }
 
 impl Keyring for AwsKmsRsaKeyring {

@@ -1,14 +1,15 @@
-//! What a key management service can answer instead.
+//! Errors of key management services.
 
 use std::fmt;
 
 use super::KmsOperation;
 use crate::{error::BoxError, text::Escaped};
 
-/// A key management service refused or failed.
+/// An error of a key management service.
 ///
-/// The text names the operation, the key and the kind of failure; what the service or the network said is the
-/// [source](std::error::Error::source). No text may contain a plaintext, a ciphertext, a context value or a credential.
+/// The text names the operation, the key and the kind of failure; the message of the service or the
+/// network is the [source](std::error::Error::source). No text may contain a plaintext, a
+/// ciphertext, a context value or a credential.
 ///
 /// ```
 /// use sealwax::keyring::{KmsError, KmsErrorKind, KmsOperation};
@@ -25,53 +26,54 @@ pub struct KmsError {
     source: Option<BoxError>,
 }
 
-/// What kind of failure it was, as far as a caller acts on it. [`KmsError`] has an example.
+/// The kind of a [`KmsError`], as far as callers need to distinguish it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KmsErrorKind {
-    /// There is no such key or alias.
+    /// The key or alias does not exist.
     NotFound,
     /// The key is disabled.
     Disabled,
-    /// The key is in a state in which it cannot be used, such as waiting for its deletion.
+    /// The key is in a state in which it cannot be used, such as pending deletion.
     InvalidState,
-    /// The caller may not do this with this key, or is not who it says.
+    /// The caller may not perform this operation with this key, or could not be authenticated.
     AccessDenied,
-    /// The ciphertext belongs to another key than the one named.
+    /// The ciphertext belongs to another key.
     IncorrectKey,
-    /// The ciphertext does not open: it was altered, or belongs to another encryption context.
+    /// The ciphertext cannot be decrypted: it was altered, or belongs to another encryption
+    /// context.
     InvalidCiphertext,
-    /// Something about the request cannot be: a length, a name, a combination.
+    /// The request is invalid: a length, a name or a combination.
     InvalidRequest,
-    /// The service wants to be asked less often.
+    /// The service limits the rate of requests.
     Throttled,
-    /// No answer came in time.
+    /// The call timed out.
     TimedOut,
-    /// The service could not be reached, or said that it cannot answer now.
+    /// The service could not be reached or is temporarily unavailable.
     Unavailable,
-    /// The answer is not one to the request: another key id, another length.
+    /// The response does not fit the request, such as another key id or length.
     InvalidAnswer(&'static str),
-    /// The service does not have this operation.
+    /// The service does not support this operation.
     Unsupported,
-    /// Anything else; the source says what.
+    /// Any other failure; the source describes it.
     Other,
 }
 
 impl fmt::Display for KmsErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotFound => "there is no such key",
+            Self::NotFound => "the key does not exist",
             Self::Disabled => "the key is disabled",
-            Self::InvalidState => "the key cannot be used in its present state",
+            Self::InvalidState => "the key cannot be used in its current state",
             Self::AccessDenied => "access was denied",
             Self::IncorrectKey => "the ciphertext belongs to another key",
-            Self::InvalidCiphertext => "the ciphertext does not open (altered, or another encryption context)",
-            Self::InvalidRequest => "the request was not accepted",
+            Self::InvalidCiphertext => "the ciphertext cannot be decrypted (altered, or another encryption context)",
+            Self::InvalidRequest => "the request is invalid",
             Self::Throttled => "too many requests",
-            Self::TimedOut => "no answer came in time",
-            Self::Unavailable => "the service cannot be reached, or cannot answer now",
-            Self::InvalidAnswer(why) => return write!(f, "the answer is not one to the request: {why}"),
-            Self::Unsupported => "the service does not have this operation",
+            Self::TimedOut => "the call timed out",
+            Self::Unavailable => "the service is unavailable",
+            Self::InvalidAnswer(why) => return write!(f, "invalid response: {why}"),
+            Self::Unsupported => "the service does not support this operation",
             Self::Other => "the service failed",
         })
     }
@@ -88,51 +90,39 @@ impl fmt::Display for KmsError {
 }
 
 impl KmsError {
-    /// An error of this operation and kind. The type has an example.
+    /// Creates an error with this operation and kind.
     #[must_use]
     pub fn new(operation: KmsOperation, kind: KmsErrorKind) -> Self {
         Self { operation, key_id: None, kind, source: None }
     }
 
-    /// The same error, naming the key: an id, ARN or alias, which are no secrets. The type has an example.
+    /// Sets the key's id, ARN or alias, none of which are secret.
     #[must_use]
     pub fn key(mut self, key_id: impl Into<String>) -> Self {
         self.key_id = Some(key_id.into());
         self
     }
 
-    /// The same error with its cause.
-    ///
-    /// ```
-    /// # use sealwax::keyring::{KmsError, KmsErrorKind, KmsOperation};
-    /// let error = KmsError::new(KmsOperation::Encrypt, KmsErrorKind::Unavailable).caused_by("connection refused");
-    /// assert!(std::error::Error::source(&error).is_some());
-    /// ```
+    /// Sets the cause.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The operation that failed.
+    /// Returns the operation that failed.
     #[must_use]
     pub fn operation(&self) -> KmsOperation {
         self.operation
     }
 
-    /// What kind of failure it was.
-    ///
-    /// ```
-    /// # use sealwax::keyring::{KmsError, KmsErrorKind, KmsOperation};
-    /// let error = KmsError::new(KmsOperation::Encrypt, KmsErrorKind::Throttled);
-    /// assert_eq!(error.kind(), KmsErrorKind::Throttled);
-    /// ```
+    /// Returns the kind of failure.
     #[must_use]
     pub fn kind(&self) -> KmsErrorKind {
         self.kind
     }
 
-    /// The key it was about, if the error names one.
+    /// Returns the key of the failed operation, if it is known.
     #[must_use]
     pub fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()

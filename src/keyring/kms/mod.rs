@@ -1,6 +1,6 @@
-//! Key management services: a trait for what is asked of one, and the keyrings over it.
+//! Key management services: the trait for access to one, and the keyrings over it.
 //!
-//! `service` is what all of them have in common.
+//! `service` holds what these keyrings have in common.
 
 mod api;
 mod arn;

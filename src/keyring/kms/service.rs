@@ -1,4 +1,5 @@
-//! What all keyrings over a key management service do in the same way: ask it, and look at its answers.
+//! The calls that all keyrings over a key management service share, and the checks of the
+//! responses.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -13,21 +14,21 @@ use crate::{
     secret::SecretBytes,
 };
 
-/// The key provider id of what AWS KMS wraps under symmetric keys.
+/// The key provider id of data keys that AWS KMS wraps under symmetric keys.
 pub(super) const AWS_KMS: &str = "aws-kms";
 
-/// A service, with what is said to it every time and how reports name the keyring over it.
+/// A service with the keyring's settings for every call and its label.
 pub(super) struct Service {
     pub(super) api: Arc<dyn KmsApi>,
     pub(super) grant_tokens: Vec<String>,
     pub(super) label: Arc<str>,
 }
 
-/// An encrypted data key that the service is to be asked to open.
+/// An encrypted data key that the service is to decrypt.
 pub(super) struct Candidate<'a> {
-    /// Its position in the message.
+    /// The index in the message.
     pub(super) index: usize,
-    /// The key to ask for, which must be the one that answers.
+    /// The key to call, which must also be the one that answers.
     pub(super) key_id: Cow<'a, str>,
     pub(super) key: &'a EncryptedDataKey,
 }
@@ -37,12 +38,13 @@ impl Service {
         Self { api, grant_tokens: Vec::new(), label: label.into() }
     }
 
-    /// What cannot be done with this keyring, and what to do instead.
+    /// Fails with an error that names the keyring.
     pub(super) fn refuse<T>(&self, why: &str) -> Result<T> {
         Err(Error::Configuration(format!("the keyring {} {why}", self.label)))
     }
 
-    /// Has a data key generated or, if there is one, encrypted. The answer must come from a key that `is_right` accepts.
+    /// Generates a data key or, if there is one, encrypts it. `is_right` must accept the key that
+    /// answers.
     pub(super) async fn wrap(
         &self,
         provider_id: &str,
@@ -68,7 +70,7 @@ impl Service {
                 return wrong(ANOTHER_KEY);
             }
             if ciphertext.is_empty() || ciphertext.len().max(answered_by.len()) > usize::from(u16::MAX) {
-                return wrong("it is empty, or longer than a message can carry");
+                return wrong("the ciphertext is empty, or a field is too long for a message");
             }
             Ok(EncryptedDataKey::new(provider_id, answered_by, ciphertext))
         };
@@ -88,8 +90,8 @@ impl Service {
         Ok(Wrapped::existing(encrypted(KmsOperation::Encrypt, answer.key_id, answer.ciphertext)?))
     }
 
-    /// Has the service open the candidates, one after the other, until one is a data key of the right length. What went wrong
-    /// with the others is collected.
+    /// Decrypts the candidates in order, until one is a data key of the right length. The failures
+    /// of the others are collected.
     pub(super) async fn unwrap(&self, request: UnwrapRequest<'_>, candidates: Vec<Candidate<'_>>) -> Result<Unwrapped> {
         let length = request.suite.data_key_length();
         let check_length = |key_id: &str, data_key: SecretBytes| match data_key.len() == length {
@@ -99,7 +101,8 @@ impl Service {
         self.unwrap_with(request, KmsAlgorithm::Symmetric, candidates, check_length).await
     }
 
-    /// As [`unwrap`](Self::unwrap), for other algorithms: `finish` makes the data key from what the service decrypted.
+    /// Works like [`unwrap`](Self::unwrap) for any algorithm: `finish` turns the decrypted
+    /// plaintext into the data key.
     pub(super) async fn unwrap_with(
         &self,
         request: UnwrapRequest<'_>,
@@ -126,7 +129,7 @@ impl Service {
         Err(attempts.into_error())
     }
 
-    /// The public key of a pair, which must be for this usage.
+    /// Returns the public key of a key pair, which must have this usage.
     #[cfg(any(feature = "raw-rsa", feature = "raw-ecdh"))]
     pub(super) async fn public_key(&self, key_id: &str, usage: super::KmsKeyUsage) -> Result<Vec<u8>> {
         let grant_tokens = &*self.grant_tokens;
@@ -138,17 +141,18 @@ impl Service {
             return wrong(ANOTHER_KEY);
         }
         if answer.usage.is_some_and(|found| found != usage) {
-            return wrong("the key is for another usage");
+            return wrong("the key has another usage");
         }
         Ok(answer.public_key)
     }
 
-    /// The encrypted data keys of AWS KMS that a keyring is to try: for each whose ARN it wants, `key_to_ask` says under
-    /// which name the service is asked for the key.
+    /// Returns the encrypted data keys that a keyring should try. For the ARN in each of them,
+    /// `key_to_ask` returns the key id to call, or `None` to skip it.
     ///
     /// # Errors
-    /// [`Error::NotUnwrapped`], before anything is asked, if there is one whose provider information is no ARN of a key,
-    /// as each chapter "OnDecrypt" has it: no AWS KMS keyring writes such.
+    /// [`Error::NotUnwrapped`], before any call, if the provider information of one of them is not
+    /// the ARN of a key. Each "OnDecrypt" section of the specification requires this, and no AWS
+    /// KMS keyring writes such an encrypted data key.
     pub(super) fn candidates<'a>(
         &self,
         request: UnwrapRequest<'a>,
@@ -161,7 +165,7 @@ impl Service {
             let arn = text.and_then(|text| Some((text, KmsArn::parse(text).ok().filter(KmsArn::is_key)?)));
             let Some((text, arn)) = arn else {
                 let mut attempts = request.attempts(self.label.clone());
-                let why = "its provider information is not the ARN of a key in AWS KMS";
+                let why = "its provider information is not the ARN of an AWS KMS key";
                 let _ = attempts.record(index, Err(UnwrapReason::Failed(why.into())));
                 return Err(attempts.into_error());
             };
@@ -171,7 +175,7 @@ impl Service {
     }
 }
 
-/// What a report says of an error of the service.
+/// Returns the reason that a report gives for an error of the service.
 pub(super) fn reason(error: KmsError) -> UnwrapReason {
     match error.kind() {
         KmsErrorKind::InvalidCiphertext => UnwrapReason::NotAuthentic,
@@ -180,7 +184,7 @@ pub(super) fn reason(error: KmsError) -> UnwrapReason {
 }
 
 pub(super) const ANOTHER_KEY: &str = "another key answered";
-const ANOTHER_LENGTH: &str = "the data key has another length";
+const ANOTHER_LENGTH: &str = "the data key has the wrong length";
 
 fn wrong_answer(key_id: &str, why: &'static str) -> KmsError {
     KmsError::new(KmsOperation::Decrypt, KmsErrorKind::InvalidAnswer(why)).key(key_id)

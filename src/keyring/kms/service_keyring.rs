@@ -1,4 +1,4 @@
-//! A keyring over any key management service.
+//! The keyring over any key management service.
 
 use std::sync::Arc;
 
@@ -12,16 +12,29 @@ use crate::{
     keyring::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped, raw_aes::check_names},
 };
 
-/// Wraps data keys under a key of a key management service of any kind. For AWS KMS there are keyrings of their own.
+/// A keyring over a key of any key management service. AWS KMS has keyrings of its own.
 ///
-/// A message carries the provider id that was chosen for the service, and the id of the key that wrapped its data key.
-/// Only encrypted data keys with both are sent to the service to be opened. [`KmsApi`] has an example.
+/// Messages contain the provider id chosen for the service and the id of the key that wrapped the
+/// data key. The keyring sends only encrypted data keys that match both to the service.
 ///
-/// | made with | encrypts under | decrypts what was wrapped under |
+/// | constructor | encrypts under | decrypts data keys wrapped under |
 /// |---|---|---|
-/// | [`new`](Self::new) | the key with this id, and no other that answers | the same key |
-/// | [`with_alias`](Self::with_alias) | whatever key answers for the alias | nothing |
+/// | [`new`](Self::new) | the key with this id; an answer from any other is refused | the same key |
+/// | [`with_alias`](Self::with_alias) | whichever key answers for the alias | none |
 /// | either, with [`open_any_key`](Self::open_any_key) | as above | any key of the service |
+///
+/// ```
+/// use std::sync::Arc;
+/// use sealwax::{Client, Result, keyring::{KmsApi, KmsKeyring}};
+///
+/// fn example(service: Arc<dyn KmsApi>) -> Result<()> {
+///     let keyring = KmsKeyring::with_alias("example-kms", "current", service)?.open_any_key();
+///     let sealed = Client::new().encrypt(&keyring).bytes(b"text").wait()?;
+///     let opened = Client::new().decrypt(&keyring).bytes(&sealed.message).wait()?;
+///     assert_eq!(opened.plaintext, b"text");
+///     Ok(())
+/// }
+/// ```
 pub struct KmsKeyring {
     provider_id: String,
     key_id: String,
@@ -30,42 +43,44 @@ pub struct KmsKeyring {
     service: Service,
 }
 
-/// What the key id of a keyring is.
+/// How the keyring identifies its key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NamedBy {
-    /// The id that the service itself gives the key, and that messages carry.
+    /// The service's own id of the key, which messages contain.
     Id,
-    /// Another name, which messages do not carry.
+    /// Another name, which messages do not contain.
     Alias,
 }
 
-/// Which encrypted data keys of the service are opened.
+/// Which encrypted data keys of the service the keyring opens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Opens {
-    /// Those under the very key id.
+    /// Those wrapped under exactly this key id.
     ThisKey,
-    /// Those under any key that the service has.
+    /// Those wrapped under any key of the service.
     AnyKey,
 }
 
 impl KmsKeyring {
-    /// Makes a keyring over the key with this id. The provider id is written into messages.
+    /// Creates a keyring over the key with this id. Messages contain the provider id.
     ///
-    /// The id must be the one that the service answers with: an answer from another key is refused, on encrypt too, since
-    /// this keyring could not open the message.
+    /// The id must be the one that the service answers with. An answer from another key is refused,
+    /// on encryption too, because this keyring could not open the message.
     ///
     /// # Errors
-    /// [`Error::Configuration`](crate::Error::Configuration) for a provider id or key id that is empty or too long, or a
-    /// provider id that starts with `aws-kms`.
+    /// [`Error::Configuration`](crate::Error::Configuration) if the provider id or key id is empty
+    /// or too long, or if the provider id starts with `aws-kms`.
     pub fn new(provider_id: impl Into<String>, key_id: impl Into<String>, service: Arc<dyn KmsApi>) -> Result<Self> {
         Self::named(provider_id.into(), key_id.into(), NamedBy::Id, service)
     }
 
-    /// Makes a keyring over the key that an alias points to. Messages carry the id of the key that answers, so to decrypt
-    /// the keyring must [open any key](Self::open_any_key), or be another one, over the id.
+    /// Creates a keyring over the key that an alias points to.
+    ///
+    /// Messages contain the id of the key that answers, so to decrypt, the keyring must [open any
+    /// key](Self::open_any_key). Alternatively, decrypt with a keyring over the key id.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// As for [`new`](Self::new).
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -88,22 +103,15 @@ impl KmsKeyring {
         Ok(Self { provider_id, key_id, named_by, opens: Opens::ThisKey, service })
     }
 
-    /// Opens what any key of the service wrapped, not only the one named: for services that belong to the reader alone.
+    /// Opens data keys wrapped under any key of the service, not only under this one. Use this only
+    /// if every key of the service belongs to the reader.
     #[must_use]
     pub fn open_any_key(mut self) -> Self {
         self.opens = Opens::AnyKey;
         self
     }
 
-    /// Grants that may not have spread through the service yet.
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use sealwax::keyring::{KmsApi, KmsKeyring};
-    /// # fn example(service: Arc<dyn KmsApi>) -> sealwax::Result<KmsKeyring> {
-    /// Ok(KmsKeyring::new("example-kms", "orders", service)?.grant_tokens(["a-grant-token"]))
-    /// # }
-    /// ```
+    /// Sets tokens of grants that may not have taken effect throughout the service yet.
     #[must_use]
     pub fn grant_tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.service.grant_tokens = tokens.into_iter().map(Into::into).collect();
@@ -128,7 +136,7 @@ impl Keyring for KmsKeyring {
         Box::pin(async move {
             if (self.named_by, self.opens) == (NamedBy::Alias, Opens::ThisKey) {
                 return self.service.refuse(
-                    "cannot decrypt, because messages carry the id of a key and not its alias: make it of the id, or \
+                    "cannot decrypt: messages contain the key id, not the alias; create it with the key id, or \
                      with `open_any_key`",
                 );
             }

@@ -1,16 +1,18 @@
-//! Services by region.
+//! KMS clients by region.
 
 use std::sync::Arc;
 
 use super::KmsApi;
 use crate::error::BoxError;
 
-/// Gives the service of a region: what the [multi-keyrings](super::AwsKmsMultiKeyrings) are made with.
+/// A source of KMS clients by region, for [multi-keyrings](super::AwsKmsMultiKeyrings).
 ///
-/// A function of that shape is one. It is called when keyrings are made, once for each key or region, and asks no
-/// service anything; which clients it keeps and shares is its own business.
+/// Any function with this signature is a supplier. It is called once for each key or region when
+/// keyrings are made, and must not call the service. Caching and sharing clients is up to the
+/// supplier.
 ///
-/// Specification: framework/aws-kms/aws-kms-multi-keyrings, where it is called a regional client supplier.
+/// Specification: framework/aws-kms/aws-kms-multi-keyrings, where it is called a regional client
+/// supplier.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -24,10 +26,10 @@ use crate::error::BoxError;
 /// }
 /// ```
 pub trait KmsClientSupplier: Send + Sync {
-    /// The service of this region or, without one, of whatever region is the default.
+    /// Returns the client for a region, or for the default region if there is none.
     ///
     /// # Errors
-    /// Any, which the error of the multi-keyring names with the region.
+    /// Any error, which the multi-keyring reports along with the region.
     fn client(&self, region: Option<&str>) -> Result<Arc<dyn KmsApi>, BoxError>;
 }
 

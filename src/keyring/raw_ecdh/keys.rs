@@ -1,4 +1,4 @@
-//! Keys on the three curves: reading them, making them, and agreeing on a secret.
+//! Keys on the three curves: reading, generation and key agreement.
 
 use std::fmt;
 
@@ -27,13 +27,7 @@ use crate::{
     secret::SecretBytes,
 };
 
-/// The curve of a [`RawEcdhKeyring`](super::RawEcdhKeyring): one of those of NIST.
-///
-/// ```
-/// use sealwax::keyring::EcdhCurve;
-///
-/// assert_eq!(EcdhCurve::P384.to_string(), "P-384");
-/// ```
+/// A NIST curve for a [`RawEcdhKeyring`](super::RawEcdhKeyring).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EcdhCurve {
@@ -46,14 +40,10 @@ pub enum EcdhCurve {
 }
 
 impl EcdhCurve {
-    /// All of them.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::keyring::EcdhCurve::ALL.len(), 3);
-    /// ```
+    /// All curves.
     pub const ALL: [Self; 3] = [Self::P256, Self::P384, Self::P521];
 
-    /// What the key derivation is told, and what labels show.
+    /// Returns the curve's name in the key derivation and in labels.
     pub(super) const fn spec(self) -> &'static str {
         match self {
             Self::P256 => "p256",
@@ -62,7 +52,7 @@ impl EcdhCurve {
         }
     }
 
-    /// The length of a coordinate, of a private key and of a shared secret, in bytes.
+    /// Returns the length in bytes of a coordinate, a private key and a shared secret.
     pub(in crate::keyring) const fn field_length(self) -> usize {
         match self {
             Self::P256 => 32,
@@ -71,7 +61,7 @@ impl EcdhCurve {
         }
     }
 
-    /// The length of a public key in its compressed form, in bytes.
+    /// Returns the length in bytes of a compressed public key.
     pub(super) const fn public_key_length(self) -> usize {
         1 + self.field_length()
     }
@@ -95,7 +85,7 @@ impl fmt::Display for EcdhCurve {
     }
 }
 
-/// What the three curves have in common for the functions below.
+/// The traits that the functions below need of a curve.
 trait NistCurve:
     CurveArithmetic<AffinePoint: FromSec1Point<Self> + ToSec1Point<Self>, FieldBytesSize: ModulusSize> + AssociatedOid
 {
@@ -105,7 +95,7 @@ impl NistCurve for NistP256 {}
 impl NistCurve for NistP384 {}
 impl NistCurve for NistP521 {}
 
-/// Calls a generic function for a curve that is known only at run time.
+/// Calls a generic function with the curve's type.
 macro_rules! on_curve {
     ($curve:expr, $function:ident($($argument:expr),*)) => {
         match $curve {
@@ -116,7 +106,7 @@ macro_rules! on_curve {
     };
 }
 
-/// A private key and its public half.
+/// A private key and its public key.
 pub(super) struct KeyPair {
     curve: EcdhCurve,
     scalar: SecretBytes,
@@ -124,7 +114,7 @@ pub(super) struct KeyPair {
 }
 
 impl KeyPair {
-    /// Reads a private key in PKCS#8, as PEM.
+    /// Reads a PKCS#8 private key in PEM.
     pub(super) fn from_pem(curve: EcdhCurve, pem_text: &[u8]) -> Result<Self> {
         match pem_label(pem_text) {
             Some(b"PRIVATE KEY") => {}
@@ -139,9 +129,9 @@ impl KeyPair {
                      pkcs8 -topk8 -nocrypt -in KEY -out PKCS8)",
                 ));
             }
-            Some(b"PUBLIC KEY") => return Err(unusable("a public key was given where the private key belongs")),
+            Some(b"PUBLIC KEY") => return Err(unusable("a public key was given instead of the private key")),
             None => return Err(unusable("the private key is not PEM text (-----BEGIN PRIVATE KEY-----)")),
-            Some(_) => return Err(unusable("the private key is PEM text of something else than PRIVATE KEY")),
+            Some(_) => return Err(unusable("the private key is PEM of another type; expected PRIVATE KEY")),
         }
         let der = decode_pem("the private key", pem_text)?;
         let info = PrivateKeyInfoRef::try_from(der.as_bytes())
@@ -150,30 +140,31 @@ impl KeyPair {
         on_curve!(curve, read_private_key(curve, info))
     }
 
-    /// A new key pair. A source of randomness that works needs a second try once in 2^32 times at most.
+    /// Generates a key pair. With a working random source, the chance that a second attempt is
+    /// needed is at most 1 in 2^32.
     pub(super) fn generate(curve: EcdhCurve, provider: &dyn CryptoProvider) -> Result<Self> {
         for _ in 0..8 {
             let mut scalar = provider.random_key(curve.field_length())?;
             if curve == EcdhCurve::P521 {
-                // 66 bytes have 528 bits, of which no private key uses more than 521.
+                // 66 bytes are 528 bits, and a private key has at most 521.
                 scalar.as_mut()[0] &= 1;
             }
             if let Some(public_key) = on_curve!(curve, public_half(&scalar)) {
                 return Ok(Self { curve, scalar, public_key });
             }
         }
-        Err(Error::Provider("the random bytes make no private key"))
+        Err(Error::Provider("the random source produced no valid private key"))
     }
 
-    /// The public half in its compressed form.
+    /// Returns the compressed public key.
     pub(super) fn public_key(&self) -> &[u8] {
         &self.public_key
     }
 
-    /// The secret shared with the holder of another key, whose compressed public half this is.
+    /// Returns the secret shared with the owner of this compressed public key.
     ///
     /// # Errors
-    /// [`Error::Integrity`] for anything that is no point of the curve in compressed form.
+    /// [`Error::Integrity`] if `public_key` is not a compressed point on the curve.
     pub(super) fn agree(&self, public_key: &[u8]) -> Result<SecretBytes> {
         if public_key.len() != self.curve.public_key_length() {
             return Err(Error::Integrity);
@@ -183,15 +174,16 @@ impl KeyPair {
 }
 
 fn read_private_key<C: NistCurve>(curve: EcdhCurve, info: PrivateKeyInfoRef<'_>) -> Result<KeyPair> {
-    // This compares the public half with the private one, where the file has both.
+    // This also checks the public key against the private key, if the file contains both.
     let key = SecretKey::<C>::try_from(info)
-        .map_err(|_| unusable(format!("the private key is malformed: it is no key of {curve}")))?;
+        .map_err(|_| unusable(format!("the private key is malformed: it is not a {curve} key")))?;
     let scalar = SecretBytes::from(Zeroizing::new(key.to_bytes()).as_slice());
     let public_key = compressed(&key.public_key());
     Ok(KeyPair { curve, scalar, public_key })
 }
 
-/// The public half of a private key; none if that is zero or not below the order of the curve.
+/// Returns the public key of a private key, or `None` if that is zero or not below the order of the
+/// curve.
 fn public_half<C: NistCurve>(scalar: &SecretBytes) -> Option<Vec<u8>> {
     let scalar = Zeroizing::new(NonZeroScalar::<C>::try_from(scalar.as_bytes()).ok()?);
     Some(compressed(&PublicKey::from_secret_scalar(&scalar)))
@@ -205,9 +197,9 @@ fn agree<C: NistCurve>(scalar: &SecretBytes, public_key: &[u8]) -> Option<Secret
     Some(SecretBytes::from(shared.raw_secret_bytes().as_slice()))
 }
 
-/// Reads a public key and gives its compressed form: a SubjectPublicKeyInfo, in DER or as PEM.
+/// Reads a public key (SubjectPublicKeyInfo in DER or PEM) and returns its compressed form.
 pub(in crate::keyring) fn read_public_key(which: &str, curve: EcdhCurve, bytes: &[u8]) -> Result<Vec<u8>> {
-    let malformed = || unusable(format!("{which} is malformed: it is no SubjectPublicKeyInfo in DER or PEM"));
+    let malformed = || unusable(format!("{which} is malformed: it is not a SubjectPublicKeyInfo in DER or PEM"));
     let decoded;
     let der = match pem_label(bytes) {
         None => bytes,
@@ -216,9 +208,9 @@ pub(in crate::keyring) fn read_public_key(which: &str, curve: EcdhCurve, bytes: 
             decoded.as_bytes()
         }
         Some(b"PRIVATE KEY" | b"ENCRYPTED PRIVATE KEY" | b"EC PRIVATE KEY") => {
-            return Err(unusable(format!("a private key was given where {which} belongs")));
+            return Err(unusable(format!("a private key was given instead of {which}")));
         }
-        Some(_) => return Err(unusable(format!("{which} is PEM text of something else than PUBLIC KEY"))),
+        Some(_) => return Err(unusable(format!("{which} is PEM of another type; expected PUBLIC KEY"))),
     };
     let info = SubjectPublicKeyInfoRef::try_from(der).map_err(|_| malformed())?;
     check_algorithm(which, curve, &info.algorithm)?;
@@ -226,10 +218,10 @@ pub(in crate::keyring) fn read_public_key(which: &str, curve: EcdhCurve, bytes: 
     if point == [0] {
         return Err(unusable(format!("{which} is the point at infinity")));
     }
-    on_curve!(curve, compress(point)).ok_or_else(|| unusable(format!("{which} is no point of {curve}")))
+    on_curve!(curve, compress(point)).ok_or_else(|| unusable(format!("{which} is not a point on {curve}")))
 }
 
-/// A public key as SubjectPublicKeyInfo in DER, with both coordinates, from its compressed form.
+/// Returns the DER SubjectPublicKeyInfo, with both coordinates, of a compressed public key.
 pub(in crate::keyring) fn public_key_der(curve: EcdhCurve, compressed: &[u8]) -> Option<Vec<u8>> {
     let oid = curve.oid();
     let point = on_curve!(curve, uncompress(compressed))?;
@@ -252,22 +244,23 @@ fn compressed<C: NistCurve>(key: &PublicKey<C>) -> Vec<u8> {
     key.to_sec1_point(true).as_bytes().to_vec()
 }
 
-/// A point of the curve other than infinity, of two coordinates or compressed. The curve libraries read it from x alone,
-/// too, which nobody writes here.
+/// Reads a point other than infinity, either uncompressed or compressed. The curve libraries also
+/// accept the compact form (x alone), which is not allowed here.
 fn read_point<C: NistCurve>(bytes: &[u8]) -> Option<PublicKey<C>> {
     matches!(bytes.first(), Some(2..=4)).then(|| PublicKey::from_sec1_bytes(bytes).ok()).flatten()
 }
 
-/// What the first line of PEM in a text says that it is.
+/// Returns the label of the first PEM block in a text.
 fn pem_label(text: &[u8]) -> Option<&[u8]> {
     const BEGIN: &[u8] = b"-----BEGIN ";
     let label = &text[text.windows(BEGIN.len()).position(|bytes| bytes == BEGIN)? + BEGIN.len()..];
     Some(&label[..label.windows(5).position(|bytes| bytes == b"-----")?])
 }
 
-/// What is in a PEM text. Lines of any one width will do, and text before it.
+/// Returns the content of a PEM text. Lines of any uniform width are accepted, and so is text
+/// before it.
 fn decode_pem(which: &str, text: &[u8]) -> Result<SecretBytes> {
-    let broken = |error| unusable(format!("{which} is not a PEM text that can be read: {error}"));
+    let broken = |error| unusable(format!("{which} is not valid PEM: {error}"));
     let mut decoder = pem::Decoder::new_detect_wrap(text.trim_ascii_end()).map_err(broken)?;
     let mut der = SecretBytes::zeroed(decoder.remaining_len());
     decoder.decode(der.as_mut()).map_err(broken)?;
@@ -276,13 +269,13 @@ fn decode_pem(which: &str, text: &[u8]) -> Result<SecretBytes> {
 
 fn check_algorithm(which: &str, curve: EcdhCurve, algorithm: &AlgorithmIdentifierRef<'_>) -> Result<()> {
     if algorithm.oid != ALGORITHM_OID {
-        return Err(unusable(format!("{which} is no elliptic-curve key")));
+        return Err(unusable(format!("{which} is not an elliptic-curve key")));
     }
     let found = algorithm.parameters_oid().ok();
     match EcdhCurve::ALL.into_iter().find(|known| Some(known.oid()) == found) {
         Some(known) if known == curve => Ok(()),
-        Some(other) => Err(unusable(format!("{which} is on {other}, and the keyring is for {curve}"))),
-        None => Err(unusable(format!("{which} names none of the curves P-256, P-384 and P-521"))),
+        Some(other) => Err(unusable(format!("{which} is on {other}, but the keyring is for {curve}"))),
+        None => Err(unusable(format!("{which} is not on P-256, P-384 or P-521"))),
     }
 }
 

@@ -18,25 +18,28 @@ pub(super) use keys::{public_key_der, read_public_key};
 use wrapping::RAW_ECDH;
 pub(super) use wrapping::{AWS_KMS_ECDH, Agreement, Parties, WrappedKey};
 
-/// How errors call the public key of the other.
+/// The recipient's public key, in error texts.
 pub(super) const RECIPIENT: &str = "the recipient's public key";
 
-/// Wraps data keys for the holder of an elliptic-curve key: under a key that both sides derive, each from a private key and
-/// the other's public key (Diffie-Hellman), anew for each message.
+/// A keyring that wraps data keys for the owner of an elliptic-curve key pair (Diffie-Hellman).
 ///
-/// | made with | holds | encrypts | decrypts |
+/// Both sides derive the wrapping key, each from its own private key and the other's public key,
+/// anew for each message.
+///
+/// | constructor | keys | encrypts | decrypts |
 /// |---|---|---|---|
-/// | [`static_keys`](Self::static_keys) | an own private key, another's public key | for the other | what either of the two wrote for the other |
-/// | [`ephemeral`](Self::ephemeral) | the recipient's public key | for the recipient, under a new key each time | never |
-/// | [`discovery`](Self::discovery) | the recipient's private key | never | what anyone wrote for the recipient |
+/// | [`static_keys`](Self::static_keys) | its own private key, another's public key | for the other | messages between the two |
+/// | [`ephemeral`](Self::ephemeral) | the recipient's public key | for the recipient, with a new key pair each time | never |
+/// | [`discovery`](Self::discovery) | the recipient's private key | never | any message for the recipient |
 ///
-/// With a public key anyone can write to its holder. Only between two static keys does a message that opens prove that one
-/// of the two holders wrote it, and even then not which.
+/// Anyone with a public key can write to its owner. Only between two static keys does a message
+/// that opens prove that one of the two owners wrote it, and not which one.
 ///
-/// Private keys are PKCS#8 as PEM (`-----BEGIN PRIVATE KEY-----`), without a password; public keys SubjectPublicKeyInfo in
-/// DER or as PEM (`-----BEGIN PUBLIC KEY-----`). The text stays the caller's, to be cleared; what is made of it is cleared
-/// here. The key derivation and the curves come from RustCrypto, whichever provider
-/// the client has; random bytes and AES-GCM come from the provider.
+/// Private keys are PKCS#8 in PEM (`-----BEGIN PRIVATE KEY-----`), without a password; public keys
+/// are SubjectPublicKeyInfo in DER or PEM (`-----BEGIN PUBLIC KEY-----`). The keyring overwrites
+/// its own copies of a private key; clearing the PEM text is up to the caller. The key derivation
+/// and the curves come from RustCrypto, whichever provider the client has; random bytes and AES-GCM
+/// come from the provider.
 ///
 /// Specification: framework/raw-ecdh-keyring and framework/key-agreement-schemas.
 ///
@@ -69,7 +72,7 @@ pub struct RawEcdhKeyring {
     label: Arc<str>,
 }
 
-/// Whose keys there are; public keys in their compressed form.
+/// The keys that the keyring has; public keys are compressed.
 enum Schema {
     Static { own: KeyPair, recipient: Vec<u8> },
     Ephemeral { recipient: Vec<u8> },
@@ -77,12 +80,14 @@ enum Schema {
 }
 
 impl RawEcdhKeyring {
-    /// Between two static keys: it encrypts for the recipient, and decrypts what the two wrote for each other.
+    /// Creates a keyring between two static keys. It encrypts for the recipient and decrypts
+    /// messages that either of the two wrote for the other.
+    ///
     /// The specification calls this RawPrivateKeyToStaticPublicKey.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for a key of another form or another curve, and for a public key that is no point of the
-    /// curve.
+    /// [`Error::Configuration`] if a key has another form or is on another curve, or if the public
+    /// key is not a point on the curve.
     ///
     /// ```
     /// use sealwax::{Client, keyring::{EcdhCurve, RawEcdhKeyring}};
@@ -126,48 +131,32 @@ impl RawEcdhKeyring {
         Ok(Self::new(curve, Schema::Static { own, recipient }))
     }
 
-    /// For a recipient, under a new key for each message. It only encrypts.
+    /// Creates a keyring that encrypts for a recipient, with a new key pair for each message. It
+    /// cannot decrypt.
+    ///
     /// The specification calls this EphemeralPrivateKeyToStaticPublicKey.
     ///
     /// # Errors
-    /// [`Error::Configuration`] as [`static_keys`](Self::static_keys).
-    ///
-    /// ```
-    /// use sealwax::{Error, keyring::{EcdhCurve, RawEcdhKeyring}};
-    ///
-    /// # let public_key = "-----BEGIN PUBLIC KEY-----
-    /// # MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEunbv142d6k911yo8XzpXmIWNE59z
-    /// # IzuT+Q5ZYAGhuw3nFHoqOhsqAfhda32skwITeGO0y1BR9WP8T6bYsqhCJQ==
-    /// # -----END PUBLIC KEY-----
-    /// # ";
-    /// assert!(RawEcdhKeyring::ephemeral(EcdhCurve::P256, public_key).is_ok());
-    /// assert!(matches!(RawEcdhKeyring::ephemeral(EcdhCurve::P521, public_key), Err(Error::Configuration(_))));
-    /// ```
+    /// [`Error::Configuration`], as for [`static_keys`](Self::static_keys).
     pub fn ephemeral(curve: EcdhCurve, recipient_public_key: &(impl AsRef<[u8]> + ?Sized)) -> Result<Self> {
         let recipient = read_public_key(RECIPIENT, curve, recipient_public_key.as_ref())?;
         Ok(Self::new(curve, Schema::Ephemeral { recipient }))
     }
 
-    /// For the recipient of messages, whoever wrote them. It only decrypts.
+    /// Creates a keyring that decrypts any message for the recipient. It cannot encrypt.
+    ///
     /// The specification calls this PublicKeyDiscovery.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for a private key of another form or another curve.
-    ///
-    /// ```
-    /// use sealwax::{Error, keyring::{EcdhCurve, RawEcdhKeyring}};
-    ///
-    /// let sec1 = "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n";
-    /// let Err(Error::Configuration(why)) = RawEcdhKeyring::discovery(EcdhCurve::P256, sec1) else { panic!() };
-    /// assert!(why.contains("convert it to PKCS#8"));
-    /// ```
+    /// [`Error::Configuration`] if the private key has another form or is on another curve.
     pub fn discovery(curve: EcdhCurve, own_private_key: &(impl AsRef<[u8]> + ?Sized)) -> Result<Self> {
         let own = KeyPair::from_pem(curve, own_private_key.as_ref())?;
         Ok(Self::new(curve, Schema::Discovery { own }))
     }
 
     fn new(curve: EcdhCurve, schema: Schema) -> Self {
-        // The beginning of the key tells keys apart, and is found in the provider information.
+        // The start of the public key identifies the key, and can be found in the provider
+        // information.
         let mut label = format!("raw-ecdh://{}/", curve.spec());
         for byte in &schema.recipient()[..9] {
             let _ = write!(label, "{byte:02x}");
@@ -175,26 +164,15 @@ impl RawEcdhKeyring {
         Self { curve, schema, label: label.into() }
     }
 
-    /// The curve of the keys.
-    ///
-    /// ```
-    /// # use sealwax::keyring::{EcdhCurve, RawEcdhKeyring};
-    /// # let public_key = "-----BEGIN PUBLIC KEY-----
-    /// # MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEunbv142d6k911yo8XzpXmIWNE59z
-    /// # IzuT+Q5ZYAGhuw3nFHoqOhsqAfhda32skwITeGO0y1BR9WP8T6bYsqhCJQ==
-    /// # -----END PUBLIC KEY-----
-    /// # ";
-    /// let keyring = RawEcdhKeyring::ephemeral(EcdhCurve::P256, public_key)?;
-    /// assert_eq!(keyring.curve(), EcdhCurve::P256);
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Returns the curve of the keys.
     #[must_use]
     pub fn curve(&self) -> EcdhCurve {
         self.curve
     }
 
-    /// The recipient's public key in its compressed form, as messages name it: the first of the two keys in the provider
-    /// information of an encrypted data key, from its sixth byte on. Its beginning is in the label.
+    /// Returns the recipient's compressed public key, as stored in messages: it is the first of the
+    /// two keys in the provider information of an encrypted data key, and starts at the sixth byte.
+    /// The label contains its start.
     ///
     /// ```
     /// # use sealwax::{Client, keyring::{EcdhCurve, RawEcdhKeyring}};
@@ -224,7 +202,7 @@ impl RawEcdhKeyring {
             }
             Schema::Discovery { .. } => {
                 return Err(Error::Configuration(format!(
-                    "the keyring {} has only its own private key, and cannot encrypt: make one with the recipient's \
+                    "the keyring {} has only its own private key and cannot encrypt; create one with the recipient's \
                      public key (RawEcdhKeyring::static_keys or ephemeral)",
                     self.label
                 )));
@@ -241,7 +219,7 @@ impl RawEcdhKeyring {
         Ok(data_key.wrapped_as(encrypted))
     }
 
-    /// The parties of an encrypted data key that is for this keyring.
+    /// Returns the parties of an encrypted data key if it is for this keyring.
     fn parties_if_ours<'a>(&self, key: &'a EncryptedDataKey) -> Option<Parties<'a>> {
         let parties = Parties::of(self.curve, key)?;
         let is_ours = match &self.schema {
@@ -286,7 +264,7 @@ impl Keyring for RawEcdhKeyring {
         Box::pin(async move {
             if let Schema::Ephemeral { .. } = self.schema {
                 return Err(Error::Configuration(format!(
-                    "the keyring {} has only the recipient's public key, and cannot decrypt: make one with the \
+                    "the keyring {} has only the recipient's public key and cannot decrypt; create one with the \
                      recipient's private key (RawEcdhKeyring::discovery or static_keys)",
                     self.label
                 )));

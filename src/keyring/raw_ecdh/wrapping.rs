@@ -1,5 +1,5 @@
-//! How a data key is wrapped under a shared secret: the same in the raw ECDH keyring and in the one over AWS KMS, which open
-//! what the other wrote.
+//! Wrapping of a data key under a shared secret. The raw ECDH keyring and the AWS KMS ECDH keyring
+//! share it, so each opens what the other wrapped.
 //!
 //! Specification: framework/raw-ecdh-keyring and framework/key-agreement-schemas, "Key Derivation".
 
@@ -17,19 +17,19 @@ use crate::{
 
 /// The key provider id that the raw keyring writes.
 pub(in crate::keyring) const RAW_ECDH: &str = "raw-ecdh";
-/// The key provider id that the keyring over AWS KMS writes.
+/// The key provider id that the AWS KMS keyring writes.
 pub(in crate::keyring) const AWS_KMS_ECDH: &str = "aws-kms-ecdh";
-/// The first byte of the provider information, which the key derivation is told, too.
+/// The first byte of the provider information, also an input of the key derivation.
 const VERSION: u8 = 1;
 
-/// The length of the random bytes that make every derivation different.
+/// The length of the random nonce that makes every derivation different.
 const NONCE_LENGTH: usize = 32;
 const COMMITMENT_LENGTH: usize = 32;
 const WRAPPING_KEY_LENGTH: usize = 32;
-/// Every wrapping key is derived for one data key, and so needs no IV of its own.
+/// Fixed, because every wrapping key is derived for one data key only.
 const IV: Iv = [0; IV_LENGTH];
 
-/// The two public keys of an encrypted data key, in their compressed form.
+/// The two compressed public keys of an encrypted data key.
 #[derive(Clone, Copy)]
 pub(in crate::keyring) struct Parties<'a> {
     pub(in crate::keyring) sender: &'a [u8],
@@ -37,18 +37,19 @@ pub(in crate::keyring) struct Parties<'a> {
 }
 
 impl<'a> Parties<'a> {
-    /// Those of an encrypted data key that was made for keys on this curve, by either of the two keyrings.
+    /// Returns the parties of an encrypted data key that either keyring wrote for this curve.
     pub(in crate::keyring) fn of(curve: EcdhCurve, key: &'a EncryptedDataKey) -> Option<Self> {
         let is_ours = [RAW_ECDH, AWS_KMS_ECDH].contains(&key.provider_id());
         is_ours.then(|| Self::from_provider_info(curve, key.provider_info())).flatten()
     }
 
-    /// Whether these are the two, whichever of them is the sender.
+    /// Returns whether these two keys are the parties, in either order.
     pub(in crate::keyring) fn are(self, one: &[u8], other: &[u8]) -> bool {
         [(one, other), (other, one)].contains(&(self.sender, self.recipient))
     }
 
-    /// The version, then the recipient and the sender, each with its length before it.
+    /// Returns the provider information: the version, then the recipient and the sender, each
+    /// preceded by its length.
     fn provider_info(self) -> Vec<u8> {
         let mut info = vec![VERSION];
         for key in [self.recipient, self.sender] {
@@ -58,7 +59,7 @@ impl<'a> Parties<'a> {
         info
     }
 
-    /// Reads what [`provider_info`](Self::provider_info) writes for a curve, and nothing else.
+    /// Parses exactly what [`provider_info`](Self::provider_info) writes for this curve.
     fn from_provider_info(curve: EcdhCurve, info: &'a [u8]) -> Option<Self> {
         let length = curve.public_key_length();
         let take = |info: &'a [u8]| info.strip_prefix(&(length as u32).to_be_bytes())?.split_at_checked(length);
@@ -67,7 +68,7 @@ impl<'a> Parties<'a> {
         rest.is_empty().then_some(Self { sender, recipient })
     }
 
-    /// What a derivation is bound to, and what is authenticated with the data key as well.
+    /// Returns the fixed information of the derivation, which is also the AAD of the data key.
     fn fixed_info(self, curve: EcdhCurve, context: &[u8]) -> Vec<u8> {
         let keys = [self.sender, self.recipient].concat();
         let parts = [b"ecdh-key-derivation", curve.spec().as_bytes(), b"HMAC_SHA384", &keys, &[VERSION], context];
@@ -75,12 +76,12 @@ impl<'a> Parties<'a> {
     }
 }
 
-/// Who wraps for whom, and the secret that they share.
+/// The parties of a key agreement and the secret that they share.
 pub(in crate::keyring) struct Agreement<'a> {
     pub(in crate::keyring) curve: EcdhCurve,
     pub(in crate::keyring) parties: Parties<'a>,
     pub(in crate::keyring) shared_secret: SecretBytes,
-    /// The encryption context, serialized.
+    /// The serialized encryption context.
     pub(in crate::keyring) context: &'a [u8],
 }
 
@@ -102,13 +103,13 @@ impl Agreement<'_> {
     }
 
     /// # Errors
-    /// [`Error::Integrity`] for what does not open.
+    /// [`Error::Integrity`] if the data key does not open.
     pub(in crate::keyring) fn unwrap(
         &self,
         provider: &dyn CryptoProvider,
         wrapped: WrappedKey<'_>,
     ) -> Result<SecretBytes> {
-        // The order of the parties is that of the message, whichever of them we are.
+        // The parties are in the message's order, whichever of them we are.
         let fixed_info = self.parties.fixed_info(self.curve, self.context);
         let derived = Derived::new(&self.shared_secret, &fixed_info, wrapped.nonce)?;
         if !derived.commits_to(wrapped.commitment) {
@@ -121,7 +122,7 @@ impl Agreement<'_> {
     }
 }
 
-/// The ciphertext of an encrypted data key, taken apart.
+/// The parts of an encrypted data key's ciphertext.
 #[derive(Clone, Copy)]
 pub(in crate::keyring) struct WrappedKey<'a> {
     nonce: &'a [u8; NONCE_LENGTH],
@@ -139,16 +140,16 @@ impl<'a> WrappedKey<'a> {
     }
 }
 
-/// What is derived from a shared secret: first the commitment, then the wrapping key.
+/// The keys derived from a shared secret: first the commitment key, then the wrapping key.
 struct Derived(SecretBytes);
 
 impl Derived {
-    /// The key derivation in counter mode of NIST SP 800-108, with HMAC-SHA-384.
+    /// Derives the keys with the counter-mode KDF of NIST SP 800-108 and HMAC-SHA-384.
     fn new(shared_secret: &SecretBytes, fixed_info: &[u8], nonce: &[u8; NONCE_LENGTH]) -> Result<Self> {
         const BITS: u32 = 8 * (COMMITMENT_LENGTH + WRAPPING_KEY_LENGTH) as u32;
         let mut derived = SecretBytes::zeroed(COMMITMENT_LENGTH + WRAPPING_KEY_LENGTH);
         let keyed = Hmac::<Sha384>::new_from_slice(shared_secret.as_bytes())
-            .map_err(|_| Error::Provider("HMAC takes no such key"))?;
+            .map_err(|_| Error::Provider("HMAC rejected the shared secret"))?;
         for (counter, block) in (1_u32..).zip(derived.as_mut().chunks_mut(48)) {
             let mut mac = keyed.clone();
             for part in [&counter.to_be_bytes(), fixed_info, &[0], nonce, &BITS.to_be_bytes()] {

@@ -1,10 +1,10 @@
-//! One call for many who wait for its outcome.
+//! Single-flight calls: the leader makes the call, the followers await its result.
 //!
-//! Whoever asks first flies; the others wait for the landing. Nothing runs in the background: the first drives its own
-//! future, and if that is dropped, one of those who wait goes first in its place. No lock is held while anything is
-//! awaited.
+//! Nothing runs in the background. The leader drives its own future; if that is dropped, one of the
+//! followers becomes the leader. No lock is held across an await.
 //!
-//! This file imports nothing from the crate, so that `tests/caching_model.rs` can run it under a model of threads.
+//! This file imports nothing from the crate, so that `tests/caching_model.rs` can run it under a
+//! model checker.
 
 use std::{
     collections::HashMap,
@@ -16,17 +16,17 @@ use std::{
 
 use super::sync::{Mutex, lock};
 
-/// The calls that are under way, each under its key.
+/// The calls in progress, by key.
 pub(super) struct Flights<K, O> {
-    flying: Mutex<HashMap<K, Arc<Flight<O>>>>,
+    in_progress: Mutex<HashMap<K, Arc<Flight<O>>>>,
 }
 
-/// What those who waited are told.
+/// The outcome of a call, as the followers see it.
 #[derive(Clone)]
-pub(super) enum Landing<O> {
-    /// How the call ended.
+pub(super) enum Outcome<O> {
+    /// The call ended with this result.
     Done(O),
-    /// The first gave up: whoever waited asks again.
+    /// The leader was dropped before it finished; each follower joins again.
     Abandoned,
 }
 
@@ -35,38 +35,39 @@ struct Flight<O> {
 }
 
 struct State<O> {
-    landing: Option<Landing<O>>,
-    /// One place for each who waits.
+    outcome: Option<Outcome<O>>,
+    /// One slot for each follower.
     wakers: Vec<Option<Waker>>,
 }
 
-/// Who asked, in the order of asking.
+/// The caller's role in a call.
 pub(super) enum Joined<'a, K: Eq + Hash, O> {
-    First(First<'a, K, O>),
-    Other(Other<O>),
+    Leader(Leader<'a, K, O>),
+    Follower(Follower<O>),
 }
 
 impl<K: Eq + Hash + Clone, O: Clone> Flights<K, O> {
     pub(super) fn new() -> Self {
-        Self { flying: Mutex::new(HashMap::new()) }
+        Self { in_progress: Mutex::new(HashMap::new()) }
     }
 
-    /// Takes part in the call under this key, as the first if there is none.
+    /// Joins the call for this key: as the leader if there is none yet, otherwise as a follower.
     pub(super) fn join(&self, key: &K) -> Joined<'_, K, O> {
-        let mut flying = lock(&self.flying);
-        if let Some(flight) = flying.get(key) {
-            return Joined::Other(Other { flight: flight.clone(), place: None });
+        let mut in_progress = lock(&self.in_progress);
+        if let Some(flight) = in_progress.get(key) {
+            return Joined::Follower(Follower { flight: flight.clone(), place: None });
         }
-        let flight = Arc::new(Flight { state: Mutex::new(State { landing: None, wakers: Vec::new() }) });
-        flying.insert(key.clone(), flight.clone());
-        Joined::First(First { flights: self, key: key.clone(), flight, landing: None })
+        let flight = Arc::new(Flight { state: Mutex::new(State { outcome: None, wakers: Vec::new() }) });
+        in_progress.insert(key.clone(), flight.clone());
+        Joined::Leader(Leader { flights: self, key: key.clone(), flight, outcome: None })
     }
 
-    /// What one call of `load` brings for all who ask at the same time, for those whose own search was in vain.
+    /// Returns the result of a single-flight call of `load`, for a caller whose own lookup found
+    /// nothing.
     ///
-    /// `load` gives its own answer and what the others are told; `take` is what each of the others makes of that. What is
-    /// to be kept, `load` must put where `find` finds it. A caller for which `may_wait` is false is never made to wait for
-    /// another.
+    /// `load` returns the leader's own result and the one to share; `take` turns the latter into a
+    /// follower's result. `load` must store whatever is to be kept where `find` finds it. A caller
+    /// for which `may_wait` returns false never becomes a follower.
     pub(super) async fn get<T, F: Future<Output = (T, O)>>(
         &self,
         key: &K,
@@ -77,19 +78,21 @@ impl<K: Eq + Hash + Clone, O: Clone> Flights<K, O> {
     ) -> T {
         loop {
             match self.join(key) {
-                Joined::First(first) => {
-                    // An earlier call may have landed since the search: its result was there before it stopped flying.
+                Joined::Leader(leader) => {
+                    // An earlier call may have ended since the caller's lookup. Its result was
+                    // stored before it was removed from the calls in progress, so this lookup finds
+                    // it.
                     if let Some(found) = find() {
                         return found;
                     }
-                    let (own, others) = load().await;
-                    first.land(others);
+                    let (own, shared) = load().await;
+                    leader.finish(shared);
                     return own;
                 }
-                // A caller that cannot wait loads for itself, and shares nothing.
-                Joined::Other(_) if !may_wait() => return load().await.0,
-                Joined::Other(other) => {
-                    let Landing::Done(outcome) = other.await else { continue };
+                // A caller that cannot wait makes its own call and shares nothing.
+                Joined::Follower(_) if !may_wait() => return load().await.0,
+                Joined::Follower(follower) => {
+                    let Outcome::Done(outcome) = follower.await else { continue };
                     match take(outcome) {
                         Taken::This(answer) => return answer,
                         Taken::AskAgain => {}
@@ -101,56 +104,57 @@ impl<K: Eq + Hash + Clone, O: Clone> Flights<K, O> {
     }
 }
 
-/// What one who waited makes of the outcome of another's call.
+/// A follower's use of a shared outcome.
 pub(super) enum Taken<T> {
     This(T),
     AskAgain,
-    /// Nobody can share: each makes a call of its own.
+    /// The outcome cannot be shared: each follower makes its own call.
     AskAlone,
 }
 
-/// The one who makes the call. Dropped without landing, it wakes the others to try.
-pub(super) struct First<'a, K: Eq + Hash, O> {
+/// The leader of a call. If it is dropped before it finishes, it wakes the followers to try
+/// themselves.
+pub(super) struct Leader<'a, K: Eq + Hash, O> {
     flights: &'a Flights<K, O>,
     key: K,
     flight: Arc<Flight<O>>,
-    landing: Option<Landing<O>>,
+    outcome: Option<Outcome<O>>,
 }
 
-impl<K: Eq + Hash, O> First<'_, K, O> {
-    /// Tells the others how the call ended.
-    pub(super) fn land(mut self, outcome: O) {
-        self.landing = Some(Landing::Done(outcome));
+impl<K: Eq + Hash, O> Leader<'_, K, O> {
+    /// Ends the call and gives the followers its outcome.
+    pub(super) fn finish(mut self, outcome: O) {
+        self.outcome = Some(Outcome::Done(outcome));
     }
 }
 
-impl<K: Eq + Hash, O> Drop for First<'_, K, O> {
+impl<K: Eq + Hash, O> Drop for Leader<'_, K, O> {
     fn drop(&mut self) {
-        // Whoever is woken must not find this flight again.
-        lock(&self.flights.flying).remove(&self.key);
+        // Before any waker runs, or a woken follower could find this call again.
+        lock(&self.flights.in_progress).remove(&self.key);
         let wakers = {
             let mut state = lock(&self.flight.state);
-            state.landing = Some(self.landing.take().unwrap_or(Landing::Abandoned));
+            state.outcome = Some(self.outcome.take().unwrap_or(Outcome::Abandoned));
             std::mem::take(&mut state.wakers)
         };
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
-/// One who waits for the landing.
-pub(super) struct Other<O> {
+/// A future for the outcome of another caller's call.
+pub(super) struct Follower<O> {
     flight: Arc<Flight<O>>,
     place: Option<usize>,
 }
 
-impl<O: Clone> Future for Other<O> {
-    type Output = Landing<O>;
+impl<O: Clone> Future for Follower<O> {
+    type Output = Outcome<O>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Landing<O>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome<O>> {
         let flight = self.flight.clone();
         let mut state = lock(&flight.state);
-        if let Some(landing) = &state.landing {
-            return Poll::Ready(landing.clone());
+        if let Some(outcome) = &state.outcome {
+            return Poll::Ready(outcome.clone());
         }
         let waker = Some(context.waker().clone());
         match self.place.and_then(|place| state.wakers.get_mut(place)) {
@@ -164,7 +168,7 @@ impl<O: Clone> Future for Other<O> {
     }
 }
 
-impl<O> Drop for Other<O> {
+impl<O> Drop for Follower<O> {
     fn drop(&mut self) {
         if let Some(place) = self.place
             && let Some(place) = lock(&self.flight.state).wakers.get_mut(place)

@@ -1,4 +1,4 @@
-//! The ids of cache entries.
+//! Cache entry ids.
 //!
 //! Specification: framework/caching-cmm, "Appendix A: Cache Entry Identifier Formulas".
 
@@ -10,25 +10,28 @@ use crate::{
     materials::{DecryptionRequest, EncryptionRequest},
 };
 
-/// The caching materials manager, among what else has entries in caches.
+/// The resource id of the caching materials manager, which distinguishes its entries from those of
+/// other users of a cache.
 const RESOURCE: u8 = 1;
 const ENCRYPT: u8 = 1;
 const DECRYPT: u8 = 2;
 
-/// Which request an entry answers.
+/// The identity of the request that an entry answers.
 ///
-/// The formulas join fields of any length, and where one ends does not always follow from the bytes: that of the encrypted data
-/// keys and that of the context beside it could be traded against each other by who writes a message. So the lengths count too.
+/// The formulas concatenate fields of variable length without delimiters that the bytes could not
+/// contain, so an attacker could shift bytes between the encrypted data keys and the adjacent
+/// context. The lengths are compared too.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Identity {
     pub(super) id: CacheId,
-    /// The lengths of the encrypted data keys, the context, and what the specification's formula has no place for.
+    /// The lengths of the encrypted data keys, of the context, and of the fields that are not in
+    /// the specification's formula.
     lengths: [usize; 3],
 }
 
 impl Identity {
-    /// The id of a request for encryption: suite and context. The keys that are not to be stored, for which the formula has no
-    /// place, follow if there are any.
+    /// Returns the identity of an encryption request: its suite and context. The required context
+    /// keys, which are not in the formula, follow if there are any.
     pub(super) fn of_encryption(partition: &str, request: &EncryptionRequest<'_>) -> Result<Self> {
         let context = request.context.serialize()?;
         let mut required = Vec::new();
@@ -47,8 +50,10 @@ impl Identity {
         fields.finish(&[], &context, &required)
     }
 
-    /// The id of a request for decryption: suite, encrypted data keys and context. The context that the caller expects, for
-    /// which the formula has no place, follows if there is any: who knows less than it takes must not profit from who knew it.
+    /// Returns the identity of a decryption request: its suite, encrypted data keys and context.
+    ///
+    /// The expected context, which is not in the formula, follows if there is any: a caller that
+    /// omits the expected context must not hit an entry created by one that supplied it.
     pub(super) fn of_decryption(partition: &str, request: &DecryptionRequest<'_>) -> Result<Self> {
         let mut keys = request.encrypted_data_keys.iter().map(serialize_key).collect::<Result<Vec<_>>>()?;
         keys.sort_unstable();
@@ -61,13 +66,13 @@ impl Identity {
     }
 }
 
-/// Digests fields with a zero byte before each but the first.
+/// A digest of fields, with a zero byte before each but the first.
 struct Fields {
     digest: Box<dyn Digest>,
 }
 
 impl Fields {
-    /// A partition has no zero byte in it.
+    /// Starts a digest. `partition` must not contain a zero byte.
     fn new(provider: &dyn CryptoProvider, scope: u8, partition: &str) -> Self {
         let mut digest = provider.digest(HashAlgorithm::Sha384);
         digest.update(&[RESOURCE, 0, scope]);
@@ -91,13 +96,13 @@ impl Fields {
     }
 }
 
-/// An encrypted data key as it stands in the header of a message.
+/// Serializes an encrypted data key as in a message header.
 fn serialize_key(key: &EncryptedDataKey) -> Result<Vec<u8>> {
     let fields = [key.provider_id().as_bytes(), key.provider_info(), key.ciphertext()];
     let mut out = Vec::with_capacity(fields.iter().map(|field| 2 + field.len()).sum());
     for field in fields {
         let length = u16::try_from(field.len())
-            .map_err(|_| Error::Materials("a field of an encrypted data key is longer than a message can carry"))?;
+            .map_err(|_| Error::Materials("a field of an encrypted data key is longer than 65,535 bytes"))?;
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(field);
     }

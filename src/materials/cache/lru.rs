@@ -1,6 +1,7 @@
-//! A bounded map that forgets what was used least recently. It does not lock.
+//! A bounded map that evicts the least recently used value. It does no locking.
 //!
-//! This file imports nothing from the crate, so that `tests/caching_model.rs` can run it under a model of threads.
+//! This file imports nothing from the crate, so that `tests/caching_model.rs` can run it under a
+//! model checker.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,9 +11,9 @@ use std::{
 pub(super) struct Lru<K, V> {
     capacity: usize,
     values: HashMap<K, Used<V>>,
-    /// The keys by the time of their last use: the first is forgotten first.
+    /// The keys by the time of their last use; the first is evicted first.
     order: BTreeMap<u64, K>,
-    /// The time of the last use of anything, in uses.
+    /// The time of the last use, counted in uses.
     time: u64,
 }
 
@@ -22,7 +23,7 @@ struct Used<V> {
 }
 
 impl<K: Eq + Hash + Clone, V> Lru<K, V> {
-    /// `capacity` is at least 1.
+    /// Creates a map for at most `capacity` values, which must be at least 1.
     pub(super) fn new(capacity: usize) -> Self {
         Self { capacity, values: HashMap::new(), order: BTreeMap::new(), time: 0 }
     }
@@ -31,10 +32,10 @@ impl<K: Eq + Hash + Clone, V> Lru<K, V> {
         self.values.len()
     }
 
-    /// The value, which counts as used now.
+    /// Returns the value and marks it as just used.
     pub(super) fn get(&mut self, key: &K) -> Option<&V> {
         let used = self.values.get_mut(key)?;
-        // What was used last needs no new place.
+        // The most recently used value is already last.
         if used.time != self.time
             && let Some(key) = self.order.remove(&used.time)
         {
@@ -45,7 +46,7 @@ impl<K: Eq + Hash + Clone, V> Lru<K, V> {
         Some(&used.value)
     }
 
-    /// Puts a value in, as used now; gives back the one it replaces, or the one that must go for it.
+    /// Inserts a value as just used. Returns the value it replaces, or the one evicted for it.
     pub(super) fn put(&mut self, key: K, value: V) -> Put<V> {
         let replaced = self.remove(&key);
         let evicted = if self.values.len() >= self.capacity { self.remove_oldest_if(|_| true) } else { None };
@@ -61,18 +62,18 @@ impl<K: Eq + Hash + Clone, V> Lru<K, V> {
         Some(used.value)
     }
 
-    /// Removes a value if it is still as expected.
+    /// Removes the value for `key` if `expected` holds for it.
     pub(super) fn remove_if(&mut self, key: &K, expected: impl Fn(&V) -> bool) -> Option<V> {
         self.values.get(key).is_some_and(|used| expected(&used.value)).then(|| self.remove(key)).flatten()
     }
 
-    /// Removes the value that was used least recently, if it is to go.
+    /// Removes the least recently used value if `goes` holds for it.
     pub(super) fn remove_oldest_if(&mut self, goes: impl Fn(&V) -> bool) -> Option<V> {
         let key = self.order.first_key_value()?.1.clone();
         self.remove_if(&key, goes)
     }
 
-    /// Takes out everything that is to go.
+    /// Removes and returns every value for which `goes` holds.
     pub(super) fn take_all(&mut self, goes: impl Fn(&V) -> bool) -> Vec<V> {
         let gone: Vec<K> =
             self.values.iter().filter(|(_, used)| goes(&used.value)).map(|(key, _)| key.clone()).collect();
@@ -80,7 +81,7 @@ impl<K: Eq + Hash + Clone, V> Lru<K, V> {
     }
 }
 
-/// What a new value takes the place of.
+/// The values that an insertion displaced.
 pub(super) struct Put<V> {
     pub(super) replaced: Option<V>,
     pub(super) evicted: Option<V>,

@@ -25,53 +25,61 @@ use crate::{
     suite::{AlgorithmSuite, KeyDerivation},
 };
 
-/// The most messages that one data key may encrypt.
+/// The upper limit for the number of messages under one data key.
 const MAX_MESSAGES: u64 = 1 << 32;
-/// The most bytes that one data key may encrypt.
+/// The upper limit for the number of plaintext bytes under one data key.
 const MAX_BYTES: u64 = (1 << 63) - 1;
 
-/// Uses a data key for several messages, so that a key service is asked less often.
+/// A manager that uses a data key for several messages, to make fewer calls to a key service.
 ///
-/// Materials that another manager makes are kept in a [`Cache`] and handed out again to requests that say the same, until one
-/// of the limits is met: an age, a number of messages, a number of bytes. The limits on messages and bytes are exact, whatever
-/// the number of threads; they are for encryption, while a data key that was unwrapped serves up to its age.
+/// It stores the materials that another manager makes in a [`Cache`] and returns them again for
+/// equal requests, until they reach a limit: an age, a number of messages or a number of bytes. The
+/// limits on messages and bytes are exact for any number of threads. They apply to encryption; an
+/// unwrapped data key is limited by age only.
 ///
-/// Caching is a compromise: fewer calls, for a data key that opens more than one message. Each message still has an encryption
-/// key of its own, derived from the data key with the message's id.
+/// Caching is a trade-off: fewer calls, but a data key that opens more than one message. Each
+/// message still has its own encryption key, derived from the data key and the message id.
 ///
-/// # What answers what
+/// # Which entry answers which request
 ///
-/// A request to encrypt is answered by an entry for the same algorithm suite (or none asked for), the same encryption
-/// context, and the same keys of it that are not to be stored; a request to decrypt by one for the same suite, encrypted
-/// data keys, stored context, and expected context. Managers answer from each other's entries if they share both the cache
-/// and the [partition](CachingManagerBuilder::partition), which otherwise is a random one.
+/// An encryption request is answered by an entry with the same algorithm suite (or none requested),
+/// encryption context and required context keys. A decryption request is answered by an entry with
+/// the same suite, encrypted data keys, stored context and expected context. Managers share entries
+/// if they share both the cache and the [partition](CachingManagerBuilder::partition), which is
+/// random by default.
 ///
-/// At every hit the suite must be what is asked for and what the commitment policy allows, or other materials are made, which
-/// take the entry's place. So clients with different policies, who ask for no suite, should have different partitions.
+/// At every hit, the suite must be the requested one and the commitment policy must allow it;
+/// otherwise new materials replace the entry. Clients that request no suite and have different
+/// policies should therefore use different partitions.
 ///
 /// # What is not cached
 ///
-/// - Suites without key derivation, which would use one key with colliding IVs.
-/// - Encryption of a length that is not known: say a
-///   [bound](crate::Encrypt::plaintext_length_bound), which is counted.
+/// - Suites without key derivation, because their messages would share one key, and their IVs would
+///   collide.
+/// - Encryption of an unknown plaintext length. Set a
+///   [bound](crate::Encrypt::plaintext_length_bound), which is then counted.
 /// - Messages longer than [`max_bytes`](CachingManagerBuilder::max_bytes).
 ///
 /// # Signed messages
 ///
-/// With a signed suite the signing key is cached with the data key, so that all messages under one entry carry the same public
-/// key and can be told to belong together. Signatures are as good as with a key for each; they cost half, since no key is
-/// generated.
+/// With a signed suite, the signing key is cached with the data key. All messages under one entry
+/// have the same public key, so they can be linked to each other. The signatures are as strong as
+/// with one key per message, and cost half as much because no key is generated.
 ///
-/// # Many at the same time
+/// # Concurrent requests
 ///
-/// However many ask one manager for what is not in the cache, one of them calls the inner manager and all get what it brings, or an
-/// error of the same kind. If the one goes away before that, another calls. Requests for other entries wait for
-/// nobody. Nothing runs in the background, so that whoever calls must go on being polled, or be dropped: an operation that is
-/// polled once and then kept makes the others wait with it.
+/// Calls are single-flight: when several requests to one manager miss the same entry, the leader
+/// calls the inner manager and the followers await its result. If the call fails, every one of them
+/// gets an error of the same kind. If the leader is dropped, a follower takes its place. Requests
+/// for other entries do not wait.
 ///
-/// # What is counted
+/// Nothing runs in the background, so the leader's future must be polled to completion or dropped.
+/// While an operation is kept but not polled, its followers wait.
 ///
-/// With the feature `metrics`, for the recorder of the `metrics` crate that the program installs:
+/// # Metrics
+///
+/// With the feature `metrics`, the manager and [`MemoryCache`](super::MemoryCache) report to the
+/// recorder that the program installs for the `metrics` crate:
 ///
 /// | name | kind | labels |
 /// |---|---|---|
@@ -82,7 +90,8 @@ const MAX_BYTES: u64 = (1 << 63) - 1;
 /// | `sealwax_cache_inner_call_seconds` | histogram | `operation` |
 /// | `sealwax_cache_evictions_total` | counter | `cause`: `capacity`, `age` |
 ///
-/// Hits, misses and bypasses are together the requests; a miss that waits for another's call makes none.
+/// Every request is a hit, a miss or a bypass. A miss that waits for another request's call makes
+/// none itself.
 ///
 /// Specification: framework/caching-cmm.
 ///
@@ -119,30 +128,16 @@ pub struct CachingManager<M> {
     flights: Flights<Identity, Outcome>,
 }
 
-/// What a call of the inner manager brings for those who wait for it.
+/// The outcome of a call of the inner manager, for the followers.
 #[derive(Clone)]
 enum Outcome {
     Entry(Arc<CacheEntry>),
-    /// Materials that only one message may use.
+    /// The materials are for one message only.
     NotShared,
     Failed(Arc<Error>),
 }
 
-/// Configures a [`CachingManager`].
-///
-/// ```
-/// use std::{sync::Arc, time::Duration};
-/// use sealwax::{
-///     keyring::RawAesKeyring,
-///     materials::{CachingManager, DefaultMaterialsManager, MemoryCache},
-/// };
-///
-/// let inner = DefaultMaterialsManager::new(RawAesKeyring::new("example", "key-1", vec![7; 32])?);
-/// let cache = Arc::new(MemoryCache::new(100)?);
-/// let refused = CachingManager::builder(inner, cache, Duration::ZERO).build();
-/// assert!(refused.is_err());
-/// # Ok::<(), sealwax::Error>(())
-/// ```
+/// A builder for a [`CachingManager`], made by [`CachingManager::builder`].
 #[must_use = "nothing is cached until the manager is built and used"]
 pub struct CachingManagerBuilder<M> {
     inner: M,
@@ -155,21 +150,8 @@ pub struct CachingManagerBuilder<M> {
 }
 
 impl<M: MaterialsManager> CachingManager<M> {
-    /// Configures a manager that keeps the materials of another for a time, from when they were made.
-    ///
-    /// ```
-    /// use std::{sync::Arc, time::Duration};
-    /// use sealwax::{
-    ///     keyring::RawAesKeyring,
-    ///     materials::{CachingManager, DefaultMaterialsManager, MemoryCache},
-    /// };
-    ///
-    /// let inner = DefaultMaterialsManager::new(RawAesKeyring::new("example", "key-1", vec![7; 32])?);
-    /// let cache = Arc::new(MemoryCache::new(100)?);
-    /// let manager = CachingManager::builder(inner, cache, Duration::from_secs(60)).build()?;
-    /// # let _ = manager;
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Returns a builder for a manager that caches the materials of `inner` for `max_age`, from
+    /// when they were made.
     pub fn builder(inner: M, cache: Arc<dyn Cache>, max_age: Duration) -> CachingManagerBuilder<M> {
         CachingManagerBuilder {
             inner,
@@ -184,143 +166,98 @@ impl<M: MaterialsManager> CachingManager<M> {
 }
 
 impl<M: MaterialsManager> CachingManagerBuilder<M> {
-    /// How many messages one data key encrypts: 2^32 by default and at most.
-    ///
-    /// ```
-    /// # use std::{sync::Arc, time::Duration};
-    /// # use sealwax::{keyring::RawAesKeyring, materials::*};
-    /// # let inner = DefaultMaterialsManager::new(RawAesKeyring::new("example", "key-1", vec![7; 32])?);
-    /// # let cache = Arc::new(MemoryCache::new(100)?);
-    /// let builder = CachingManager::builder(inner, cache, Duration::from_secs(60)).max_messages(1_000);
-    /// # builder.build()?;
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Sets the maximum number of messages that one data key encrypts: 2^32 by default and at most.
     pub fn max_messages(mut self, messages: u64) -> Self {
         self.limits.messages = messages;
         self
     }
 
-    /// How many bytes of plaintext one data key encrypts: 2^63 - 1 by default and at most.
-    ///
-    /// ```
-    /// # use std::{sync::Arc, time::Duration};
-    /// # use sealwax::{keyring::RawAesKeyring, materials::*};
-    /// # let inner = DefaultMaterialsManager::new(RawAesKeyring::new("example", "key-1", vec![7; 32])?);
-    /// # let cache = Arc::new(MemoryCache::new(100)?);
-    /// let builder = CachingManager::builder(inner, cache, Duration::from_secs(60)).max_bytes(1 << 30);
-    /// # builder.build()?;
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Sets the maximum number of plaintext bytes that one data key encrypts: 2^63 - 1 by default
+    /// and at most.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.limits.bytes = bytes;
         self
     }
 
-    /// Caches a data key that not every keyring of a quorum could wrap, for this time after it was made.
+    /// Caches a data key that some keyrings of a quorum failed to wrap, for this time after it was
+    /// made.
     ///
-    /// By default such a data key serves one message and is not cached: every message written under it would lack the
-    /// key that failed, for as long as it is cached, even after that key is available again. With this option a key
-    /// service that fails for a while does not cost a call per message; choose seconds.
-    ///
-    /// ```
-    /// # use std::{sync::Arc, time::Duration};
-    /// # use sealwax::{keyring::RawAesKeyring, materials::*};
-    /// # let inner = DefaultMaterialsManager::new(RawAesKeyring::new("example", "key-1", vec![7; 32])?);
-    /// # let cache = Arc::new(MemoryCache::new(100)?);
-    /// let builder = CachingManager::builder(inner, cache, Duration::from_secs(300));
-    /// let manager = builder.max_age_incomplete(Duration::from_secs(5)).build()?;
-    /// # let _ = manager;
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// By default such a data key encrypts one message and is not cached: every message encrypted
+    /// with it would lack the key that failed, for as long as it is cached, even after that key is
+    /// available again. With this option a temporary failure of a key service does not cost one
+    /// call per message. Choose a few seconds.
     pub fn max_age_incomplete(mut self, age: Duration) -> Self {
         self.max_age_incomplete = Some(age);
         self
     }
 
-    /// The partition of the cache, without which it is one that no other manager has. Managers with the same partition and
-    /// cache answer from each other's entries: give them the same only if their inner managers could stand in for each other,
-    /// and the same [`clock`](Self::clock).
+    /// Sets the cache partition. By default a manager has a partition of its own.
     ///
-    /// ```
-    /// # use std::{sync::Arc, time::Duration};
-    /// # use sealwax::{keyring::RawAesKeyring, materials::*};
-    /// # let inner = DefaultMaterialsManager::new(RawAesKeyring::new("example", "key-1", vec![7; 32])?);
-    /// # let cache = Arc::new(MemoryCache::new(100)?);
-    /// let builder = CachingManager::builder(inner, cache, Duration::from_secs(60)).partition("invoices");
-    /// # builder.build()?;
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Managers with the same partition and cache share entries. Give them the same partition only
+    /// if their inner managers are interchangeable, and then the same [`clock`](Self::clock).
     pub fn partition(mut self, partition: impl Into<String>) -> Self {
         self.partition = Some(partition.into());
         self
     }
 
-    /// The clock by which entries age, otherwise [`MonotonicClock`].
-    ///
-    /// ```
-    /// # use std::{sync::Arc, time::Duration};
-    /// # use sealwax::{keyring::RawAesKeyring, materials::*};
-    /// # let inner = DefaultMaterialsManager::new(RawAesKeyring::new("example", "key-1", vec![7; 32])?);
-    /// # let cache = Arc::new(MemoryCache::new(100)?);
-    /// let builder = CachingManager::builder(inner, cache, Duration::from_secs(60)).clock(|| Duration::from_secs(7));
-    /// # builder.build()?;
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Sets the clock by which entries age; [`MonotonicClock`] by default.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Box::new(clock);
         self
     }
 
-    /// The manager.
+    /// Builds the manager.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for a limit of zero, one that is above the most there is, or a partition that is empty or has a
-    /// zero byte in it.
+    /// [`Error::Configuration`] if a limit is zero or too high, or if the partition is empty or
+    /// contains a zero byte.
     pub fn build(self) -> Result<CachingManager<M>> {
         let Self { inner, cache, clock, partition, max_age, max_age_incomplete, limits } = self;
         let refuse = |why: String| Err(Error::Configuration(why));
         if max_age.is_zero() {
-            return refuse("the age of a cached data key (max_age) must be more than zero".into());
+            return refuse("max_age must be greater than zero".into());
         }
         if max_age_incomplete.is_some_and(|age| age.is_zero()) {
-            return refuse("the age of an incomplete data key (max_age_incomplete) must be more than zero".into());
+            return refuse("max_age_incomplete must be greater than zero".into());
         }
         if !(1..=MAX_MESSAGES).contains(&limits.messages) {
             let found = limits.messages;
-            return refuse(format!("a cached data key encrypts 1 to 2^32 messages (max_messages); not {found}"));
+            return refuse(format!("max_messages must be 1 to 2^32, not {found}"));
         }
         if !(1..=MAX_BYTES).contains(&limits.bytes) {
             let found = limits.bytes;
-            return refuse(format!("a cached data key encrypts 1 to 2^63 - 1 bytes (max_bytes); not {found}"));
+            return refuse(format!("max_bytes must be 1 to 2^63 - 1, not {found}"));
         }
         let partition = partition.unwrap_or_else(unique_partition);
         if partition.is_empty() || partition.contains('\0') {
-            return refuse("the partition of a cache must not be empty, nor contain a zero byte".into());
+            return refuse("the cache partition must not be empty or contain a zero byte".into());
         }
         let flights = Flights::new();
         Ok(CachingManager { inner, cache, clock, partition, max_age, max_age_incomplete, limits, flights })
     }
 }
 
-/// A partition that no other manager of this process has, and that nobody has chosen.
+/// Returns a partition that no other manager of this process has and that no caller can have
+/// chosen.
 fn unique_partition() -> String {
     static MADE: AtomicU64 = AtomicU64::new(0);
     let random = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}-{}", random(), random(), MADE.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Whether messages under the same data key have keys of their own.
+/// Returns whether each message under a data key has a key of its own.
 fn derives_keys(suite: AlgorithmSuite) -> bool {
     !matches!(suite.derivation(), KeyDerivation::Identity)
 }
 
-/// Whether materials of a suite may answer a request to encrypt, whoever made them.
+/// Returns whether materials with this suite may answer an encryption request, whichever manager
+/// made them.
 fn suits(suite: AlgorithmSuite, request: &EncryptionRequest<'_>) -> bool {
     request.policy.allows_encrypt(suite) && request.suite.is_none_or(|wanted| wanted == suite)
 }
 
 impl<M: MaterialsManager> CachingManager<M> {
-    /// The length to count, if the request may be answered from the cache.
+    /// Returns the length to count, or `None` if the request must not be answered from the cache.
     fn length_to_count(&self, request: &EncryptionRequest<'_>) -> Option<u64> {
         request
             .max_plaintext_length
@@ -344,7 +281,7 @@ impl<M: MaterialsManager> CachingManager<M> {
             return Ok(materials);
         }
         metrics::miss(Direction::Encrypt);
-        // On the heap, so that a hit does not move what only a miss needs.
+        // Boxed, so that a hit does not move the state that only a miss needs.
         Box::pin(self.load_encryption(identity, request, length)).await
     }
 
@@ -362,7 +299,8 @@ impl<M: MaterialsManager> CachingManager<M> {
         found
     }
 
-    /// The materials of an entry, if it may serve one more message of this length; which is counted.
+    /// Counts one more message of this length and returns the entry's materials, if the entry may
+    /// serve it.
     fn take_encryption(
         &self,
         entry: &CacheEntry,
@@ -384,7 +322,7 @@ impl<M: MaterialsManager> CachingManager<M> {
         let (identity, request) = (&identity, &request);
         let find = || self.find_encryption(identity, request, length).map(Ok);
         let load = || async {
-            // Others will encrypt other lengths with it.
+            // Later requests will use the materials for other lengths.
             let inner = EncryptionRequest { max_plaintext_length: None, ..*request };
             match metrics::inner_call(Direction::Encrypt, self.inner.encryption_materials(inner)).await {
                 Err(error) => failed(error),
@@ -446,7 +384,7 @@ impl<M: MaterialsManager> CachingManager<M> {
         }
         let mut materials = materials.duplicate();
         let OpenedBy { encrypted_data_key: at, .. } = &mut materials.opened_by;
-        // The same encrypted data keys can stand in another order.
+        // The same encrypted data keys can be in another order.
         if let Some(opened) = opened
             && request.encrypted_data_keys.get(*at) != Some(opened)
         {
@@ -478,7 +416,7 @@ impl<M: MaterialsManager> CachingManager<M> {
         self.flights.get(identity, find, load, take, may_wait).await.map_err(shared_error::own)
     }
 
-    /// Returns for how long materials may be cached that were made for a request; none if they serve one message only.
+    /// Returns how long the materials may be cached, or `None` if they may serve one message only.
     fn age_of(&self, materials: &EncryptionMaterials, request: &EncryptionRequest<'_>) -> Option<Duration> {
         if !derives_keys(materials.suite) || !suits(materials.suite, request) {
             return None;
@@ -486,11 +424,11 @@ impl<M: MaterialsManager> CachingManager<M> {
         if materials.key_report.failed().is_empty() {
             return Some(self.max_age);
         }
-        // Materials made while a key was down must not be served for long: messages would go on lacking that key.
+        // Caching these for long would leave that many more messages without the key that failed.
         self.max_age_incomplete.map(|age| age.min(self.max_age))
     }
 
-    /// Puts what was brought into the cache, for this time.
+    /// Stores materials in the cache for the time `age`.
     fn keep(&self, identity: &Identity, content: Content, age: Duration) -> Arc<CacheEntry> {
         let created = self.clock.now();
         let expires = created.saturating_add(age);
@@ -500,7 +438,8 @@ impl<M: MaterialsManager> CachingManager<M> {
     }
 }
 
-/// Whether the caller can wait for the call of another: not inside of `wait` on a thread of a runtime.
+/// Returns whether the caller can wait for another's call. Inside `wait` on a thread of a runtime
+/// it cannot.
 fn may_wait() -> bool {
     !is_polled_once()
 }

@@ -1,4 +1,4 @@
-//! The cache in memory.
+//! The in-memory cache.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,17 +10,20 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// How many of the least recently used entries are looked at for expired ones at each access.
+/// The number of least recently used entries that each lookup checks for expiry.
 const PRUNED: usize = 2;
 
-/// A bounded cache in memory, which forgets what was used least recently.
+/// A bounded in-memory cache that evicts the least recently used entry.
 ///
-/// Any number of threads and managers share it. It is locked for the time of a look-up, never while anything is waited for.
+/// Any number of threads and managers can share it. It is locked only during a lookup or a change,
+/// never across an await.
 ///
-/// Expired entries go when they are asked for, when they have become the least recently used, or with
-/// [`remove_expired`](Self::remove_expired); their keys are overwritten then. There is no thread in the background.
+/// An expired entry is removed when it is requested, when it has become the least recently used, or
+/// by [`remove_expired`](Self::remove_expired). Its key is overwritten at that point. There is no
+/// background thread.
 ///
-/// Specification: framework/local-cryptographic-materials-cache, framework/synchronized-local-cryptographic-materials-cache.
+/// Specification: framework/local-cryptographic-materials-cache,
+/// framework/synchronized-local-cryptographic-materials-cache.
 ///
 /// ```
 /// use sealwax::materials::MemoryCache;
@@ -34,62 +37,39 @@ pub struct MemoryCache {
 }
 
 impl MemoryCache {
-    /// A cache for so many entries.
+    /// Creates a cache for at most `capacity` entries.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for a capacity of zero.
-    ///
-    /// ```
-    /// use sealwax::materials::MemoryCache;
-    ///
-    /// assert!(MemoryCache::new(1).is_ok());
-    /// assert!(MemoryCache::new(0).is_err());
-    /// ```
+    /// [`Error::Configuration`] if `capacity` is zero.
     pub fn new(capacity: usize) -> Result<Self> {
         if capacity == 0 {
-            return Err(Error::Configuration("the capacity of a cache must be at least 1".into()));
+            return Err(Error::Configuration("the cache capacity must be at least 1".into()));
         }
         Ok(Self { entries: Mutex::new(Lru::new(capacity)) })
     }
 
-    /// How many entries there are, expired ones included.
-    ///
-    /// ```
-    /// # use sealwax::materials::MemoryCache;
-    /// assert_eq!(MemoryCache::new(1)?.len(), 0);
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Returns the number of entries, including expired ones.
     #[must_use]
     pub fn len(&self) -> usize {
         lock(&self.entries).len()
     }
 
-    /// Whether there are no entries at all.
-    ///
-    /// ```
-    /// # use sealwax::materials::MemoryCache;
-    /// assert!(MemoryCache::new(1)?.is_empty());
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Returns whether the cache has no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Forgets everything.
-    ///
-    /// ```
-    /// # use sealwax::materials::MemoryCache;
-    /// MemoryCache::new(1)?.clear();
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Removes all entries.
     pub fn clear(&self) {
         let gone = lock(&self.entries).take_all(|_| true);
         drop(gone);
     }
 
-    /// Forgets all that is expired at this time. To be called now and then where keys must not stay in memory after their
-    /// time although nobody asks for anything.
+    /// Removes all entries that have expired at the time `now`.
+    ///
+    /// Call this periodically if keys must not stay in memory past their age while no requests
+    /// arrive.
     ///
     /// ```
     /// use sealwax::materials::{Clock, MemoryCache, MonotonicClock};
@@ -104,7 +84,8 @@ impl MemoryCache {
     }
 }
 
-// What is forgotten is dropped after the lock: a signing key may be anyone's.
+// Removed entries are dropped after the lock is released: dropping one may run a signing key's
+// foreign code.
 impl Cache for MemoryCache {
     fn get(&self, id: &CacheId, now: Duration) -> Option<Arc<CacheEntry>> {
         let expired = |entry: &Arc<CacheEntry>| entry.is_expired(now);

@@ -1,5 +1,5 @@
-//! What the cache counts; [`CachingManager`](super::CachingManager) has the list. Without the feature `metrics` nothing of it is
-//! compiled.
+//! The cache's metrics, listed at [`CachingManager`](super::CachingManager). Without the feature
+//! `metrics` they compile to nothing.
 
 use crate::error::{Direction, Result};
 
@@ -21,15 +21,15 @@ macro_rules! count {
     };
 }
 
-count!(hit, "sealwax_cache_hits_total", "request that an entry of the cache answers");
+count!(hit, "sealwax_cache_hits_total", "request answered from the cache");
 count!(
     miss,
     "sealwax_cache_misses_total",
-    "request for which there is no entry; others may make the inner call for it"
+    "request for which there is no entry; it may wait for another request's inner call"
 );
-count!(bypass, "sealwax_cache_bypasses_total", "request that may not be answered from the cache");
+count!(bypass, "sealwax_cache_bypasses_total", "request that must not be answered from the cache");
 
-/// Counts entries that a cache has forgotten by itself.
+/// Counts entries that a cache evicted.
 pub(super) fn evicted(_cause: &'static str, _count: usize) {
     #[cfg(feature = "metrics")]
     if _count > 0 {

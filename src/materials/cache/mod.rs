@@ -1,11 +1,13 @@
-//! The cache of data keys: where entries are kept, and what they are.
+//! The data key cache: its entries and where they are stored.
 //!
-//! [`CachingManager`] decides what is cached, for how long and for how much; a [`Cache`] only keeps it.
+//! [`CachingManager`] decides what is cached, for how long and for how much; a [`Cache`] only
+//! stores it.
 //!
-//! The crates for concurrent caches are not used. Theirs is the part that is small here, a bounded map; what is not small they
-//! do not have: a usage that is counted with the hit, and exactly; an age by a clock that tests set; waiters that need no
-//! executor, and a waiter that takes over from one who has gone; keys that are overwritten at the eviction and not at some later
-//! maintenance. A hit holds the one lock for some hundred nanoseconds, beside a message that takes microseconds.
+//! The crates for concurrent caches are not used: they bring the bounded map, which is the easy
+//! part. They lack exact usage counts that are updated with the hit, ages by a clock that tests can
+//! set, followers that need no executor and can take over from a leader that is dropped, and keys
+//! that are overwritten at eviction and not during some later maintenance. A hit holds the one lock
+//! for a few hundred nanoseconds, while a message takes microseconds.
 
 use std::{
     fmt,
@@ -33,10 +35,11 @@ mod usage;
 pub use manager::{CachingManager, CachingManagerBuilder};
 pub use memory::MemoryCache;
 
-/// Keeps entries for one or several [`CachingManager`]s.
+/// A store of entries for one or more [`CachingManager`]s.
 ///
-/// A cache is a map that may forget anything at any time; it need not know what an entry is. The managers check again whatever
-/// it gives them: age, usage, suite, and that the entry is the one asked for.
+/// A cache is a map that may drop any entry at any time and need not know what an entry is. The
+/// managers check everything it returns: age, usage, suite, and that the entry is the requested
+/// one.
 ///
 /// Specification: framework/cryptographic-materials-cache.
 ///
@@ -48,7 +51,7 @@ pub use memory::MemoryCache;
 ///     materials::{Cache, CacheEntry, CacheId, CachingManager, DefaultMaterialsManager},
 /// };
 ///
-/// /// Never forgets but what has expired. Right where there are few different contexts.
+/// /// Drops expired entries only. Suitable if there are few different contexts.
 /// #[derive(Default)]
 /// struct Unbounded(Mutex<HashMap<CacheId, Arc<CacheEntry>>>);
 ///
@@ -80,31 +83,22 @@ pub use memory::MemoryCache;
 /// # Ok::<(), sealwax::Error>(())
 /// ```
 pub trait Cache: Send + Sync {
-    /// The entry with this id, if there is one that is not expired at this time.
+    /// Returns the entry with this id, unless it has expired at the time `now`.
     fn get(&self, id: &CacheId, now: Duration) -> Option<Arc<CacheEntry>>;
 
-    /// Keeps an entry, in the place of any other with this id.
+    /// Stores an entry, replacing any other with this id.
     fn put(&self, id: CacheId, entry: Arc<CacheEntry>);
 
-    /// Forgets this very entry; another that has taken its place by now stays.
+    /// Removes this very entry. An entry that has replaced it stays.
     fn remove(&self, id: &CacheId, entry: &Arc<CacheEntry>);
 }
 
-/// The id of an entry: a SHA-384 digest of all that a request for materials says. [`Cache`] has an example.
+/// The id of a cache entry: a SHA-384 digest of everything in a request for materials.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CacheId([u8; 48]);
 
 impl CacheId {
-    /// The digest.
-    ///
-    /// ```
-    /// use sealwax::materials::CacheId;
-    ///
-    /// fn shard(id: &CacheId) -> u8 {
-    ///     id.as_bytes()[0] % 16
-    /// }
-    /// # let _ = shard;
-    /// ```
+    /// Returns the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 48] {
         &self.0
@@ -119,8 +113,9 @@ impl fmt::Debug for CacheId {
     }
 }
 
-/// Materials in a cache, with their age and usage. The key in it is overwritten when the cache and the last of those who look
-/// at it have dropped it. [`Cache`] has an example.
+/// Cached materials with their age and usage.
+///
+/// The key is overwritten once the cache and everyone else that holds the entry have dropped it.
 pub struct CacheEntry {
     identity: Identity,
     created: Duration,
@@ -135,28 +130,30 @@ enum Content {
     },
     Decryption {
         materials: DecryptionMaterials,
-        /// The encrypted data key that was opened: in another message it can have another place.
+        /// The encrypted data key that was unwrapped. Its index can differ in another message.
         opened: Option<EncryptedDataKey>,
     },
 }
 
 impl CacheEntry {
-    /// Whether it must no longer be used at this time, which is that of the managers' [`Clock`].
+    /// Returns whether the entry has expired at the time `now`, read from the managers' [`Clock`].
     #[must_use]
     pub fn is_expired(&self, now: Duration) -> bool {
         now >= self.expires
     }
 
-    /// Whether it can serve a request at this time, for a manager whose entries may be so old.
+    /// Returns whether the entry can answer the request at the time `now`, for a manager with this
+    /// maximum age.
     fn is_for(&self, identity: &Identity, now: Duration, max_age: Duration) -> bool {
         self.identity == *identity && !self.is_expired(now) && now.saturating_sub(self.created) < max_age
     }
 }
 
-/// Tells the time to a [`CachingManager`].
+/// A source of time for a [`CachingManager`].
 ///
-/// Only differences count: the time since some moment, which must be the same for all managers that share entries. It must not go
-/// backwards. A closure is a clock.
+/// Only differences matter: the clock returns the time since a fixed origin, which must be the same
+/// for all managers that share entries. It must not go backwards. Any closure that returns a
+/// [`Duration`] is a clock.
 ///
 /// ```
 /// use std::{sync::atomic::{AtomicU64, Ordering}, time::Duration};
@@ -168,7 +165,7 @@ impl CacheEntry {
 /// assert_eq!(clock.now(), Duration::from_secs(60));
 /// ```
 pub trait Clock: Send + Sync {
-    /// The time since that moment.
+    /// Returns the time since the clock's origin.
     fn now(&self) -> Duration;
 }
 
@@ -178,10 +175,10 @@ impl<F: Fn() -> Duration + Send + Sync> Clock for F {
     }
 }
 
-/// The clock that is used if no other is given: [`Instant`], which nobody can set.
+/// The default clock: [`Instant`], which cannot be set.
 ///
-/// On Linux and macOS it stands still while the machine is suspended, so that entries live that much longer. Where that
-/// matters, give the manager a clock of another kind.
+/// On Linux and macOS it stops while the machine is suspended, so entries live that much longer. If
+/// that matters, give the manager another clock.
 ///
 /// ```
 /// use sealwax::materials::{Clock, MonotonicClock};

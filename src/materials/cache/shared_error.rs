@@ -1,10 +1,11 @@
-//! One error for many who waited for the same call.
+//! One error for all callers that waited for the same call.
 
 use std::{error, fmt, io, sync::Arc};
 
 use crate::error::{Error, UnwrapFailure, UnwrapReason};
 
-/// The error itself where nobody else has it; otherwise one of the same kind, with the original among its sources.
+/// Returns the error itself if nobody else holds it; otherwise one of the same kind, with the
+/// original among its sources.
 pub(super) fn own(shared: Arc<Error>) -> Error {
     Arc::try_unwrap(shared).unwrap_or_else(|shared| copy(&shared))
 }
@@ -33,24 +34,25 @@ fn copy(shared: &Arc<Error>) -> Error {
         Error::Configuration(why) => Error::Configuration(why.clone()),
         Error::Provider(why) => Error::Provider(why),
         Error::Io(error) => Error::Io(io::Error::new(error.kind(), SharedCause(shared.clone()))),
-        // No errors of managers, and those to come.
+        // Managers do not return these errors, nor any that are added later.
         _ => Error::Io(io::Error::other(SharedCause(shared.clone()))),
     }
 }
 
-/// Stands for a cause that several errors have, which is its source.
+/// A cause that several errors share; the original is its source.
 #[derive(Debug)]
 struct SharedCause(Arc<Error>);
 
 impl fmt::Display for SharedCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request of another caller for the same data key failed")
+        f.write_str("a concurrent request for the same data key failed")
     }
 }
 
 impl error::Error for SharedCause {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        // Those errors repeat the text of the shared one, but for those that only wrap it.
+        // The errors copied above have the same text as the shared one, which would repeat it; skip
+        // to its source.
         match &*self.0 {
             error @ (Error::NotUnwrapped(_) | Error::Keyring { .. } | Error::Io(_)) => error::Error::source(error),
             error => Some(error),

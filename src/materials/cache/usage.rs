@@ -1,17 +1,18 @@
-//! How much was encrypted under one data key.
+//! Counts of what was encrypted under one data key.
 //!
-//! This file imports nothing from the crate, so that `tests/caching_model.rs` can run it under a model of threads.
+//! This file imports nothing from the crate, so that `tests/caching_model.rs` can run it under a
+//! model checker.
 
 use super::sync::{Mutex, lock};
 
-/// How many messages and bytes one data key may encrypt.
+/// The most messages and bytes that one data key may encrypt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UsageLimits {
     pub(super) messages: u64,
     pub(super) bytes: u64,
 }
 
-/// How many it has been handed out for.
+/// The messages and bytes that a data key has been handed out for.
 #[derive(Default)]
 pub(super) struct Usage {
     counts: Mutex<Counts>,
@@ -24,7 +25,7 @@ struct Counts {
 }
 
 impl Usage {
-    /// Counts one more message of so many bytes, if the limits allow it; otherwise counts nothing.
+    /// Counts one more message of `bytes` bytes if the limits allow it; otherwise counts nothing.
     pub(super) fn reserve(&self, bytes: u64, limits: UsageLimits) -> bool {
         let mut counts = lock(&self.counts);
         let (messages, bytes) = (counts.messages.saturating_add(1), counts.bytes.saturating_add(bytes));

@@ -103,19 +103,19 @@ fn unusable_private_keys_are_refused_with_the_reason() {
             (one("EC PRIVATE KEY"), "convert it to PKCS#8 first (openssl pkcs8 -topk8"),
             (pem("EC PARAMETERS", &[6, 0], 64, "\n") + &one("EC PRIVATE KEY"), "convert it to PKCS#8 first"),
             (one("PUBLIC KEY"), "a public key was given"),
-            (one("CERTIFICATE"), "something else than PRIVATE KEY"),
-            (one("RSA PRIVATE KEY"), "something else than PRIVATE KEY"),
+            (one("CERTIFICATE"), "expected PRIVATE KEY"),
+            (one("RSA PRIVATE KEY"), "expected PRIVATE KEY"),
             (pem("PRIVATE KEY", &bob.public(), 64, "\n"), "it is not PKCS#8"),
             (cut, "it is not PKCS#8"),
-            (one("PRIVATE KEY").replace('M', "!"), "not a PEM text that can be read"),
-            (one("PRIVATE KEY").replace("-----END", "----END"), "not a PEM text that can be read"),
-            (one("PRIVATE KEY") + &one("PRIVATE KEY"), "not a PEM text that can be read"),
-            (with_scalar(0), "it is no key of P-"),
-            (with_scalar(0xff), "it is no key of P-"),
-            (with_scalar(1), "it is no key of P-"),
-            (wrong_half, "it is no key of P-"),
-            (foreign(ED25519_PRIVATE), "is no elliptic-curve key"),
-            (foreign(SECP256K1_PRIVATE), "names none of the curves"),
+            (one("PRIVATE KEY").replace('M', "!"), "not valid PEM"),
+            (one("PRIVATE KEY").replace("-----END", "----END"), "not valid PEM"),
+            (one("PRIVATE KEY") + &one("PRIVATE KEY"), "not valid PEM"),
+            (with_scalar(0), "it is not a P-"),
+            (with_scalar(0xff), "it is not a P-"),
+            (with_scalar(1), "it is not a P-"),
+            (wrong_half, "it is not a P-"),
+            (foreign(ED25519_PRIVATE), "is not an elliptic-curve key"),
+            (foreign(SECP256K1_PRIVATE), "is not on P-256, P-384 or P-521"),
         ] {
             for why in [
                 refusal(RawEcdhKeyring::discovery(curve, &private)),
@@ -129,7 +129,7 @@ fn unusable_private_keys_are_refused_with_the_reason() {
         assert!(refusal(RawEcdhKeyring::discovery(curve, &der)).contains("not PEM text"));
         for other in EcdhCurve::ALL.into_iter().filter(|other| *other != curve) {
             let why = refusal(RawEcdhKeyring::discovery(other, &bob.private));
-            assert!(why.contains(&format!("is on {curve}, and the keyring is for {other}")), "{why}");
+            assert!(why.contains(&format!("is on {curve}, but the keyring is for {other}")), "{why}");
             let why = refusal(RawEcdhKeyring::static_keys(other, &bob.private, &alice.public()));
             assert!(why.contains("the private key is on"), "{why}");
             refused += 2;
@@ -156,21 +156,21 @@ fn unusable_public_keys_are_refused_with_the_reason() {
         let too_great = [&[2][..], &vec![0xff; length]].concat();
         let zeros = [&[4][..], &vec![0; 2 * length]].concat();
         let one = |label| pem(label, &info, 64, "\n").into_bytes();
-        let no_point = format!("is no point of {curve}");
+        let no_point = format!("is not a point on {curve}");
         for (public, reason) in [
-            (Vec::new(), "it is no SubjectPublicKeyInfo"),
-            (b"no key at all".to_vec(), "it is no SubjectPublicKeyInfo"),
-            (point.clone(), "it is no SubjectPublicKeyInfo"),
-            (info[..info.len() - 1].to_vec(), "it is no SubjectPublicKeyInfo"),
-            ([&info[..], &[0]].concat(), "it is no SubjectPublicKeyInfo"),
-            (der_of(&bob.private), "it is no SubjectPublicKeyInfo"),
+            (Vec::new(), "it is not a SubjectPublicKeyInfo"),
+            (b"no key at all".to_vec(), "it is not a SubjectPublicKeyInfo"),
+            (point.clone(), "it is not a SubjectPublicKeyInfo"),
+            (info[..info.len() - 1].to_vec(), "it is not a SubjectPublicKeyInfo"),
+            ([&info[..], &[0]].concat(), "it is not a SubjectPublicKeyInfo"),
+            (der_of(&bob.private), "it is not a SubjectPublicKeyInfo"),
             (bob.private.clone().into_bytes(), "a private key was given"),
             (one("PRIVATE KEY"), "a private key was given"),
             (one("EC PRIVATE KEY"), "a private key was given"),
-            (one("CERTIFICATE"), "something else than PUBLIC KEY"),
-            (one("PUBLIC KEY").replace_all(b'M', b'!'), "not a PEM text that can be read"),
-            (from_base64(ED25519_PUBLIC), "is no elliptic-curve key"),
-            (from_base64(SECP256K1_PUBLIC), "names none of the curves"),
+            (one("CERTIFICATE"), "expected PUBLIC KEY"),
+            (one("PUBLIC KEY").replace_all(b'M', b'!'), "not valid PEM"),
+            (from_base64(ED25519_PUBLIC), "is not an elliptic-curve key"),
+            (from_base64(SECP256K1_PUBLIC), "is not on P-256, P-384 or P-521"),
             (with_point(&info, &[0]), "is the point at infinity"),
             (with_point(&info, &[]), &no_point),
             (with_point(&info, &off_curve), &no_point),
@@ -190,7 +190,7 @@ fn unusable_public_keys_are_refused_with_the_reason() {
         }
         for other in EcdhCurve::ALL.into_iter().filter(|other| *other != curve) {
             let why = refusal(RawEcdhKeyring::ephemeral(other, &info));
-            assert!(why.contains(&format!("is on {curve}, and the keyring is for {other}")), "{why}");
+            assert!(why.contains(&format!("is on {curve}, but the keyring is for {other}")), "{why}");
             let own = &Named::of(&file, other).alice;
             let why = refusal(RawEcdhKeyring::static_keys(other, &own.private, &info));
             assert!(why.contains("the recipient's public key is on"), "{why}");

@@ -209,7 +209,10 @@ fn random_bytes_come_from_the_provider_and_may_fail() {
             let provider = Fronted::with_random_bytes_of(byte);
             let keyring = to(curve, bob);
             let refused = sync(keyring.on_encrypt(WrapRequest::new(&provider, COMMITTING, &none)));
-            assert!(matches!(refused, Err(Error::Provider("the random bytes make no private key"))), "{curve}, {byte}");
+            assert!(
+                matches!(refused, Err(Error::Provider("the random source produced no valid private key"))),
+                "{curve}, {byte}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What goes past every request and answer of the SDK: the user agent, and a bound on the length of answers.
+//! An interceptor for every request and response of the SDK: the user agent, and a limit on the
+//! length of responses.
 
 use aws_sdk_kms::{
     config::{
@@ -10,14 +11,15 @@ use aws_sdk_kms::{
 use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
 
-/// The most bytes of an answer that are read. The longest that there is, a data key under a key of RSA 4096 or the
-/// ciphertext of 4 KiB with all its metadata, has less than 20,000.
+/// The limit for the length of a response in bytes. The longest valid ones, a data key under an RSA
+/// 4096 key or the ciphertext of 4 KiB with all its metadata, are shorter than 20,000 bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// What a request says of its sender, behind what the SDK says.
+/// The part of the user agent that follows the SDK's own.
 const USER_AGENT: &str = concat!("lib/sealwax#", env!("CARGO_PKG_VERSION"));
 
-/// Names this crate in requests, and does not read answers without end: the SDK itself would.
+/// An interceptor that names this crate in requests and limits responses, which the SDK itself
+/// would read without limit.
 #[derive(Debug)]
 pub(super) struct Guard;
 
@@ -32,7 +34,7 @@ impl Intercept for Guard {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // Not signed, like everything that proxies may change.
+        // This header is not part of the signature, like all headers that proxies may change.
         let headers = context.request_mut().headers_mut();
         let agent = match headers.get("user-agent") {
             Some(sdk) => format!("{sdk} {USER_AGENT}"),

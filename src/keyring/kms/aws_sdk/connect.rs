@@ -1,4 +1,4 @@
-//! HTTPS by rustls with ring.
+//! HTTPS with rustls and ring.
 
 use aws_sdk_kms::config::SharedHttpClient;
 use aws_smithy_http_client::{
@@ -7,12 +7,12 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 
-/// Straight to the service.
+/// Returns a client that connects directly.
 pub(super) fn direct() -> SharedHttpClient {
     through(ProxyConfig::disabled())
 }
 
-/// Through the proxy that the environment names, if it names one.
+/// Returns a client that uses the proxy from the environment, if one is set.
 #[cfg(feature = "aws-config")]
 pub(super) fn from_environment() -> SharedHttpClient {
     through(ProxyConfig::from_env())

@@ -1,7 +1,8 @@
-//! From the SDK's errors to this crate's: the kind by the service's code, and no more of the text than can be shown.
+//! Conversion of the SDK's errors to this crate's: the kind follows from the service's error code,
+//! and the text keeps only what is safe to show.
 //!
-//! An error of the SDK is not kept. Printed for debugging it holds the whole answer, plaintext and all, and what a
-//! service says in it is its own choice.
+//! The SDK's error itself is dropped. Its debug output contains the whole response, plaintext
+//! included, and the service controls what that says.
 
 use std::{error::Error, fmt, fmt::Write};
 
@@ -16,7 +17,7 @@ use zeroize::Zeroizing;
 use super::{KmsError, KmsErrorKind, KmsOperation};
 use crate::{context::EncryptionContext, text::Escaped};
 
-/// What was asked: what errors name, and what they must not repeat.
+/// A request, as far as errors name it or must not repeat it.
 pub(super) struct Asked<'a> {
     operation: KmsOperation,
     key_id: &'a str,
@@ -24,10 +25,10 @@ pub(super) struct Asked<'a> {
     sent: &'a [u8],
 }
 
-/// Of shorter values it cannot be told whether a text repeats them.
+/// Shorter values occur in texts by chance, so that finding one proves nothing.
 const SHORTEST_VALUE: usize = 3;
 
-/// The most characters of a text from outside that are shown.
+/// The longest text from outside that is shown, in characters.
 const MAX_TEXT: usize = 500;
 
 impl<'a> Asked<'a> {
@@ -39,7 +40,7 @@ impl<'a> Asked<'a> {
         Self { context: Some(context), ..self }
     }
 
-    /// The plaintext or ciphertext of the request.
+    /// Sets the plaintext or ciphertext of the request.
     pub(super) fn sent(self, sent: &'a [u8]) -> Self {
         Self { sent, ..self }
     }
@@ -48,24 +49,24 @@ impl<'a> Asked<'a> {
         KmsError::new(self.operation, kind).key(self.key_id)
     }
 
-    /// A part that every answer has.
+    /// Returns a part of the response that must be present.
     pub(super) fn present<T>(&self, part: Option<T>, otherwise: &'static str) -> Result<T, KmsError> {
         part.ok_or_else(|| self.failed(KmsErrorKind::InvalidAnswer(otherwise)))
     }
 
-    /// What the SDK reports, with no more of it than can be shown.
+    /// Converts an error of the SDK.
     pub(super) fn refused<E>(&self, error: SdkError<E, HttpResponse>) -> KmsError
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
         match &error {
             SdkError::TimeoutError(_) => {
-                self.failed(KmsErrorKind::TimedOut).caused_by("the time that was configured is over")
+                self.failed(KmsErrorKind::TimedOut).caused_by("the configured timeout elapsed")
             }
             SdkError::DispatchFailure(failure) => {
                 let kind = match causes(&error).find_map(|cause| cause.downcast_ref()) {
                     Some(CredentialsError::ProviderTimedOut(_)) => KmsErrorKind::TimedOut,
-                    // Who has no credentials is nobody.
+                    // The credentials provider failed, so the call would be anonymous.
                     Some(_) => KmsErrorKind::AccessDenied,
                     None if failure.is_timeout() => KmsErrorKind::TimedOut,
                     None => KmsErrorKind::Unavailable,
@@ -79,19 +80,21 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// The answer broke off, or is longer than any.
+    /// Converts an error for a response that was cut off or is too long.
     fn unreadable(&self, error: &(dyn Error + 'static), answer: &HttpResponse) -> KmsError {
         if causes(error).any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
-            return self.failed(KmsErrorKind::InvalidAnswer("it is longer than any answer")).caused_by(status(answer));
+            return self
+                .failed(KmsErrorKind::InvalidAnswer("it is longer than any valid response"))
+                .caused_by(status(answer));
         }
-        self.failed(KmsErrorKind::Unavailable).caused_by(format!("the answer broke off ({})", status(answer)))
+        self.failed(KmsErrorKind::Unavailable).caused_by(format!("the response was cut off ({})", status(answer)))
     }
 
-    /// There is an answer, but not the one asked for.
+    /// Converts an error response of the service.
     fn answered(&self, error: &impl ProvideErrorMetadata, answer: &HttpResponse) -> KmsError {
         let Some(code) = error.code() else {
             let kind = kind_of_status(answer.status().as_u16());
-            return self.failed(kind).caused_by(format!("an answer without an error code ({})", status(answer)));
+            return self.failed(kind).caused_by(format!("a response without an error code ({})", status(answer)));
         };
         let kind = kind_of_code(code).unwrap_or_else(|| kind_of_status(answer.status().as_u16()));
         let message = error.message().unwrap_or_default();
@@ -113,7 +116,7 @@ impl<'a> Asked<'a> {
         self.failed(kind).caused_by(text + ")")
     }
 
-    /// The texts of the causes, without those of the SDK's own layers, which say nothing.
+    /// Joins the texts of the causes, skipping the SDK's own layers, which add nothing.
     fn chain(&self, error: &(dyn Error + 'static)) -> Cause {
         let texts: Vec<_> =
             causes(error).skip(1).filter(|cause| !cause.is::<ConnectorError>()).map(ToString::to_string).collect();
@@ -121,18 +124,19 @@ impl<'a> Asked<'a> {
         Cause(if self.may_show(&text) {
             Escaped(&shorten(&text)).to_string()
         } else {
-            "(withheld: it repeats the request)".to_owned()
+            "(withheld: it repeats parts of the request)".to_owned()
         })
     }
 
-    /// Whether a text from outside repeats nothing of the request that must not be printed.
+    /// Returns whether a text from outside repeats nothing from the request that must not be
+    /// printed.
     fn may_show(&self, text: &str) -> bool {
-        // The headers that credentials are in.
+        // These headers contain credentials.
         let lower = text.to_ascii_lowercase();
         if lower.contains("security-token") || lower.contains("authorization:") {
             return false;
         }
-        // Whoever repeats JSON repeats its backslashes, and may put in more.
+        // Quoting JSON keeps its backslashes and may add more.
         let bare = |text: &str| text.replace('\\', "");
         let text = bare(text);
         let mut values = self.context.into_iter().flat_map(EncryptionContext::iter).map(|(_, value)| value);
@@ -144,12 +148,12 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// An error and all that caused it.
+/// Iterates over an error and its causes.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// What the SDK or the network said, as text.
+/// The text of an error from the SDK or the network.
 #[derive(Debug)]
 struct Cause(String);
 
@@ -162,7 +166,7 @@ impl fmt::Display for Cause {
 impl Error for Cause {}
 
 fn kind_of_code(code: &str) -> Option<KmsErrorKind> {
-    // Services of AWS write some of them with and some without the word at the end.
+    // AWS services write some of these codes with and some without the suffix.
     Some(match code.strip_suffix("Exception").unwrap_or(code) {
         "NotFound" => KmsErrorKind::NotFound,
         "Disabled" => KmsErrorKind::Disabled,
@@ -210,7 +214,7 @@ fn kind_of_status(status: u16) -> KmsErrorKind {
     }
 }
 
-/// What to do about it, where the service's own words do not say or may not be shown.
+/// Returns a hint, where the service's own text does not help or must not be shown.
 fn hint(code: &str, message: &str) -> Option<&'static str> {
     match code.strip_suffix("Exception").unwrap_or(code) {
         "ExpiredToken" | "TokenRefreshRequired" => Some("the credentials have expired"),
@@ -227,12 +231,13 @@ fn hint(code: &str, message: &str) -> Option<&'static str> {
 
 const CLOCK: &str = "the clock of this machine differs from the service's";
 
-/// Such messages repeat headers of the request, the session token among them.
+/// Returns whether an error is about signatures: the messages of such errors repeat headers of the
+/// request, including the session token.
 fn is_about_signatures(code: &str) -> bool {
     code.contains("Signature") || code.contains("Authentication")
 }
 
-/// A code or an id, and nothing else.
+/// Returns whether a text has only the characters of a code or an id.
 fn is_name(text: &str) -> bool {
     text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }

@@ -25,11 +25,12 @@ use super::{
 };
 use crate::{context::EncryptionContext, keyring::BoxFuture, secret::SecretBytes};
 
-/// AWS KMS in one region, through `aws-sdk-kms`.
+/// A client for AWS KMS in one region, based on `aws-sdk-kms`.
 ///
-/// Region, credentials, endpoint, time-outs and retries are those of the SDK's configuration. The SDK retries up to three times in all
-/// (throttling, answers of 500 and above, broken connections), and gives up a connection that is not made within 3.1 seconds, but
-/// waits **without end for an answer** unless it is told not to:
+/// The region, credentials, endpoint, timeouts and retries come from the SDK's configuration. By
+/// default, the SDK makes at most three attempts (on throttling, responses with status 500 and
+/// above, and broken connections) and gives up on a connection that is not established within 3.1
+/// seconds, but it waits for a response **without a time limit** unless the configuration sets one:
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,23 +53,27 @@ use crate::{context::EncryptionContext, keyring::BoxFuture, secret::SecretBytes}
 /// # let _ = kms;
 /// ```
 ///
-/// With the feature `aws-config`, `AwsSdkKmsSupplier::from_environment` takes the configuration that the AWS tools use, and sets
-/// these two time-outs.
+/// With the feature `aws-config`, `AwsSdkKmsSupplier::from_environment` uses the configuration of
+/// the AWS tools and sets these two timeouts.
 ///
 /// # The runtime
 ///
-/// The SDK works within Tokio only. Await operations in a Tokio runtime whose I/O and time are enabled; without one, every
-/// call fails with [`KmsErrorKind::Unavailable`] and a text that says so. A program that has no runtime of its own gives one to
-/// [`on`](Self::on), and then [`Operation::wait`](crate::Operation::wait) works on any thread.
+/// The SDK works only within Tokio. Await operations in a Tokio runtime with I/O and time enabled.
+/// Outside of a runtime, every call fails with [`KmsErrorKind::Unavailable`] and an explanation. A
+/// program that has no runtime passes one to [`on`](Self::on); then
+/// [`Operation::wait`](crate::Operation::wait) works on any thread.
 ///
-/// # What reaches the outside
+/// # What is disclosed
 ///
-/// Requests carry `lib/sealwax` with the version behind the SDK's user agent, which CloudTrail records. An answer of more than 64 KiB
-/// is not read. Errors contain what the service said only where that can be shown: no message that repeats a context value, a
-/// ciphertext or a plaintext, and none about signatures, because those repeat session tokens.
-/// Data keys are moved out of the SDK's answer and overwritten when dropped; the text of the answer, from which the SDK decoded
-/// them, is freed by it without being overwritten, and so is the request in which a data key is sent to be encrypted. At the log level `trace` the SDK logs requests, plaintexts included: leave the targets
-/// `aws_smithy_runtime` and `hyper` below that.
+/// The user agent of requests, which CloudTrail records, contains `lib/sealwax` and the version
+/// after the SDK's own. Responses of more than 64 KiB are not read. Errors contain the service's
+/// message only if it is safe to show: never one that repeats a context value, a ciphertext or a
+/// plaintext, and never one about signatures, because those repeat session tokens.
+///
+/// Data keys are moved out of the SDK's response and overwritten when dropped. The SDK frees the
+/// text of the response, from which it decoded them, without overwriting it, and so it does with
+/// the request that sends a data key to be encrypted. At log level `trace` the SDK logs requests,
+/// plaintexts included: keep the targets `aws_smithy_runtime` and `hyper` below that.
 #[derive(Clone)]
 pub struct AwsSdkKms {
     client: Client,
@@ -76,9 +81,11 @@ pub struct AwsSdkKms {
 }
 
 impl AwsSdkKms {
-    /// AWS KMS as this configuration has it. With the feature `aws-kms-rustls` it is reached over HTTPS (rustls with ring, the
-    /// system's certificates, no proxy) unless the configuration has an HTTP client; without the feature it must have one.
-    /// The type has an example.
+    /// Creates a client with this configuration.
+    ///
+    /// With the feature `aws-kms-rustls`, a configuration without an HTTP client gets HTTPS with
+    /// rustls, ring, the system's certificates and no proxy. Without the feature it must have an
+    /// HTTP client.
     #[must_use]
     pub fn new(config: Config) -> Self {
         let mut builder = config.to_builder();
@@ -90,7 +97,7 @@ impl AwsSdkKms {
         Self { client: Client::from_conf(builder.build()), runtime: None }
     }
 
-    /// The same, with its calls made on a runtime of the caller's, whoever waits for them.
+    /// Makes all calls on this runtime, whichever thread awaits them.
     ///
     /// ```no_run
     /// use std::sync::Arc;
@@ -100,7 +107,7 @@ impl AwsSdkKms {
     /// # fn example(config: aws_sdk_kms::Config) -> Result<(), Box<dyn std::error::Error>> {
     /// let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     /// let kms = AwsSdkKms::new(config).on(runtime.handle().clone());
-    /// // Someone must drive it; a runtime of several threads drives itself.
+    /// // A current-thread runtime must be driven; a multi-threaded one drives itself.
     /// std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
     ///
     /// let keyring = KmsKeyring::with_alias("example", "alias/orders", Arc::new(kms))?;
@@ -114,7 +121,7 @@ impl AwsSdkKms {
         Self { runtime: Some(runtime), ..self }
     }
 
-    /// Makes a call where there is a runtime for it.
+    /// Runs a call on a runtime, if there is one.
     async fn call<T: Send + 'static>(
         &self,
         asked: &Asked<'_>,
@@ -129,17 +136,19 @@ impl AwsSdkKms {
         match AbortOnDrop(runtime.spawn(call)).outcome().await {
             Ok(outcome) => Ok(outcome),
             Err(error) if error.is_panic() => Err(asked.failed(KmsErrorKind::Other).caused_by(PANIC)),
-            Err(_) => Err(asked.failed(KmsErrorKind::Unavailable).caused_by("the runtime given for calls has ended")),
+            Err(_) => Err(asked
+                .failed(KmsErrorKind::Unavailable)
+                .caused_by("the runtime passed to `AwsSdkKms::on` has shut down")),
         }
     }
 }
 
-const NO_RUNTIME: &str = "the AWS SDK needs a Tokio runtime, and there is none on this thread: await the operation in one, \
-                          or give one to `AwsSdkKms::on`";
+const NO_RUNTIME: &str = "the AWS SDK needs a Tokio runtime and this thread has none; await the operation in one, \
+                          or pass one to `AwsSdkKms::on`";
 
-const PANIC: &str = "the AWS SDK panicked: are I/O and time enabled in the runtime given for calls?";
+const PANIC: &str = "the AWS SDK panicked; enable I/O and time in the runtime passed to `AwsSdkKms::on`";
 
-/// A task that nobody waits for any more is ended, as a future would be.
+/// A task that is aborted on drop, as a future would be.
 struct AbortOnDrop<T>(JoinHandle<T>);
 
 impl<T> AbortOnDrop<T> {
@@ -269,7 +278,7 @@ fn spec(algorithm: KmsAlgorithm) -> EncryptionAlgorithmSpec {
     }
 }
 
-/// The program in the guide compiles.
+/// Compiles the program in the guide.
 #[cfg(all(doctest, feature = "aws-config"))]
 #[doc = include_str!("../../../../docs/AWS-KMS.md")]
 struct Guide;

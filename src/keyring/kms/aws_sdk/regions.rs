@@ -1,4 +1,4 @@
-//! AWS KMS in every region that a message names.
+//! AWS KMS clients for any number of regions.
 
 #[cfg(feature = "aws-config")]
 use std::time::Duration;
@@ -18,19 +18,21 @@ use crate::{
     keyring::kms::{KmsApi, KmsClientSupplier},
 };
 
-/// AWS KMS by region: the same configuration everywhere, and one client for each region, made when it is first asked for.
+/// A supplier of AWS KMS clients: one configuration for all regions, and one client for each
+/// region, made on first use.
 ///
-/// A region becomes a part of a host name, and may come out of an ARN that someone else wrote: anything but lower-case letters, digits
-/// and hyphens is refused, so that no request goes to a host of another's choice.
+/// The region becomes part of a host name and may come from an ARN that an attacker wrote. Anything
+/// but lower-case letters, digits and hyphens is refused, so that no request goes to a host of the
+/// attacker's choice.
 ///
 /// ```
 /// use sealwax::keyring::{AwsKmsKeyring, AwsKmsMultiKeyrings, AwsSdkKmsSupplier};
 ///
 /// # fn example(config: aws_sdk_kms::Config) -> sealwax::Result<()> {
 /// let regions = AwsSdkKmsSupplier::new(config);
-/// // One keyring for one key...
+/// // A keyring for one key.
 /// let orders = AwsKmsKeyring::new("alias/orders", regions.region("eu-central-1")?)?;
-/// // ...and keyrings for keys of several regions.
+/// // Keyrings for keys in several regions.
 /// let everywhere = AwsKmsMultiKeyrings::new(regions).discovery(["eu-central-1", "us-east-1"], None)?;
 /// # let _ = (orders, everywhere);
 /// # Ok(())
@@ -42,25 +44,26 @@ pub struct AwsSdkKmsSupplier {
     clients: Mutex<BTreeMap<String, Arc<AwsSdkKms>>>,
 }
 
-/// Clients that are kept; more regions than AWS has can come out of messages only.
+/// The limit for the number of clients that are kept. AWS has fewer regions, so only messages can
+/// name more.
 const MOST_CLIENTS: usize = 64;
 
-/// How long one call may take, where the environment configures.
+/// The timeout of one call, for a configuration from the environment.
 #[cfg(feature = "aws-config")]
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// How long a call may take with its retries, there.
+/// The timeout of an operation with its retries, for a configuration from the environment.
 #[cfg(feature = "aws-config")]
 const OPERATION: Duration = Duration::from_secs(30);
 
 impl AwsSdkKmsSupplier {
-    /// Every region, with this configuration; [`AwsSdkKms`] says what belongs into it, and its region is the default one.
-    /// The type has an example.
+    /// Creates a supplier with this configuration, whose region is the default one. See
+    /// [`AwsSdkKms`] for what it should contain.
     #[must_use]
     pub fn new(config: Config) -> Self {
         #[cfg(feature = "aws-kms-rustls")]
         let config = if config.http_client().is_none() {
-            // One for all, so that connections and certificates are shared.
+            // One HTTP client for all regions, so that connections and certificates are shared.
             let mut builder = config.to_builder();
             builder.set_http_client(Some(super::connect::direct()));
             builder.build()
@@ -70,12 +73,14 @@ impl AwsSdkKmsSupplier {
         Self { config, runtime: None, clients: Mutex::default() }
     }
 
-    /// Every region, with the configuration that the AWS tools use: environment variables, the files `~/.aws/config` and
-    /// `~/.aws/credentials`, roles of containers and machines; proxies and endpoints from the environment, too. A region or profile that
-    /// is given takes the place of theirs. Reads files, and may ask the services that hand out credentials.
+    /// Creates a supplier with the configuration of the AWS tools: environment variables, the files
+    /// `~/.aws/config` and `~/.aws/credentials`, roles of containers and machines, and proxies and
+    /// endpoints from the environment. A `region` or `profile` argument overrides theirs. This
+    /// reads files and may call the services that issue credentials.
     ///
-    /// A call is given up after 10 seconds, an operation with its retries after 30. Single sign-on and external credential processes
-    /// take features of `aws-config` that this crate does not enable.
+    /// A call times out after 10 seconds, an operation with its retries after 30. Single sign-on
+    /// and external credential processes need features of `aws-config` that this crate does not
+    /// enable.
     ///
     /// ```no_run
     /// # async fn example() -> sealwax::Result<()> {
@@ -102,33 +107,27 @@ impl AwsSdkKmsSupplier {
         Self::new(Config::new(&loader.load().await))
     }
 
-    /// The same, with calls made on a runtime of the caller's: see [`AwsSdkKms::on`].
+    /// Makes calls on the caller's runtime: see [`AwsSdkKms::on`].
     #[must_use]
     pub fn on(self, runtime: Handle) -> Self {
         Self { runtime: Some(runtime), ..self }
     }
 
-    /// The region of keys whose name has none, if the configuration has one.
-    ///
-    /// ```
-    /// # fn example(config: aws_sdk_kms::Config) {
-    /// let regions = sealwax::keyring::AwsSdkKmsSupplier::new(config);
-    /// println!("keys without an ARN are looked for in {}", regions.default_region().unwrap_or("no region"));
-    /// # }
-    /// ```
+    /// Returns the region of the configuration, which is used for keys that are not given by an
+    /// ARN.
     #[must_use]
     pub fn default_region(&self) -> Option<&str> {
         self.config.region().map(Region::as_ref)
     }
 
-    /// AWS KMS in this region. The type has an example.
+    /// Returns the client for this region.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for a name that no region can have.
+    /// [`Error::Configuration`] if this cannot be the name of a region.
     pub fn region(&self, region: &str) -> Result<Arc<AwsSdkKms>> {
         let is_name = region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if region.is_empty() || region.len() > 63 || region.starts_with('-') || region.ends_with('-') || !is_name {
-            return Err(Error::Configuration("the name of the AWS region is not one".to_owned()));
+            return Err(Error::Configuration("invalid AWS region name".to_owned()));
         }
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(region) {
@@ -148,8 +147,9 @@ impl AwsSdkKmsSupplier {
 impl KmsClientSupplier for AwsSdkKmsSupplier {
     fn client(&self, region: Option<&str>) -> Result<Arc<dyn KmsApi>, BoxError> {
         let default = self.config.region().map(Region::as_ref);
-        let region =
-            region.or(default).ok_or("no AWS region is configured, and the key's name has none: give its ARN")?;
+        let region = region
+            .or(default)
+            .ok_or("no AWS region is configured and the key is not given by an ARN; use its ARN or set a region")?;
         Ok(self.region(region)?)
     }
 }
