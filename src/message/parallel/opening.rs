@@ -1,4 +1,4 @@
-//! Opening what comes in pieces, on several threads.
+//! Incremental opening on several threads.
 
 use std::sync::Arc;
 
@@ -21,34 +21,36 @@ use crate::{
     },
 };
 
-/// A [`BodyOpener`] whose regular frames are opened by several threads.
+/// A [`BodyOpener`] whose regular frames are opened on several threads.
 pub(in crate::message) struct SpreadOpener {
     crew: Crew<Vec<u8>, Zeroizing<Vec<u8>>>,
     key: Arc<MessageKey>,
     content_type: ContentType,
     limits: Limits,
-    /// The sequence number of the next frame that is handed over.
+    /// The sequence number of the next frame to submit.
     next: u32,
-    /// How many frames of the input bear the numbers that follow; the last of them may not be whole.
+    /// The number of frames in the input whose sequence numbers have been checked. The last one can
+    /// be incomplete.
     numbered: usize,
     verifying_key: Option<Arc<dyn VerifyingKey>>,
-    /// The bytes of the frames that were handed over.
+    /// The total length of the frames that were submitted, in bytes.
     handed_over: u64,
 }
 
 type Plaintext = Output<Zeroizing<Vec<u8>>>;
 
-/// What comes next in a body.
+/// The next part of a body.
 #[derive(PartialEq, Eq)]
 pub(in crate::message) enum Ahead {
-    /// Regular frames, as far as can be seen.
+    /// Regular frames, as far as the input shows.
     Regular,
-    /// The final frame, which is not for threads.
+    /// The final frame, which is opened on the calling thread.
     Final,
 }
 
 impl SpreadOpener {
-    /// Goes on with a body, if the plan wants several threads for it and its first stretch is opened.
+    /// Takes over a body if the plan asks for several threads and enough of the body has been
+    /// opened. Otherwise returns it unchanged.
     pub(in crate::message) fn new(body: BodyOpener, plan: Plan) -> std::result::Result<Self, BodyOpener> {
         let ContentType::Framed { frame_length } = body.content_type else { return Err(body) };
         let Some(cut) = plan.cut_after(body.next - 1, frame_length as usize) else { return Err(body) };
@@ -58,12 +60,13 @@ impl SpreadOpener {
         Ok(Self { crew, key, content_type, limits, next, numbered: 0, verifying_key, handed_over: 0 })
     }
 
-    /// Room for bytes of the message, at least one.
+    /// Returns a buffer for bytes of the message. It is never empty.
     pub(in crate::message) fn spare(&mut self) -> &mut [u8] {
         self.crew.spare()
     }
 
-    /// Takes in bytes that were written to [`spare`](Self::spare), as long as regular frames are ahead.
+    /// Processes bytes that were written to [`spare`](Self::spare). Returns what comes next. If it
+    /// is the final frame, call [`gather`](Self::gather).
     pub(in crate::message) fn advance(&mut self, count: usize, output: &mut Plaintext) -> Result<Ahead> {
         self.crew.advance(count);
         let ahead = self.look_ahead(output)?;
@@ -73,13 +76,13 @@ impl SpreadOpener {
         Ok(ahead)
     }
 
-    /// Takes in the first bytes of some; says how many.
+    /// Copies as many bytes from the front of `message` as there is space for. Returns how many.
     pub(in crate::message) fn take(&mut self, message: &[u8], output: &mut Plaintext) -> Result<(usize, Ahead)> {
         let count = self.crew.take(message);
         Ok((count, self.advance(0, output)?))
     }
 
-    /// Checks the numbers of the frames that came in.
+    /// Checks the sequence numbers of new frames in the input.
     fn look_ahead(&mut self, output: &mut Plaintext) -> Result<Ahead> {
         loop {
             let Some(rest) = self.crew.input().get(self.numbered * self.crew.frame()..) else {
@@ -91,7 +94,7 @@ impl SpreadOpener {
                 Ok(Parsed::Whole(_)) => return Ok(Ahead::Final),
                 Ok(Parsed::Needs(_)) => return Ok(Ahead::Regular),
                 Err(error) => {
-                    // What came before has the first say.
+                    // Errors in earlier frames take precedence.
                     self.settle(output)?;
                     return Err(error);
                 }
@@ -99,7 +102,7 @@ impl SpreadOpener {
         }
     }
 
-    /// Hands over the frames that are whole.
+    /// Submits the complete frames.
     fn hand_over(&mut self, output: &mut Plaintext) -> Result<()> {
         let frames = self.numbered.min(self.crew.input().len() / self.crew.frame());
         self.handed_over += (frames * self.crew.frame()) as u64;
@@ -109,19 +112,20 @@ impl SpreadOpener {
         Ok(())
     }
 
-    /// Puts out what is done, without waiting.
+    /// Moves completed batches to the output without waiting.
     pub(in crate::message) fn collect(&mut self, output: &mut Plaintext) {
         self.crew.collect(output);
     }
 
-    /// Opens all whole frames, and puts them out.
+    /// Opens all complete frames and moves their plaintext to the output.
     pub(in crate::message) fn settle(&mut self, output: &mut Plaintext) -> Result<()> {
         self.hand_over(output)?;
         self.crew.settle(output)
     }
 
-    /// Ends the threads, with every regular frame put out; gives what opens the rest of the body, the bytes of it that came in, and how
-    /// many went before.
+    /// Stops the threads after all regular frames have been moved to the output. Returns the opener
+    /// for the rest of the body, the input that belongs to that rest, and the number of body bytes
+    /// before it.
     pub(in crate::message) fn gather(mut self, output: &mut Plaintext) -> Result<(BodyOpener, Vec<u8>, u64)> {
         self.settle(output)?;
         let Self { mut crew, key, content_type, limits, next, verifying_key, handed_over, .. } = self;
