@@ -210,12 +210,8 @@ fn refusals_leave_one_line_and_nothing_else() {
     encrypt(&["-c", "aws-crypto-public-key=x"], 3, "reserved");
     encrypt(&["--no-such-flag"], 2, "--no-such-flag");
     place.refused(&["decrypt", "-o", "out", "plain"], 2, "--key");
-    place.refused(&["encrypt", "-k", key, "-o", "out", "missing"], 1, "missing: there is no such file");
-    place.refused(
-        &["encrypt", "-k", key, "-o", "no/such/out", "plain"],
-        1,
-        "no/such/out: no such file or directory",
-    );
+    place.refused(&["encrypt", "-k", key, "-o", "out", "missing"], 1, "missing: no such file");
+    place.refused(&["encrypt", "-k", key, "-o", "no/such/out", "plain"], 1, "no/such/out: no such file or directory");
     for (uri, text) in [
         ("whatever", "raw-aes://"),
         ("raw-aes://ns/name", "file=PATH"),
