@@ -65,7 +65,7 @@ impl<F: Future> IntoFuture for Operation<F> {
     }
 }
 
-/// Wakes a parked thread.
+/// A waker that unparks a thread.
 ///
 /// The wake-up is also recorded in a flag, because other code that parks the thread could consume
 /// the thread's unpark token.
@@ -98,7 +98,7 @@ pub(crate) fn is_polled_once() -> bool {
     POLLED_ONCE.get()
 }
 
-/// Marks the current thread until it is dropped, also during unwinding.
+/// A guard that marks the current thread until it is dropped, also during unwinding.
 struct PolledOnce(bool);
 
 impl PolledOnce {

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write};
 
-/// Displays text with control characters, line separators and bidirectional formatting characters
-/// escaped.
+/// A wrapper that displays text with control characters, line separators and bidirectional
+/// formatting characters escaped.
 ///
 /// The names of keys and keyrings in errors and reports can come from a message, a store or a
 /// service. None of these has been authenticated when an error names them. The names are escaped

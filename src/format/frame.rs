@@ -49,7 +49,7 @@ pub(crate) enum Parsed<T> {
     Needs(usize),
 }
 
-/// Reads fields from the front of the input.
+/// A reader of fields at the front of the input.
 struct Cursor<'a> {
     all: &'a [u8],
     at: usize,

@@ -46,7 +46,8 @@ impl ReceivedHeader {
     }
 }
 
-/// Decodes a header from input that arrives in pieces, and consumes no byte after the header.
+/// An incremental decoder for a message header. The input can arrive in pieces of any size, and no
+/// byte after the header is consumed.
 ///
 /// ```
 /// use sealwax::{Client, HeaderDecoder, keyring::RawAesKeyring};

@@ -120,7 +120,7 @@ fn check_materials(parameters: &OpenParameters<'_>, header: &Header, materials: 
     Ok(())
 }
 
-/// Opens the frames of a body in order.
+/// An opener for the frames of a body, which are opened in order.
 pub(crate) struct BodyOpener {
     pub(super) key: Arc<MessageKey>,
     pub(super) content_type: ContentType,
@@ -222,7 +222,7 @@ pub(super) enum AfterBody {
 /// Proof that the whole message has been verified.
 pub(super) struct Verified(());
 
-/// Verifies the footer against a digest of the preceding bytes.
+/// A verifier for the footer, which covers all bytes before it.
 pub(super) struct FooterVerifier {
     /// The digest of everything before the next frame.
     pub(super) digest: Box<dyn Digest>,

@@ -15,8 +15,8 @@ use crate::{
     materials::OpenedBy,
 };
 
-/// Decrypts the body of a message whose header has been verified, from input that arrives in pieces
-/// of any size.
+/// An incremental decryptor for the body of a message whose header has been verified. The input can
+/// arrive in pieces of any size.
 ///
 /// Push the bytes that follow the header, take the plaintext from the output, and call
 /// [`finish`](Self::finish) at the end. Every frame is authenticated before its plaintext is

@@ -125,11 +125,7 @@ fn check_signing_key(
         }
         _ => false,
     };
-    if fits {
-        Ok(())
-    } else {
-        Err(Error::Materials("the signing key does not match the algorithm suite or the encryption context"))
-    }
+    if fits { Ok(()) } else { Err(Error::Materials("the signing key, suite and encryption context do not match")) }
 }
 
 /// The digest and key for the signature.
@@ -147,7 +143,7 @@ impl Signer {
     }
 }
 
-/// Seals the frames of a body in order.
+/// A sealer for the frames of a body, which are sealed in order.
 pub(crate) struct FrameSealer {
     pub(super) key: Arc<MessageKey>,
     pub(super) frame_length: usize,

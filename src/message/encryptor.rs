@@ -13,7 +13,7 @@ use crate::{
     keyring::KeyReport,
 };
 
-/// Encrypts a message from plaintext that arrives in pieces of any size.
+/// An incremental encryptor for a message. The plaintext can arrive in pieces of any size.
 ///
 /// Push plaintext, take the message from the output, and call [`finish`](Self::finish) at the end.
 /// The output starts with the header. The encryptor buffers an incomplete frame of plaintext, and

@@ -119,8 +119,8 @@ impl FinalFrameSearch {
     }
 }
 
-/// Opens the frames of a message in any order and from any thread. The header, the key commitment
-/// and the final frame have been verified.
+/// An opener for the frames of a message in any order and from any thread. The header, the key
+/// commitment and the final frame have been verified.
 pub(crate) struct RandomAccess {
     key: Arc<MessageKey>,
     start: u64,

@@ -23,8 +23,8 @@ use crate::{
 /// The name of the worker threads.
 pub(super) const THREAD_NAME: &str = "sealwax-worker";
 
-/// Splits input into batches and processes them on worker threads. Dropping it stops the threads
-/// and waits for them.
+/// The worker threads of a machine, and the input that they process in batches. Dropping it stops
+/// the threads and waits for them.
 pub(super) struct Crew<I: Memory + 'static, O: Memory + 'static> {
     direction: Direction,
     cut: Cut,

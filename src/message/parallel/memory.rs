@@ -23,7 +23,8 @@ type Slices<'a> = Line<&'a [u8], &'a mut [u8]>;
 /// Runs `drive`, which adds and removes batches, while helper threads process them. The threads
 /// have stopped when this returns.
 fn with_helpers<T>(line: &Slices<'_>, helpers: usize, drive: impl FnOnce() -> T) -> T {
-    /// Stops the helpers, even if `drive` panics. Otherwise the scope would wait for them forever.
+    /// A guard that stops the helpers, even if `drive` panics. Otherwise the scope would wait for
+    /// them forever.
     struct Closing<'a, 'b>(&'a Slices<'b>);
     impl Drop for Closing<'_, '_> {
         fn drop(&mut self) {
