@@ -1,4 +1,4 @@
-//! For callers without an executor: every operation of a client can be awaited, or waited for.
+//! Client operations, which can be awaited or completed synchronously.
 
 use std::{
     cell::Cell,
@@ -14,10 +14,10 @@ use std::{
 
 use crate::error::{Error, Result};
 
-/// Something a client was asked to do. It does nothing until it is awaited, or waited for.
+/// An operation of a client. It does nothing until it is awaited or [waited for](Self::wait).
 ///
-/// Only keyrings and materials managers are asynchronous, because a remote one must ask a service; with local keys an
-/// operation is ready at once.
+/// Operations are asynchronous only because a keyring or materials manager may have to call a
+/// remote service. With local keys they are ready at the first poll.
 ///
 /// ```
 /// use sealwax::{Client, keyring::RawAesKeyring};
@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 /// # Ok::<(), sealwax::Error>(())
 /// # }).unwrap();
 /// ```
-#[must_use = "an operation does nothing until it is awaited, or waited for with `wait`"]
+#[must_use = "operations do nothing until they are awaited or `wait` is called"]
 pub struct Operation<F> {
     future: F,
 }
@@ -42,12 +42,15 @@ impl<T, F: Future<Output = Result<T>>> Operation<F> {
         Self { future }
     }
 
-    /// Does it on this thread, which sleeps while a keyring waits for something. No runtime is started.
+    /// Runs the operation on the current thread, and blocks while a keyring waits for a service. It
+    /// does not start a runtime.
     ///
     /// # Errors
-    /// What the operation itself ends with; [`Error::WouldBlockRuntime`] if it is not ready at once and this thread
-    /// belongs to a Tokio runtime (recognised with the feature `tokio`), which it might block for ever. On a thread that
-    /// may block, such as those of `spawn_blocking`, `Handle::current().block_on(operation.into_future())` waits for it.
+    /// The errors of the operation itself, and [`Error::WouldBlockRuntime`] if the operation is not
+    /// immediately ready and the current thread belongs to a Tokio runtime, because blocking could
+    /// deadlock it. Runtimes are detected only with the `tokio` feature. On a thread of the runtime
+    /// that may block, such as one of `spawn_blocking`, use
+    /// `Handle::current().block_on(operation.into_future())` instead.
     pub fn wait(self) -> Result<T> {
         wait(self.future)
     }
@@ -62,7 +65,10 @@ impl<F: Future> IntoFuture for Operation<F> {
     }
 }
 
-/// Wakes a sleeping thread. That it was woken is noted apart, since whatever else parks the thread takes the wake-up away.
+/// A waker that unparks a thread.
+///
+/// The wake-up is also recorded in a flag, because other code that parks the thread could consume
+/// the thread's unpark token.
 struct Unpark {
     thread: Thread,
     woken: AtomicBool,
@@ -83,13 +89,16 @@ thread_local! {
     static POLLED_ONCE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Returns whether the future being polled on this thread is polled this once and then given up: what waits for another
-/// task must then do the work itself, or the operation fails although it needs no waiting.
+/// Returns `true` if the future that this thread is polling will be polled only once and then
+/// dropped.
+///
+/// Code that would wait for another task must then do the work itself. Otherwise the operation
+/// would fail although it does not need to wait.
 pub(crate) fn is_polled_once() -> bool {
     POLLED_ONCE.get()
 }
 
-/// Marks the thread while it lives, panics included.
+/// A guard that marks the current thread until it is dropped, also during unwinding.
 struct PolledOnce(bool);
 
 impl PolledOnce {
@@ -104,7 +113,7 @@ impl Drop for PolledOnce {
     }
 }
 
-/// Drives a future to its end on this thread.
+/// Runs a future to completion on the current thread.
 fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let mut future = pin!(future);
     if inside_a_runtime() {
@@ -114,7 +123,7 @@ fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
             Poll::Pending => Err(Error::WouldBlockRuntime),
         };
     }
-    // With local keyrings the operation is ready at once, and nothing needs to be woken.
+    // With local keyrings the operation is ready at the first poll, so no waker is needed.
     if let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         return outcome;
     }
@@ -150,7 +159,8 @@ mod tests {
             if woken {
                 return Poll::Ready(Ok(polls));
             }
-            // The first poll has no waker that counts; the second hands its own to another thread.
+            // The first poll is made with a no-op waker, so its wake-up has no effect. The second
+            // poll passes a real waker to another thread.
             woken = polls == 2;
             let waker = context.waker().clone();
             thread::spawn(move || waker.wake());

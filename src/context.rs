@@ -1,4 +1,4 @@
-//! The encryption context: what is authenticated with a message and travels with it in the clear.
+//! The encryption context: key-value pairs that are authenticated with a message.
 
 use std::{
     collections::{BTreeMap, btree_map},
@@ -7,19 +7,20 @@ use std::{
 
 use crate::error::{ContextError, FormatError, Result};
 
-/// The prefix of the keys that belong to the library.
+/// The prefix of the keys that are reserved for the library.
 pub(crate) const RESERVED_PREFIX: &str = "aws-crypto-";
 
-/// The key under which the public key of a signed message travels.
+/// The key under which a signed message stores the signer's public key.
 pub const PUBLIC_KEY_ENTRY: &str = "aws-crypto-public-key";
 
-/// The longest serialized context that every SDK reads, in bytes.
+/// The maximum length in bytes of a serialized context that every SDK can read.
 pub(crate) const MAX_WRITTEN_LENGTH: usize = 32_767;
 
-/// Key-value pairs that are authenticated with a message and stored in its header **in the clear**.
+/// Key-value pairs that are authenticated with a message and stored in its header **in plaintext**.
 ///
-/// Keys are unique and kept in the order of their UTF-8 bytes, which is the order on the wire. A context holds no
-/// secrets; even so its `Debug` says only how many pairs there are, so that it does not end in a log by accident.
+/// Keys are unique, and iterate in the order of their UTF-8 bytes, which is also the order in which
+/// they are serialized. An encryption context must not contain secrets. Even so, its `Debug` output
+/// shows only the number of pairs, so that values do not end up in logs by accident.
 ///
 /// Specification: framework/structures, "Encryption Context".
 ///
@@ -35,91 +36,56 @@ pub(crate) const MAX_WRITTEN_LENGTH: usize = 32_767;
 pub struct EncryptionContext(BTreeMap<String, String>);
 
 impl EncryptionContext {
-    /// A context without pairs.
-    ///
-    /// ```
-    /// assert!(sealwax::EncryptionContext::new().is_empty());
-    /// ```
+    /// Creates an empty context.
     #[must_use]
     pub const fn new() -> Self {
         Self(BTreeMap::new())
     }
 
-    /// Sets a value, and gives back the one that stood there.
-    ///
-    /// ```
-    /// let mut context = sealwax::EncryptionContext::new();
-    /// assert_eq!(context.insert("stage", "test"), None);
-    /// assert_eq!(context.insert("stage", "live").as_deref(), Some("test"));
-    /// ```
+    /// Inserts a pair and returns the previous value of the key, if any.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Into<String>) -> Option<String> {
         self.0.insert(key.into(), value.into())
     }
 
-    /// Takes a pair out.
-    ///
-    /// ```
-    /// let mut context = sealwax::EncryptionContext::from([("a", "1")]);
-    /// assert_eq!(context.remove("a").as_deref(), Some("1"));
-    /// ```
+    /// Removes a key and returns its value, if any.
     pub fn remove(&mut self, key: &str) -> Option<String> {
         self.0.remove(key)
     }
 
-    /// The value of a key.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::EncryptionContext::from([("a", "1")]).get("b"), None);
-    /// ```
+    /// Returns the value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }
 
-    /// Whether there is a value for a key.
-    ///
-    /// ```
-    /// assert!(sealwax::EncryptionContext::from([("a", "1")]).contains_key("a"));
-    /// ```
+    /// Returns `true` if the context contains the key.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
         self.0.contains_key(key)
     }
 
-    /// How many pairs there are.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::EncryptionContext::from([("a", "1")]).len(), 1);
-    /// ```
+    /// Returns the number of pairs.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are no pairs.
-    ///
-    /// ```
-    /// assert!(!sealwax::EncryptionContext::from([("a", "1")]).is_empty());
-    /// ```
+    /// Returns `true` if the context has no pairs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The pairs, in the order of the UTF-8 bytes of their keys.
-    ///
-    /// ```
-    /// let context = sealwax::EncryptionContext::from([("b", "2"), ("a", "1")]);
-    /// assert!(context.iter().eq([("a", "1"), ("b", "2")]));
-    /// ```
+    /// Returns an iterator over the pairs, in the order of the UTF-8 bytes of their keys.
     pub fn iter(&self) -> Iter<'_> {
         Iter(self.0.iter())
     }
 
-    /// The serialization that keyrings authenticate: a count and the pairs, or nothing at all for an empty context.
+    /// Serializes the context into the form that keyrings authenticate: the number of pairs, then
+    /// the pairs. An empty context serializes to no bytes at all.
     ///
     /// # Errors
-    /// [`ContextError::TooLong`] if a count or a length does not fit in its 16 bits.
+    /// [`ContextError::TooLong`] if the serialization is longer than 65,535 bytes.
     ///
     /// Specification: framework/structures, "Encryption Context", "Serialization".
     ///
@@ -133,15 +99,16 @@ impl EncryptionContext {
         serialize(self.0.iter())
     }
 
-    /// The serialization of only those pairs whose keys `select` accepts.
+    /// Serializes only the pairs whose keys satisfy `select`.
     pub(crate) fn serialize_where(&self, select: impl Fn(&str) -> bool) -> Result<Vec<u8>, ContextError> {
         serialize(self.0.iter().filter(|(key, _)| select(key)))
     }
 
-    /// Reads what [`serialize`](Self::serialize) wrote, in whatever order the pairs stand.
+    /// Parses the output of [`serialize`](Self::serialize). The pairs may be in any order.
     ///
     /// # Errors
-    /// [`FormatError::Context`] for a count of zero, duplicates, text that is not UTF-8, missing or left-over bytes.
+    /// [`FormatError::Context`] if the count is zero, a key is duplicated, a text is not UTF-8, or
+    /// bytes are missing or left over.
     pub(crate) fn deserialize(bytes: &[u8]) -> Result<Self, FormatError> {
         if bytes.is_empty() {
             return Ok(Self::new());
@@ -149,23 +116,24 @@ impl EncryptionContext {
         let mut rest = bytes;
         let count = take_u16(&mut rest)?;
         if count == 0 {
-            return Err(FormatError::Context("a count of zero with bytes"));
+            return Err(FormatError::Context("the number of pairs is zero"));
         }
         let mut pairs = BTreeMap::new();
         for _ in 0..count {
             let key = take_text(&mut rest)?;
             let value = take_text(&mut rest)?;
             if pairs.insert(key, value).is_some() {
-                return Err(FormatError::Context("a key stands twice"));
+                return Err(FormatError::Context("a key is duplicated"));
             }
         }
         if !rest.is_empty() {
-            return Err(FormatError::Context("bytes are left over"));
+            return Err(FormatError::Context("unexpected bytes after the last pair"));
         }
         Ok(Self(pairs))
     }
 
-    /// Checks what a caller wants to write: readable by all, and without reserved keys.
+    /// Checks that a caller's context can be written: no key is reserved, and no key or value is
+    /// empty, because not every SDK can read empty ones.
     pub(crate) fn check_writable(&self) -> Result<(), ContextError> {
         for (key, value) in self.iter() {
             if key.starts_with(RESERVED_PREFIX) {
@@ -186,7 +154,7 @@ fn serialize<'a>(pairs: impl Iterator<Item = (&'a String, &'a String)> + Clone) 
     }
     let length = 2 + pairs.clone().map(|(key, value)| 4 + key.len() + value.len()).sum::<usize>();
     let too_long = ContextError::TooLong { limit: MAX_WRITTEN_LENGTH, found: length };
-    // Whatever fits in 64 KiB has a count and lengths that fit in 16 bits.
+    // If the total length fits into 16 bits, then so do the count and the individual lengths.
     if length > usize::from(u16::MAX) {
         return Err(too_long);
     }
@@ -204,7 +172,7 @@ fn serialize<'a>(pairs: impl Iterator<Item = (&'a String, &'a String)> + Clone) 
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], FormatError> {
-    let (taken, after) = rest.split_at_checked(length).ok_or(FormatError::Context("it ends too early"))?;
+    let (taken, after) = rest.split_at_checked(length).ok_or(FormatError::Context("it is truncated"))?;
     *rest = after;
     Ok(taken)
 }
@@ -217,7 +185,7 @@ fn take_u16(rest: &mut &[u8]) -> Result<u16, FormatError> {
 fn take_text(rest: &mut &[u8]) -> Result<String, FormatError> {
     let length = take_u16(rest)?;
     let bytes = take(rest, length.into())?;
-    let text = std::str::from_utf8(bytes).map_err(|_| FormatError::Context("text that is not UTF-8"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| FormatError::Context("a key or value is not UTF-8"))?;
     Ok(text.to_owned())
 }
 
@@ -254,7 +222,10 @@ impl<'a> IntoIterator for &'a EncryptionContext {
     }
 }
 
-/// The pairs of a context, in the order of the UTF-8 bytes of their keys: see [`EncryptionContext::iter`].
+/// An iterator over the pairs of an encryption context, in the order of the UTF-8 bytes of their
+/// keys.
+///
+/// Created by [`EncryptionContext::iter`].
 #[derive(Clone)]
 pub struct Iter<'a>(btree_map::Iter<'a, String, String>);
 
@@ -278,7 +249,8 @@ mod tests {
 
     #[test]
     fn keys_sort_by_their_utf8_bytes() {
-        // In UTF-16 the surrogate pair of U+10002 sorts before U+FF61; in UTF-8 after it.
+        // In UTF-16, the surrogate pair of U+10002 sorts before U+FF61. In UTF-8, it sorts after
+        // it.
         let context = EncryptionContext::from([("\u{10002}", "astral"), ("\u{ff61}", "bmp"), ("a", "ascii")]);
         let keys: Vec<_> = context.iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["a", "\u{ff61}", "\u{10002}"]);
@@ -295,13 +267,13 @@ mod tests {
     #[test]
     fn malformed_serializations_are_refused() {
         for (bytes, why) in [
-            (&b"\x00"[..], "it ends too early"),
-            (b"\x00\x00", "a count of zero with bytes"),
-            (b"\x00\x01\x00\x01a", "it ends too early"),
-            (b"\x00\x01\x00\x01a\x00\x02b", "it ends too early"),
-            (b"\x00\x01\x00\x01a\x00\x01bX", "bytes are left over"),
-            (b"\x00\x01\x00\x01\xff\x00\x01b", "text that is not UTF-8"),
-            (b"\x00\x02\x00\x01a\x00\x01b\x00\x01a\x00\x01c", "a key stands twice"),
+            (&b"\x00"[..], "it is truncated"),
+            (b"\x00\x00", "the number of pairs is zero"),
+            (b"\x00\x01\x00\x01a", "it is truncated"),
+            (b"\x00\x01\x00\x01a\x00\x02b", "it is truncated"),
+            (b"\x00\x01\x00\x01a\x00\x01bX", "unexpected bytes after the last pair"),
+            (b"\x00\x01\x00\x01\xff\x00\x01b", "a key or value is not UTF-8"),
+            (b"\x00\x02\x00\x01a\x00\x01b\x00\x01a\x00\x01c", "a key is duplicated"),
         ] {
             assert_eq!(EncryptionContext::deserialize(bytes), Err(FormatError::Context(why)), "{bytes:?}");
         }

@@ -1,8 +1,9 @@
-//! What can go wrong, and how much of it is said.
+//! Error types.
 //!
-//! A fault in bytes that were read before any key was used is described in detail ([`FormatError`]). Once a key is in
-//! use there is one answer, [`Error::Integrity`], whatever did not hold: an attacker who can watch errors learns
-//! nothing from it. No error prints a key, a plaintext or an encryption context.
+//! Errors in bytes that were read before any key was used are described in detail
+//! ([`FormatError`]). Once a key is in use, every failure is reported as [`Error::Integrity`],
+//! whichever check failed, so that an attacker who can observe errors learns nothing from them. No
+//! error text contains a key, a plaintext or an encryption context.
 
 use std::{fmt, io, sync::Arc};
 
@@ -11,16 +12,16 @@ use crate::{
     text::Escaped,
 };
 
-/// The result of everything in this crate that can fail.
+/// The result type of the operations in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The cause of a failure outside this crate.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why an operation was refused or failed.
+/// The reason an operation failed.
 ///
-/// Causes from outside (a service, the operating system) are in [`source`](std::error::Error::source) and are not
-/// repeated in the text.
+/// External causes, such as an error of a service or of the operating system, are available from
+/// [`source`](std::error::Error::source) and are not repeated in the error text.
 ///
 /// ```
 /// use sealwax::{Client, Error, FormatError, keyring::RawAesKeyring};
@@ -33,114 +34,114 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The bytes are not a well-formed message.
+    /// The input is not a well-formed message.
     #[error(transparent)]
     Format(#[from] FormatError),
 
-    /// The message is well-formed but larger, in some respect, than the client accepts.
+    /// The message is well-formed but exceeds a limit of the client.
     #[error(transparent)]
     Limit(#[from] LimitError),
 
-    /// A key, a header tag, a commitment, a frame tag or a signature did not verify: the message was altered or
-    /// damaged, or was sealed with another key.
-    #[error("the message is not authentic: it was altered, damaged, or sealed with another key")]
+    /// A wrapped key, header tag, key commitment, frame tag or signature did not verify. The
+    /// message was altered or damaged, or was encrypted with another key.
+    #[error("the message is not authentic: it was altered, damaged, or encrypted with another key")]
     Integrity,
 
-    /// The commitment policy of the client does not allow the algorithm suite.
+    /// The client's commitment policy does not allow the algorithm suite.
     #[error(
-        "algorithm suite {suite} may not be {operation} under the commitment policy {policy}; {}",
+        "a message with algorithm suite {suite} cannot be {operation} under commitment policy {policy}; {}",
         commitment_hint(*.operation, *.suite)
     )]
     Commitment {
-        /// The suite asked for, or found in the message.
+        /// The suite that was requested, or that the message has.
         suite: AlgorithmSuite,
-        /// The policy of the client.
+        /// The commitment policy of the client.
         policy: CommitmentPolicy,
-        /// Whether the message was to be written or read.
+        /// Whether a message was being written or read.
         operation: Direction,
     },
 
-    /// The encryption context cannot be used, or is not the expected one.
+    /// The encryption context is invalid or is not the expected one.
     #[error(transparent)]
     Context(#[from] ContextError),
 
-    /// No keyring could unwrap any of the encrypted data keys.
+    /// No keyring could unwrap any encrypted data key.
     #[error(transparent)]
     NotUnwrapped(#[from] UnwrapFailure),
 
-    /// A keyring failed while a message was being written; the cause is the source.
+    /// A keyring failed while a message was being written.
     #[error("keyring {} failed", Escaped(.keyring))]
     Keyring {
         /// The label of the keyring, such as `raw-aes://namespace/name`.
         keyring: String,
-        /// What it failed of.
+        /// The underlying cause.
         source: BoxError,
     },
 
-    /// A keyring or materials manager returned materials that cannot be used.
-    #[error("unusable cryptographic materials: {0}")]
+    /// A keyring or materials manager returned invalid materials.
+    #[error("invalid cryptographic materials: {0}")]
     Materials(&'static str),
 
-    /// Something the caller configured cannot be used.
+    /// The configuration is invalid.
     #[error("{0}")]
     Configuration(String),
 
-    /// The message is signed, and the call would release plaintext before the signature is verified.
+    /// The message is signed, and the call would release plaintext before the signature is
+    /// verified.
     #[error(
-        "the message is signed, and reading it as a stream would release plaintext before the signature is verified: \
-         decrypt it in one piece, to a file, or by a verified copy or reader, or call `release_unverified` first"
+        "the message is signed, and streaming it would release plaintext before the signature is verified; decrypt it in \
+         memory, to a file, or with a verified copy or reader, or call `release_unverified` first"
     )]
     SignedStream,
 
-    /// The message has no frames, and the call would open a part of it by itself.
-    #[error("the message has no frames, so that no part of it can be opened by itself: decrypt it as a whole")]
+    /// The message is not framed, so a range of it cannot be decrypted on its own.
+    #[error("the message is not framed, so a range of it cannot be decrypted; decrypt the whole message")]
     Unframed,
 
-    /// The source cannot be read a second time, nor at an offset: it is a pipe, a socket or a terminal.
+    /// The source is not seekable, for example because it is a pipe, a socket or a terminal, so it
+    /// can be read neither twice nor at an offset.
     #[error(
-        "the source cannot be read twice, because it is no file: decrypt it by a copy, which keeps the ciphertext in a \
+        "the source is not seekable, so it cannot be read twice; decrypt it with a copy, which spools the ciphertext to a \
          temporary file until it is verified, or call `release_unverified` first"
     )]
     NotSeekable(#[source] io::Error),
 
-    /// The source is not what it was when it was verified. Nothing of the part that changed was released.
-    #[error("the source changed after it was verified: decrypt it again")]
+    /// The source changed after it was verified. Nothing from the part that changed was released.
+    #[error("the source changed after it was verified; decrypt it again")]
     SourceChanged,
 
-    /// There is more plaintext than the message may carry.
+    /// The plaintext is longer than the message allows.
     #[error("the plaintext is longer than {limit} bytes, {}", bound_reason(*.declared))]
     PlaintextTooLong {
-        /// The number of bytes that may not be exceeded.
+        /// The maximum length of the plaintext in bytes.
         limit: u64,
-        /// Whether the caller declared that bound; otherwise it follows from the frame length.
+        /// Whether the caller declared the limit. Otherwise it follows from the frame length.
         declared: bool,
     },
 
-    /// The source of randomness or another primitive of the crypto provider failed.
+    /// The random number generator or another primitive of the crypto provider failed.
     #[error("the crypto provider failed: {0}")]
     Provider(&'static str),
 
-    /// `wait` was called inside an asynchronous runtime for an operation that is not ready at once.
-    #[error(
-        "`wait` would block an asynchronous runtime: await the operation, or hand its future to the runtime's `block_on`"
-    )]
+    /// `wait` was called inside an async runtime for an operation that was not immediately ready.
+    #[error("`wait` would block an async runtime; await the operation, or pass its future to the runtime's `block_on`")]
     WouldBlockRuntime,
 
-    /// An earlier error has ended this stream.
-    #[error("an earlier error has ended this stream")]
+    /// The stream has already ended, or an earlier error ended it.
+    #[error("the stream has already ended or failed")]
     Ended,
 
-    /// Reading or writing failed.
+    /// An I/O operation failed.
     #[error("{}", io_context(.0))]
     Io(#[source] io::Error),
 }
 
-/// What was to be done with a message.
+/// The direction of an operation on a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// Writing it.
+    /// The message is written.
     Encrypt,
-    /// Reading it.
+    /// The message is read.
     Decrypt,
 }
 
@@ -155,33 +156,36 @@ impl fmt::Display for Direction {
 
 fn commitment_hint(operation: Direction, suite: AlgorithmSuite) -> &'static str {
     match (operation, suite.is_committing()) {
-        (Direction::Decrypt, _) => "the policy require-encrypt-allow-decrypt reads it",
-        (Direction::Encrypt, false) => "choose suite 0x0478 or 0x0578, or the policy forbid-encrypt-allow-decrypt",
-        (Direction::Encrypt, true) => "choose a suite without commitment, or the policy require-encrypt-allow-decrypt",
+        (Direction::Decrypt, _) => "use policy require-encrypt-allow-decrypt to read it",
+        (Direction::Encrypt, false) => "use suite 0x0478 or 0x0578, or policy forbid-encrypt-allow-decrypt",
+        (Direction::Encrypt, true) => "use a suite without commitment, or policy require-encrypt-allow-decrypt",
     }
 }
 
 fn bound_reason(declared: bool) -> &'static str {
-    if declared { "the declared bound" } else { "the most that fits with this frame length: choose longer frames" }
+    if declared { "the declared bound" } else { "the maximum for this frame length; use longer frames" }
 }
 
 fn io_context(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file or folder",
-        io::ErrorKind::PermissionDenied => "access was denied",
-        io::ErrorKind::AlreadyExists => "the target exists already",
+        io::ErrorKind::NotFound => "no such file or directory",
+        io::ErrorKind::PermissionDenied => "permission denied",
+        io::ErrorKind::AlreadyExists => "the target already exists",
         io::ErrorKind::StorageFull => "the disk is full",
-        _ => "reading or writing failed",
+        _ => "an I/O operation failed",
     }
 }
 
 impl Error {
-    /// A keyring's failure to generate or wrap a data key, for those who write keyrings.
+    /// Creates an [`Error::Keyring`]. Keyring implementations use it to report that generating or
+    /// wrapping a data key failed.
     ///
     /// ```
+    /// use std::error::Error as _;
+    ///
     /// let error = sealwax::Error::keyring("hsm://slot-1", "the session was closed");
     /// assert_eq!(error.to_string(), "keyring hsm://slot-1 failed");
-    /// assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the session was closed");
+    /// assert_eq!(error.source().unwrap().to_string(), "the session was closed");
     /// ```
     pub fn keyring(keyring: impl Into<String>, cause: impl Into<BoxError>) -> Self {
         Self::Keyring { keyring: keyring.into(), source: cause.into() }
@@ -189,7 +193,8 @@ impl Error {
 }
 
 impl From<io::Error> for Error {
-    /// Gives back what [`From<Error> for io::Error`] wrapped.
+    /// Returns the original error if `error` was converted from an [`Error`](enum@Error), and
+    /// [`Error::Io`] otherwise.
     fn from(error: io::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(inner) => inner,
@@ -202,50 +207,51 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Io(inner) => inner,
-            // A message that is cut off is no end of file, which callers would take for the end of the plaintext.
+            // Not `UnexpectedEof`, even for a truncated message, because callers could take that
+            // for the end of the plaintext.
             Error::Format(_) | Error::Integrity | Error::SourceChanged => Self::new(io::ErrorKind::InvalidData, error),
             error => Self::other(error),
         }
     }
 }
 
-/// A fault in the structure of a message.
+/// A structural error in a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatError {
-    /// The bytes end before the message does.
-    #[error("the message is cut off: it ends too early")]
+    /// The input ends before the message is complete.
+    #[error("the message is truncated")]
     Truncated,
-    /// There are bytes after the end of the message.
-    #[error("there are bytes after the end of the message")]
+    /// The input continues after the end of the message.
+    #[error("unexpected bytes after the end of the message")]
     TrailingBytes,
-    /// The first byte is no version of the message format.
-    #[error("not an AWS Encryption SDK message: it starts with the byte {0:#04x}, not with a version (1 or 2)")]
+    /// The first byte is not a message format version.
+    #[error("not an AWS Encryption SDK message: the first byte is {0:#04x}, not version 1 or 2")]
     Version(u8),
-    /// The message is the base64 text of one.
-    #[error("the message is base64 text: decode it first")]
+    /// The message is base64-encoded.
+    #[error("the message is base64-encoded; decode it first")]
     Base64,
-    /// The type of a version 1 message is not 0x80.
+    /// The type byte of a version 1 message is not 0x80.
     #[error("unknown message type {0:#04x}")]
     Type(u8),
-    /// There is no algorithm suite with this id.
+    /// The algorithm suite ID is unknown.
     #[error("unknown algorithm suite {0:#06x}")]
     Suite(u16),
-    /// The suite belongs to the other version of the message format.
-    #[error("algorithm suite {suite} does not go with message format version {version}")]
+    /// The algorithm suite belongs to the other message format version.
+    #[error("algorithm suite {suite} is not valid in message format version {version}")]
     SuiteVersion {
         /// The suite in the header.
         suite: AlgorithmSuite,
         /// The version in the header.
         version: u8,
     },
-    /// The serialized encryption context is not well-formed.
+    /// The serialized encryption context is malformed.
     #[error("the encryption context in the header is malformed: {0}")]
     Context(&'static str),
-    /// There is not a single encrypted data key.
-    #[error("the header has no encrypted data key")]
+    /// The header contains no encrypted data keys.
+    #[error("the header has no encrypted data keys")]
     NoEncryptedDataKeys,
-    /// A key provider id is not UTF-8.
+    /// A key provider ID is not UTF-8.
     #[error("a key provider id in the header is not UTF-8")]
     ProviderId,
     /// The content type is neither framed nor unframed.
@@ -254,112 +260,115 @@ pub enum FormatError {
     /// A reserved field is not zero.
     #[error("a reserved field of the header is not zero")]
     Reserved,
-    /// The IV length is not that of the suite.
-    #[error("the header gives an IV length of {0} bytes; every suite has 12")]
+    /// The IV length is not 12 bytes.
+    #[error("the header declares an IV length of {0} bytes; all suites use 12")]
     IvLength(u8),
-    /// The frame length does not go with the content type.
-    #[error("a frame length of {0} does not go with the content type")]
+    /// The frame length is invalid for the content type.
+    #[error("a frame length of {0} is not valid for the content type")]
     FrameLength(u32),
-    /// A frame does not bear the number that follows.
-    #[error("frame {found} stands where frame {expected} belongs")]
+    /// A frame does not have the next sequence number.
+    #[error("unexpected frame sequence number {found}; expected {expected}")]
     SequenceNumber {
-        /// The number that would have been right.
+        /// The expected sequence number.
         expected: u32,
-        /// The number found.
+        /// The actual sequence number.
         found: u32,
     },
-    /// The final frame is not where the length of the message puts it.
-    #[error(
-        "the message is cut off, extended or altered: its final frame is not where the length of the message puts it"
-    )]
+    /// The final frame is not at the position implied by the length of the message.
+    #[error("the message is truncated, extended or altered: the final frame is not at its expected position")]
     FinalFramePosition,
-    /// The final frame is longer than frames may be.
-    #[error("the final frame gives a length of {found} bytes; frames have {frame_length} at most")]
+    /// The final frame is longer than the frame length.
+    #[error("the final frame declares a length of {found} bytes; the maximum is {frame_length}")]
     FinalFrameLength {
         /// The frame length in the header.
         frame_length: u32,
-        /// The length found.
+        /// The length in the final frame.
         found: u32,
     },
-    /// An unframed body is longer than AES-GCM can carry.
-    #[error("the unframed body gives a length of {0} bytes; AES-GCM carries 2^36 - 32 at most")]
+    /// The unframed body is too long for AES-GCM.
+    #[error("the unframed body declares a length of {0} bytes; the maximum is 2^36 - 32")]
     UnframedLength(u64),
-    /// The signature is longer than the suite's can be.
-    #[error("the footer gives a signature length of {0} bytes, which the suite cannot have")]
+    /// The signature is longer than the suite allows.
+    #[error("the footer declares a signature of {0} bytes, which is longer than the algorithm suite allows")]
     SignatureLength(u16),
 }
 
-/// A limit of the client that a message exceeds.
+/// A limit of the client that was exceeded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LimitError {
-    /// More encrypted data keys than `max_encrypted_data_keys`.
-    #[error("{found} encrypted data keys are more than the limit of {limit} (max_encrypted_data_keys)")]
+    /// There are more encrypted data keys than `max_encrypted_data_keys`.
+    #[error("{found} encrypted data keys exceed the limit of {limit} (max_encrypted_data_keys)")]
     EncryptedDataKeys {
         /// The limit.
         limit: usize,
-        /// The number found.
+        /// The actual number.
         found: usize,
     },
-    /// A longer header than `max_header_length`.
-    #[error("the header is longer than the limit of {limit} bytes (max_header_length)")]
+    /// The header is longer than `max_header_length`.
+    #[error("the header exceeds the limit of {limit} bytes (max_header_length)")]
     HeaderLength {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Longer frames, or a longer unframed body, than `max_frame_length`.
-    #[error("{found} bytes in one piece are more than the limit of {limit} bytes a frame (max_frame_length)")]
+    /// A frame or an unframed body is longer than `max_frame_length`.
+    #[error("a frame or unframed body of {found} bytes exceeds the limit of {limit} bytes (max_frame_length)")]
     FrameLength {
         /// The limit in bytes.
         limit: u32,
-        /// The frame length, or the length of an unframed body.
+        /// The frame length, or the length of the unframed body.
         found: u64,
     },
 }
 
-/// Why an encryption context cannot be used. The texts name no key and no value.
+/// The reason an encryption context cannot be used. The error texts contain no keys or values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContextError {
-    /// A key starts with `aws-crypto-`, which belongs to the library.
-    #[error("an encryption context key starts with aws-crypto-, which is reserved")]
+    /// A key starts with `aws-crypto-`, which is reserved for the library.
+    #[error("an encryption context key starts with the reserved prefix aws-crypto-")]
     ReservedPrefix,
-    /// A key or value is empty; not every SDK reads that.
+    /// A key or value is empty, which not every SDK can read.
     #[error("an encryption context key or value is empty")]
     Empty,
-    /// The serialized context is longer than every SDK reads.
-    #[error("the encryption context takes {found} bytes; {limit} is the most that every SDK reads")]
+    /// The serialized context is longer than the maximum that every SDK can read.
+    #[error("the encryption context is {found} bytes long; the maximum that every SDK can read is {limit}")]
     TooLong {
         /// The limit in bytes.
         limit: usize,
         /// The serialized length in bytes.
         found: usize,
     },
-    /// The message carries another value for a key whose value the caller expected.
-    #[error("the message does not carry the expected encryption context: a value differs")]
+    /// A pair that the caller expects is missing from the message, or has another value.
+    #[error("the message does not have the expected encryption context: a value is missing or different")]
     Mismatch,
-    /// A key whose value must be given, because it is not stored, has none.
-    #[error("a required encryption context key has no value: give it with the context")]
+    /// A required key is not in the encryption context. Its value must be supplied because it is
+    /// not stored in the message.
+    #[error("a required encryption context key has no value; add the pair to the encryption context")]
     RequiredMissing,
-    /// A pair that an old message authenticates without storing it would be stored in the new one.
-    #[error("the message keeps a part of its encryption context out of its header; the new message would store it")]
+    /// A pair that the original message authenticates without storing it would be stored in the new
+    /// message.
+    #[error("the message does not store all of its encryption context, but the new message would")]
     WouldBeStored,
-    /// The public key of a signed message is missing or malformed.
-    #[error("the message is signed, but its encryption context carries no valid public key")]
+    /// The message is signed, but its public key is missing or malformed.
+    #[error("the message is signed, but its encryption context has no valid public key")]
     PublicKeyMissing,
-    /// The caller expects a reserved pair, such as the public key of a signer, that the message does not store. Such a
-    /// pair is never taken from the caller: an unsigned message could otherwise pass for a signed one.
+    /// The caller expects a reserved pair, such as a signer's public key, that the message does not
+    /// store.
+    ///
+    /// A reserved pair is never taken from the caller's expectation, because an unsigned message
+    /// could then pass for a signed one.
     #[error(
-        "the expected encryption context has a key that starts with aws-crypto-, and the message does not store it \
-         (a reader that expects a signer's public key refuses unsigned messages)"
+        "the expected encryption context has a reserved key (aws-crypto-) that the message does not store; a reader that \
+         expects a signer's public key rejects unsigned messages"
     )]
     ReservedNotStored,
-    /// An unsigned message carries a public key.
-    #[error("the message is not signed, but its encryption context carries a public key")]
+    /// The message is not signed, but contains a public key.
+    #[error("the message is not signed, but its encryption context has a public key")]
     PublicKeyUnexpected,
 }
 
-/// Every attempt to unwrap a data key of a message, none of which succeeded.
+/// The failed attempts to unwrap a data key of a message.
 ///
 /// ```
 /// use sealwax::{UnwrapFailure, UnwrapReason};
@@ -369,7 +378,8 @@ pub enum ContextError {
 /// assert_eq!(failure.attempts().len(), 1);
 /// assert_eq!(
 ///     failure.to_string(),
-///     "no keyring could unwrap the data key: raw-aes://example/key-1: no encrypted data key is for this key"
+///     "no keyring could unwrap the data key: raw-aes://example/key-1: \
+///      no encrypted data key matches this key"
 /// );
 /// ```
 #[derive(Debug, Default)]
@@ -377,36 +387,37 @@ pub struct UnwrapFailure {
     attempts: Vec<UnwrapAttempt>,
 }
 
-/// One attempt of one keyring.
+/// A failed attempt of one keyring to unwrap a data key.
 #[derive(Debug)]
 pub struct UnwrapAttempt {
     /// The label of the keyring, such as `raw-aes://namespace/name`.
     pub keyring: Arc<str>,
-    /// The position of the encrypted data key in the message, from 0; none if no key matched.
+    /// The index of the encrypted data key in the message, starting from 0; `None` if no key
+    /// matched.
     pub encrypted_data_key: Option<usize>,
-    /// Why it did not succeed.
+    /// The reason the attempt failed.
     pub reason: UnwrapReason,
 }
 
-/// Why one attempt to unwrap a data key did not succeed.
+/// The reason an attempt to unwrap a data key failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum UnwrapReason {
-    /// No encrypted data key of the message names this key.
+    /// No encrypted data key in the message matches this key.
     NoMatch,
-    /// The encrypted data key names this key, but does not open under it. How far it got is not said, lest an attacker who
-    /// sends altered ones learns from it.
+    /// An encrypted data key matches this key but could not be decrypted. The error does not say
+    /// which step failed, so that an attacker who submits altered keys learns nothing from it.
     NotAuthentic,
-    /// Something outside failed.
+    /// A service or other external component failed.
     Failed(BoxError),
 }
 
 impl fmt::Display for UnwrapReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoMatch => "no encrypted data key is for this key",
+            Self::NoMatch => "no encrypted data key matches this key",
             Self::NotAuthentic => {
-                "the encrypted data key does not open (another key of that name, or another encryption context)"
+                "the encrypted data key could not be decrypted (different key of that name, or wrong encryption context)"
             }
             Self::Failed(_) => "unwrapping failed",
         })
@@ -415,24 +426,12 @@ impl fmt::Display for UnwrapReason {
 
 impl UnwrapFailure {
     /// Adds an attempt.
-    ///
-    /// ```
-    /// # use sealwax::{UnwrapFailure, UnwrapReason};
-    /// let mut failure = UnwrapFailure::default();
-    /// failure.add("hsm://slot-1", Some(0), UnwrapReason::Failed("the token is gone".into()));
-    /// ```
     pub fn add(&mut self, keyring: impl Into<Arc<str>>, encrypted_data_key: Option<usize>, reason: UnwrapReason) {
         self.attempts.push(UnwrapAttempt { keyring: keyring.into(), encrypted_data_key, reason });
     }
 
-    /// Adds what another keyring tried, in its order; any other error of it counts as one attempt.
-    ///
-    /// ```
-    /// # use sealwax::{Error, UnwrapFailure};
-    /// let mut failure = UnwrapFailure::default();
-    /// failure.merge("hsm://slot-1", Error::Integrity);
-    /// assert_eq!(failure.attempts().len(), 1);
-    /// ```
+    /// Adds the attempts of another keyring, in their order. Any error other than
+    /// [`Error::NotUnwrapped`] counts as a single attempt.
     pub fn merge(&mut self, keyring: impl Into<Arc<str>>, error: Error) {
         match error {
             Error::NotUnwrapped(other) => self.attempts.extend(other.attempts),
@@ -440,11 +439,7 @@ impl UnwrapFailure {
         }
     }
 
-    /// The attempts, in the order in which they were made.
-    ///
-    /// ```
-    /// assert!(sealwax::UnwrapFailure::default().attempts().is_empty());
-    /// ```
+    /// Returns the attempts, in the order in which they were made.
     #[must_use]
     pub fn attempts(&self) -> &[UnwrapAttempt] {
         &self.attempts
@@ -467,7 +462,7 @@ impl fmt::Display for UnwrapFailure {
 }
 
 impl std::error::Error for UnwrapFailure {
-    /// The first cause from outside, if any attempt had one.
+    /// Returns the first external cause, if any attempt has one.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.attempts.iter().find_map(|attempt| match &attempt.reason {
             UnwrapReason::Failed(cause) => Some(&**cause as &(dyn std::error::Error + 'static)),

@@ -1,15 +1,17 @@
-//! How much of what a message declares a client accepts.
+//! Limits on the sizes that a message may declare.
 
 use crate::error::LimitError;
 
-/// The limits of a client, on what it reads and on what it writes. Every one has a default and can be raised.
+/// The limits of a client, which apply to both reading and writing. All of them have defaults and
+/// can be raised.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// The number of encrypted data keys.
+    /// The maximum number of encrypted data keys.
     pub(crate) encrypted_data_keys: usize,
-    /// The bytes of a header.
+    /// The maximum length of a header in bytes.
     pub(crate) header_length: usize,
-    /// The bytes that must be held before a tag can be checked: a frame, or an unframed body.
+    /// The maximum number of bytes that must be held before a tag can be checked: the length of a
+    /// frame or of an unframed body.
     pub(crate) frame_length: u32,
 }
 

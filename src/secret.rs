@@ -1,13 +1,14 @@
-//! Key material that leaves no copy behind.
+//! Memory for secrets that is overwritten when it is dropped.
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// Secret bytes: a data key, a wrapping key, the private half of a signing key.
+/// Secret bytes, such as a data key, a wrapping key or the private half of a signing key.
 ///
-/// The bytes live on the heap, are overwritten when the value is dropped, and never move while it is passed around.
-/// There is no `Debug`, no `Clone` and no `PartialEq`: a secret is not printed, not copied by accident, and compared
-/// only in constant time with [`ct_eq`](Self::ct_eq).
+/// The bytes are stored on the heap, so that moving the value does not copy them, and they are
+/// overwritten when the value is dropped. The type implements none of `Debug`, `Clone` and
+/// `PartialEq`, so that a secret cannot be printed or copied by accident, and can be compared only
+/// in constant time, with [`ct_eq`](Self::ct_eq).
 ///
 /// ```
 /// use sealwax::SecretBytes;
@@ -20,7 +21,8 @@ use zeroize::Zeroizing;
 pub struct SecretBytes(Zeroizing<Box<[u8]>>);
 
 impl SecretBytes {
-    /// As many zero bytes, to be filled in place through [`as_mut`](Self::as_mut).
+    /// Creates a secret of `length` zero bytes, to be filled in place through
+    /// [`as_mut`](Self::as_mut).
     ///
     /// ```
     /// let mut key = sealwax::SecretBytes::zeroed(16);
@@ -32,58 +34,37 @@ impl SecretBytes {
         Self(Zeroizing::new(vec![0; length].into_boxed_slice()))
     }
 
-    /// The secret itself.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::SecretBytes::from(vec![1, 2]).as_bytes(), [1, 2]);
-    /// ```
+    /// Returns the secret bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The secret itself, to be written in place.
-    ///
-    /// ```
-    /// let mut secret = sealwax::SecretBytes::from(vec![1, 2]);
-    /// secret.as_mut()[0] = 3;
-    /// assert_eq!(secret.as_bytes(), [3, 2]);
-    /// ```
-    #[allow(clippy::should_implement_trait, reason = "`AsMut` would be found by generic code that logs or copies")]
+    /// Returns the secret bytes for writing in place.
+    #[allow(clippy::should_implement_trait, reason = "an `AsMut` impl would give generic code access to the secret")]
     pub fn as_mut(&mut self) -> &mut [u8] {
         &mut self.0
     }
 
-    /// How many bytes there are.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::SecretBytes::zeroed(24).len(), 24);
-    /// ```
+    /// Returns the number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are no bytes at all.
-    ///
-    /// ```
-    /// assert!(!sealwax::SecretBytes::zeroed(1).is_empty());
-    /// ```
+    /// Returns `true` if the secret has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Another copy, for what is handed out several times.
+    /// Copies the secret. `Clone` is not implemented, so that every copy is explicit.
     pub(crate) fn duplicate(&self) -> Self {
         Self::from(self.as_bytes())
     }
 
-    /// Whether the secret equals `other`, in a time that depends on the lengths alone.
-    ///
-    /// ```
-    /// assert!(sealwax::SecretBytes::from(vec![1]).ct_eq(&[1]));
-    /// ```
+    /// Returns `true` if the secret equals `other`. The comparison takes constant time: it depends
+    /// only on the lengths.
     #[must_use]
     pub fn ct_eq(&self, other: &[u8]) -> bool {
         self.as_bytes().ct_eq(other).into()
@@ -91,7 +72,8 @@ impl SecretBytes {
 }
 
 impl From<Vec<u8>> for SecretBytes {
-    /// Takes the bytes over without a copy where the vector is exactly full; otherwise the old allocation is cleared.
+    /// Takes ownership of the bytes without copying them if the vector has no spare capacity.
+    /// Otherwise copies them and overwrites the old allocation.
     fn from(bytes: Vec<u8>) -> Self {
         let mut bytes = Zeroizing::new(bytes);
         if bytes.len() == bytes.capacity() {

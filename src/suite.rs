@@ -1,14 +1,16 @@
-//! The algorithm suites: one table, from which everything else about a suite is read.
+//! The algorithm suites, defined by one table.
 
 use std::fmt;
 
-/// An algorithm suite: which cipher, key derivation, commitment and signature a message uses.
+/// An algorithm suite, which selects the cipher, key derivation, key commitment and signature of a
+/// message.
 ///
-/// All eleven suites of the AWS Encryption SDK are here. The two that commit to their key (`0x0478` and `0x0578`) write
-/// message format version 2 and are the ones to use; the other nine write version 1 and exist to read, or to
-/// exchange messages with, older systems.
+/// All eleven suites of the AWS Encryption SDK are supported. Use one of the two committing suites
+/// (`0x0478` and `0x0578`), which write message format version 2. The other nine write version 1
+/// and exist for old messages and for exchanging messages with older systems.
 ///
-/// Specification: framework/algorithm-suites, "Supported Algorithm Suites" and the settings tables that follow it.
+/// Specification: framework/algorithm-suites, "Supported Algorithm Suites" and the settings tables
+/// that follow it.
 ///
 /// ```
 /// use sealwax::AlgorithmSuite;
@@ -22,11 +24,11 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum AlgorithmSuite {
-    /// `0x0014`: AES-128-GCM, the data key used as it is.
+    /// `0x0014`: AES-128-GCM, using the data key directly.
     Aes128GcmIv12Tag16NoKdf,
-    /// `0x0046`: AES-192-GCM, the data key used as it is.
+    /// `0x0046`: AES-192-GCM, using the data key directly.
     Aes192GcmIv12Tag16NoKdf,
-    /// `0x0078`: AES-256-GCM, the data key used as it is.
+    /// `0x0078`: AES-256-GCM, using the data key directly.
     Aes256GcmIv12Tag16NoKdf,
     /// `0x0114`: AES-128-GCM with HKDF-SHA256.
     Aes128GcmIv12Tag16HkdfSha256,
@@ -42,11 +44,12 @@ pub enum AlgorithmSuite {
     Aes256GcmIv12Tag16HkdfSha384EcdsaP384,
     /// `0x0478`: AES-256-GCM with HKDF-SHA512 and key commitment.
     Aes256GcmHkdfSha512CommitKey,
-    /// `0x0578`: AES-256-GCM with HKDF-SHA512 and key commitment, signed with ECDSA P-384. The default.
+    /// `0x0578`: AES-256-GCM with HKDF-SHA512 and key commitment, signed with ECDSA P-384. The
+    /// default.
     Aes256GcmHkdfSha512CommitKeyEcdsaP384,
 }
 
-/// A hash function that a suite names.
+/// A hash function used by an algorithm suite.
 ///
 /// ```
 /// assert_eq!(sealwax::crypto::HashAlgorithm::Sha384.output_length(), 48);
@@ -62,11 +65,7 @@ pub enum HashAlgorithm {
 }
 
 impl HashAlgorithm {
-    /// The length of a digest in bytes.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::crypto::HashAlgorithm::Sha512.output_length(), 64);
-    /// ```
+    /// Returns the length of a digest in bytes.
     #[must_use]
     pub const fn output_length(self) -> usize {
         match self {
@@ -77,7 +76,8 @@ impl HashAlgorithm {
     }
 }
 
-/// A signature algorithm that a suite names: ECDSA over a NIST curve with the hash of matching strength.
+/// A signature algorithm used by an algorithm suite: ECDSA over a NIST curve with a hash of
+/// matching strength.
 ///
 /// ```
 /// use sealwax::crypto::{HashAlgorithm, SignatureAlgorithm};
@@ -94,12 +94,7 @@ pub enum SignatureAlgorithm {
 }
 
 impl SignatureAlgorithm {
-    /// The hash that is signed.
-    ///
-    /// ```
-    /// use sealwax::crypto::{HashAlgorithm, SignatureAlgorithm};
-    /// assert_eq!(SignatureAlgorithm::EcdsaP256.hash(), HashAlgorithm::Sha256);
-    /// ```
+    /// Returns the hash function whose digest is signed.
     #[must_use]
     pub const fn hash(self) -> HashAlgorithm {
         match self {
@@ -108,11 +103,7 @@ impl SignatureAlgorithm {
         }
     }
 
-    /// The length in bytes of a compressed public key: one byte for the sign of y, and x.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::crypto::SignatureAlgorithm::EcdsaP384.public_key_length(), 49);
-    /// ```
+    /// Returns the length of a compressed public key in bytes: one byte for the sign of y, then x.
     #[must_use]
     pub const fn public_key_length(self) -> usize {
         match self {
@@ -121,13 +112,11 @@ impl SignatureAlgorithm {
         }
     }
 
-    /// The length in bytes of every signature that is written: DER with one of r and s a byte longer than the other.
+    /// Returns the length in bytes of every signature that is written: a DER encoding in which
+    /// exactly one of r and s has a leading zero byte.
     ///
-    /// A constant length is what the other SDKs write too; reading accepts any valid DER.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::crypto::SignatureAlgorithm::EcdsaP256.signature_length(), 71);
-    /// ```
+    /// The other SDKs write signatures of this constant length too. Any valid DER encoding is
+    /// accepted when a message is read.
     #[must_use]
     pub const fn signature_length(self) -> usize {
         match self {
@@ -136,24 +125,24 @@ impl SignatureAlgorithm {
         }
     }
 
-    /// The length in bytes of the longest DER signature there is.
+    /// Returns the maximum length of a DER-encoded signature in bytes.
     pub(crate) const fn max_signature_length(self) -> usize {
         self.signature_length() + 1
     }
 }
 
-/// How a suite makes the key that encrypts the message out of the data key.
+/// The derivation of the message encryption key from the data key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyDerivation {
-    /// The data key itself.
+    /// The data key is used directly.
     Identity,
-    /// HKDF without salt, with suite id and message id as info.
+    /// HKDF without a salt; the info is the suite ID followed by the message ID.
     Hkdf(HashAlgorithm),
-    /// HKDF with the message id as salt, which also yields the commit key.
+    /// HKDF with the message ID as the salt. It derives the commit key as well.
     HkdfCommitting(HashAlgorithm),
 }
 
-/// The message format version, which follows from the suite.
+/// The message format version, which is determined by the suite.
 ///
 /// ```
 /// use sealwax::{AlgorithmSuite, MessageVersion};
@@ -161,18 +150,14 @@ pub(crate) enum KeyDerivation {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MessageVersion {
-    /// Version 1.0: a 16-byte message id; the header authentication carries its IV.
+    /// Version 1.0: a 16-byte message ID; the header authentication includes its IV.
     V1,
-    /// Version 2.0: a 32-byte message id; the header carries the commit key.
+    /// Version 2.0: a 32-byte message ID; the header contains the commit key.
     V2,
 }
 
 impl MessageVersion {
-    /// The length of a message id in bytes.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::MessageVersion::V2.message_id_length(), 32);
-    /// ```
+    /// Returns the length of a message ID in bytes.
     #[must_use]
     pub const fn message_id_length(self) -> usize {
         match self {
@@ -181,11 +166,7 @@ impl MessageVersion {
         }
     }
 
-    /// The version byte on the wire.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::MessageVersion::V1.byte(), 1);
-    /// ```
+    /// Returns the version byte in the encoding.
     #[must_use]
     pub const fn byte(self) -> u8 {
         match self {
@@ -195,7 +176,7 @@ impl MessageVersion {
     }
 }
 
-/// The length in bytes of the commit key, the suite data of a committing suite.
+/// The length in bytes of the commit key, which is the suite data of a committing suite.
 pub(crate) const COMMIT_KEY_LENGTH: usize = 32;
 
 struct Row {
@@ -206,7 +187,7 @@ struct Row {
     signature: Option<SignatureAlgorithm>,
 }
 
-/// In the order of the enum, so that a suite is its own index.
+/// The rows are in the order of the enum, so that a suite's discriminant is its index.
 #[rustfmt::skip]
 const TABLE: [Row; 11] = {
     use HashAlgorithm::{Sha256, Sha384, Sha512};
@@ -231,11 +212,7 @@ const TABLE: [Row; 11] = {
 };
 
 impl AlgorithmSuite {
-    /// Every suite, in the order of their ids.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::AlgorithmSuite::ALL.len(), 11);
-    /// ```
+    /// All suites, in ascending order of their IDs.
     pub const ALL: [Self; 11] = [
         Self::Aes128GcmIv12Tag16NoKdf,
         Self::Aes192GcmIv12Tag16NoKdf,
@@ -250,12 +227,7 @@ impl AlgorithmSuite {
         Self::Aes256GcmHkdfSha512CommitKeyEcdsaP384,
     ];
 
-    /// The suite with this id on the wire, if there is one.
-    ///
-    /// ```
-    /// assert!(sealwax::AlgorithmSuite::from_id(0x0578).is_some());
-    /// assert!(sealwax::AlgorithmSuite::from_id(0x0000).is_none());
-    /// ```
+    /// Returns the suite with this ID, or `None` if there is none.
     #[must_use]
     pub fn from_id(id: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|suite| suite.id() == id)
@@ -265,75 +237,45 @@ impl AlgorithmSuite {
         &TABLE[self as usize]
     }
 
-    /// The id on the wire, such as `0x0578`.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::AlgorithmSuite::Aes128GcmIv12Tag16NoKdf.id(), 0x0014);
-    /// ```
+    /// Returns the ID in the encoding, such as `0x0578`.
     #[must_use]
     pub const fn id(self) -> u16 {
         self.row().id
     }
 
-    /// The name in the specification.
-    ///
-    /// ```
-    /// use sealwax::AlgorithmSuite;
-    /// assert_eq!(AlgorithmSuite::Aes256GcmHkdfSha512CommitKey.name(), "ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY");
-    /// ```
+    /// Returns the name in the specification.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// The length of the data key in bytes, which is also that of the key derived from it.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::AlgorithmSuite::Aes192GcmIv12Tag16HkdfSha256.data_key_length(), 24);
-    /// ```
+    /// Returns the length in bytes of the data key, which is also the length of the key derived
+    /// from it.
     #[must_use]
     pub const fn data_key_length(self) -> usize {
         self.row().key_length
     }
 
-    /// The message format version that goes with the suite.
-    ///
-    /// ```
-    /// use sealwax::{AlgorithmSuite, MessageVersion};
-    /// assert_eq!(AlgorithmSuite::Aes256GcmIv12Tag16NoKdf.version(), MessageVersion::V1);
-    /// ```
+    /// Returns the message format version of the suite.
     #[must_use]
     pub const fn version(self) -> MessageVersion {
         if self.is_committing() { MessageVersion::V2 } else { MessageVersion::V1 }
     }
 
-    /// Whether a message can be opened by one data key only (key commitment).
-    ///
-    /// ```
-    /// assert!(!sealwax::AlgorithmSuite::Aes256GcmIv12Tag16HkdfSha384EcdsaP384.is_committing());
-    /// ```
+    /// Returns `true` if the suite commits to its key, so that only one data key can decrypt a
+    /// message.
     #[must_use]
     pub const fn is_committing(self) -> bool {
         matches!(self.row().derivation, KeyDerivation::HkdfCommitting(_))
     }
 
-    /// Whether a message ends with a signature.
-    ///
-    /// ```
-    /// assert!(sealwax::AlgorithmSuite::Aes128GcmIv12Tag16HkdfSha256EcdsaP256.is_signed());
-    /// ```
+    /// Returns `true` if messages end with a signature.
     #[must_use]
     pub const fn is_signed(self) -> bool {
         self.row().signature.is_some()
     }
 
-    /// The signature algorithm, if the suite signs.
-    ///
-    /// ```
-    /// use sealwax::{AlgorithmSuite, crypto::SignatureAlgorithm};
-    /// let suite = AlgorithmSuite::Aes128GcmIv12Tag16HkdfSha256EcdsaP256;
-    /// assert_eq!(suite.signature(), Some(SignatureAlgorithm::EcdsaP256));
-    /// ```
+    /// Returns the signature algorithm, or `None` if the suite does not sign.
     #[must_use]
     pub const fn signature(self) -> Option<SignatureAlgorithm> {
         self.row().signature
@@ -350,7 +292,8 @@ impl fmt::Display for AlgorithmSuite {
     }
 }
 
-/// Which suites a client writes and reads, by whether they commit to their key.
+/// A policy that restricts which suites a client writes and reads, by whether they commit to their
+/// key.
 ///
 /// Specification: framework/commitment-policy, and client-apis/client, "Commitment Policy".
 ///
@@ -364,23 +307,18 @@ impl fmt::Display for AlgorithmSuite {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CommitmentPolicy {
-    /// Writes only suites without commitment, reads all. Only for writing to readers that know nothing of version 2.
+    /// Write only suites without key commitment, read all suites. Use this only to write messages
+    /// for readers that do not support version 2.
     ForbidEncryptAllowDecrypt,
-    /// Writes only committing suites, reads all. For the time in which old messages are still about.
+    /// Write only committing suites, read all suites. Use this while old messages are still in use.
     RequireEncryptAllowDecrypt,
-    /// Writes and reads committing suites only. The default.
+    /// Write and read only committing suites. The default.
     #[default]
     RequireEncryptRequireDecrypt,
 }
 
 impl CommitmentPolicy {
-    /// Whether messages may be written with this suite.
-    ///
-    /// ```
-    /// use sealwax::{AlgorithmSuite, CommitmentPolicy};
-    /// let forbid = CommitmentPolicy::ForbidEncryptAllowDecrypt;
-    /// assert!(!forbid.allows_encrypt(AlgorithmSuite::Aes256GcmHkdfSha512CommitKey));
-    /// ```
+    /// Returns `true` if messages may be written with this suite.
     #[must_use]
     pub const fn allows_encrypt(self, suite: AlgorithmSuite) -> bool {
         match self {
@@ -389,13 +327,7 @@ impl CommitmentPolicy {
         }
     }
 
-    /// Whether messages of this suite may be read.
-    ///
-    /// ```
-    /// use sealwax::{AlgorithmSuite, CommitmentPolicy};
-    /// let allow = CommitmentPolicy::RequireEncryptAllowDecrypt;
-    /// assert!(allow.allows_decrypt(AlgorithmSuite::Aes256GcmIv12Tag16NoKdf));
-    /// ```
+    /// Returns `true` if messages with this suite may be read.
     #[must_use]
     pub const fn allows_decrypt(self, suite: AlgorithmSuite) -> bool {
         match self {
@@ -404,14 +336,11 @@ impl CommitmentPolicy {
         }
     }
 
-    /// The suite to write where none is asked for: signed, and committing where the policy lets it.
+    /// Returns the suite used when none is requested. It signs, and commits to its key if the
+    /// policy allows it.
     ///
-    /// The specification names `0x0078` for the policy that forbids commitment; what the other SDKs write, and so
-    /// what is written here, is `0x0378`.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::CommitmentPolicy::default().default_suite().id(), 0x0578);
-    /// ```
+    /// The specification names `0x0078` for the policy that forbids commitment. The other SDKs
+    /// write `0x0378` instead, and so does this library.
     #[must_use]
     pub const fn default_suite(self) -> AlgorithmSuite {
         match self {
@@ -422,11 +351,7 @@ impl CommitmentPolicy {
         }
     }
 
-    /// The name in kebab case, as the command line takes it.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::CommitmentPolicy::default().name(), "require-encrypt-require-decrypt");
-    /// ```
+    /// Returns the name in kebab case, as accepted by the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

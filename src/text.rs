@@ -1,12 +1,13 @@
-//! Text that may come from outside, made harmless for errors, logs and terminals.
+//! Escaping of untrusted text for errors, logs and terminals.
 
 use std::fmt::{self, Write};
 
-/// Displays text with everything escaped that could move a cursor, end a line or turn the direction of text around.
+/// A wrapper that displays text with control characters, line separators and bidirectional
+/// formatting characters escaped.
 ///
-/// The names of keys and keyrings in errors and reports may come from a message, a store or a service, none of which
-/// is authenticated yet when an error names them. They are escaped here, at the source, so that a program that prints
-/// or logs an error need not know.
+/// The names of keys and keyrings in errors and reports can come from a message, a store or a
+/// service. None of these has been authenticated when an error names them. The names are escaped
+/// here, at the source, so that a program can print or log an error without escaping it first.
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -23,7 +24,8 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Controls (U+0000 to U+001F, U+007F to U+009F), line and paragraph separators, and the marks of bidirectional text.
+/// Returns `true` for control characters (U+0000 to U+001F, U+007F to U+009F), line and paragraph
+/// separators, and bidirectional formatting characters.
 fn is_active(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -52,7 +52,7 @@ fn any_of_several_keys_opens() {
     }
     let other = place.keygen("other.key");
     assert_eq!(place.ok(&["decrypt", "-k", &other, "-k", &second, "sealed"]), b"text");
-    place.refused(&["decrypt", "-k", &other, "-o", "back", "sealed"], 4, "no encrypted data key is for this key");
+    place.refused(&["decrypt", "-k", &other, "-o", "back", "sealed"], 4, "no encrypted data key matches this key");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn keygen_makes_a_private_file_and_never_replaces_one() {
     }
     place.refused(&["keygen", "main.key"], 6, "never replaced");
     place.refused(&["keygen", "--namespace", "aws-kms", "new.key"], 2, "aws-kms");
-    place.refused(&["keygen", "no/such/folder/new.key"], 1, "no such file or folder");
+    place.refused(&["keygen", "no/such/folder/new.key"], 1, "no such file or directory");
     assert!(place.read("main.key") != place.read("k256"));
 }
 
@@ -130,7 +130,7 @@ fn inspect_shows_the_header_of_a_message_that_is_cut_off_and_says_so() {
     let output = place.run(&["inspect", "cut"]);
     assert_eq!(code(&output), 3);
     assert!(String::from_utf8(output.stdout.clone()).unwrap().contains("0x0578"));
-    assert_eq!(stderr(&output), "sealwax: cut: the message is cut off: it ends too early\n");
+    assert_eq!(stderr(&output), "sealwax: cut: the message is truncated\n");
     place.write("text", b"no message");
     place.refused(&["inspect", "text"], 3, "version");
 }
@@ -210,12 +210,8 @@ fn refusals_leave_one_line_and_nothing_else() {
     encrypt(&["-c", "aws-crypto-public-key=x"], 3, "reserved");
     encrypt(&["--no-such-flag"], 2, "--no-such-flag");
     place.refused(&["decrypt", "-o", "out", "plain"], 2, "--key");
-    place.refused(&["encrypt", "-k", key, "-o", "out", "missing"], 1, "missing: there is no such file");
-    place.refused(
-        &["encrypt", "-k", key, "-o", "no/such/out", "plain"],
-        1,
-        "no/such/out: there is no such file or folder",
-    );
+    place.refused(&["encrypt", "-k", key, "-o", "out", "missing"], 1, "missing: no such file");
+    place.refused(&["encrypt", "-k", key, "-o", "no/such/out", "plain"], 1, "no/such/out: no such file or directory");
     for (uri, text) in [
         ("whatever", "raw-aes://"),
         ("raw-aes://ns/name", "file=PATH"),
@@ -237,7 +233,7 @@ fn refusals_leave_one_line_and_nothing_else() {
         3,
         "expected encryption context",
     );
-    place.refused(&["decrypt", "-k", key, "-c", "other=1", "-o", "out", "sealed"], 4, "does not open");
+    place.refused(&["decrypt", "-k", key, "-c", "other=1", "-o", "out", "sealed"], 4, "could not be decrypted");
     place.refused(&["decrypt", "-k", key, "-o", "out", "plain"], 3, "not an AWS Encryption SDK message");
     place.refused(
         &["decrypt", "-k", key, "--max-header-length", "50", "-o", "out", "sealed"],
@@ -282,7 +278,7 @@ fn damage_is_refused_to_a_file_and_to_standard_output() {
             },
             "not authentic",
         ),
-        ("cut", sealed[..sealed.len() - 1].to_vec(), "cut off"),
+        ("cut", sealed[..sealed.len() - 1].to_vec(), "truncated"),
         ("trailing", [&sealed[..], b"x"].concat(), "after the end"),
     ] {
         place.write(name, &bytes);
@@ -314,8 +310,8 @@ fn a_required_context_is_authenticated_and_not_stored() {
     assert!(json["encryption_context"]["tenant"].is_null());
 
     assert_eq!(place.ok(&["decrypt", "-k", key, "-c", "tenant=blue", "sealed"]), b"text");
-    place.refused(&["decrypt", "-k", key, "-o", "out", "sealed"], 4, "does not open");
-    place.refused(&["decrypt", "-k", key, "-c", "tenant=green", "-o", "out", "sealed"], 4, "does not open");
+    place.refused(&["decrypt", "-k", key, "-o", "out", "sealed"], 4, "could not be decrypted");
+    place.refused(&["decrypt", "-k", key, "-c", "tenant=green", "-o", "out", "sealed"], 4, "could not be decrypted");
     let arguments = [&["decrypt", "-k", key, "-o", "out"], &require[..], &["sealed"]].concat();
     place.refused(&arguments, 3, "has no value");
     place.refused(&["encrypt", "-k", key, "--require-context", "aws-crypto-x", "-o", "out", "plain"], 3, "reserved");
@@ -431,7 +427,7 @@ fn the_keys_that_wrapped_and_opened_are_told_when_asked_for() {
     let json: serde_json::Value = serde_json::from_slice(&told.stderr).unwrap();
     assert_eq!((code(&told), &json["code"]), (4, &4.into()));
     assert_eq!(json["attempts"][0]["keyring"], "raw-aes://sealwax/other");
-    assert_eq!(json["attempts"][0]["reason"], "no encrypted data key is for this key");
+    assert_eq!(json["attempts"][0]["reason"], "no encrypted data key matches this key");
 }
 
 /// Waits until a file has grown in a folder, and says whether it did.

@@ -201,7 +201,7 @@ fn files_that_fail_are_named_and_the_others_go_on() {
     assert_eq!(code(&output), 3);
     for line in [
         "sealwax: out/damaged.sealed: the message is not authentic",
-        "sealwax: out/deep/cut.sealed: the message is cut off",
+        "sealwax: out/deep/cut.sealed: the message is truncated",
         "out/not a message: skipped, its name is not that of a message, NAME.sealed",
         "out/.sealed: skipped",
         "out/...sealed: skipped",
@@ -257,8 +257,8 @@ fn a_file_that_cannot_be_read_is_named() {
     let output = encrypt(&place, &[]);
     fs::set_permissions(place.path("in/deep"), fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(code(&output), 1);
-    assert!(stderr(&output).contains("sealwax: in/a: access was denied"));
-    assert!(stderr(&output).contains("sealwax: in/deep: access was denied"));
+    assert!(stderr(&output).contains("sealwax: in/a: permission denied"));
+    assert!(stderr(&output).contains("sealwax: in/deep: permission denied"));
     assert!(stderr(&output).ends_with("; 2 failed\n"));
 }
 
@@ -314,7 +314,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
     encrypt(&["in/a", "-o", "out"], 2, "in/a: this is no folder");
     encrypt(&["in", "-o", "in/a"], 2, "OUT lies in the folder");
     encrypt(&["in", "-o", "main.key"], 2, "main.key: this is no folder");
-    encrypt(&["missing", "-o", "out"], 1, "missing: there is no such file or folder");
+    encrypt(&["missing", "-o", "out"], 1, "missing: no such file or directory");
     encrypt(&["in", "-o", "out", "--suffix", "/../x"], 2, "--suffix");
     encrypt(&["in", "-o", "out", "--jobs", "0"], 2, "--jobs");
     encrypt(&["in", "-o", "out", "--cache-messages", "0"], 2, "--cache-messages");

@@ -50,11 +50,11 @@ fn verify_refuses_with_the_exit_codes_of_decrypt() {
         assert_eq!((code(&verify), stderr(&verify)), (code(&decrypt), stderr(&decrypt)));
     }
     place.write("cut", &sealed[..sealed.len() - 1]);
-    place.refused(&["verify", "-k", key, "cut"], 3, "cut off");
+    place.refused(&["verify", "-k", key, "cut"], 3, "truncated");
     place.refused(&["verify", "-k", key, "-c", "tenant=green", "sealed"], 3, "expected encryption context");
     place.refused(&["verify", "-k", key, "--max-frame-length", "50", "sealed"], 5, "--max-frame-length");
-    place.refused(&["verify", "-k", &place.keygen("other.key"), "sealed"], 4, "no encrypted data key is for this key");
-    place.refused(&["verify", "-k", key, "missing"], 1, "missing: there is no such file");
+    place.refused(&["verify", "-k", &place.keygen("other.key"), "sealed"], 4, "no encrypted data key matches this key");
+    place.refused(&["verify", "-k", key, "missing"], 1, "missing: no such file");
     place.refused(&["verify", "sealed"], 2, "--key");
     place.write("old", b"");
     let old = ["--suite", "0x0378", "--commitment-policy", "forbid-encrypt-allow-decrypt"];
@@ -72,7 +72,7 @@ fn reencrypt_changes_the_keys_in_place() {
         fs::set_permissions(place.path("sealed"), std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
         place.ok(&["reencrypt", "--old-key", &old, "--key", &new, "sealed"]);
         assert!(place.ok(&["decrypt", "-k", &new, "-c", "tenant=blue", "sealed"]) == place.read("plain"));
-        place.refused(&["decrypt", "-k", &old, "-o", "out", "sealed"], 4, "no encrypted data key is for this key");
+        place.refused(&["decrypt", "-k", &old, "-o", "out", "sealed"], 4, "no encrypted data key matches this key");
         let after = inspect_json(&place, "sealed");
         assert_ne!(before["message_id"], after["message_id"]);
         assert_eq!(after["suite"], "0x0578", "the suite is the default one");
@@ -129,7 +129,7 @@ fn what_a_message_keeps_out_is_not_written_into_it_by_reencrypt() {
     place.refused(&reencrypt, 2, "--require-context");
     place.ok(&[&reencrypt[..], &["--require-context", "tenant"]].concat());
     assert!(inspect_json(&place, "sealed")["encryption_context"]["tenant"].is_null());
-    place.refused(&["verify", "-k", key, "sealed"], 4, "does not open");
+    place.refused(&["verify", "-k", key, "sealed"], 4, "could not be decrypted");
     place.ok(&["verify", "-k", key, "-c", "tenant=blue", "sealed"]);
 }
 
@@ -151,7 +151,7 @@ fn reencrypt_leaves_what_it_does_not_verify() {
     place.refused(
         &["reencrypt", "-k", &place.keygen("other.key"), "sealed"],
         4,
-        "no encrypted data key is for this key",
+        "no encrypted data key matches this key",
     );
     place.refused(&["reencrypt", "sealed"], 2, "--key");
     fs::create_dir(place.path("folder")).unwrap();

@@ -402,7 +402,7 @@ fn a_panic_in_a_worker_is_one_error_and_leaves_no_thread() {
                 client.decrypt(&keyring).release_unverified().copy(&message[..], io::sink()).wait().map(|_| ()),
             ];
             for end in ends {
-                assert!(matches!(end, Err(Error::Provider("a worker thread failed"))), "{end:?}");
+                assert!(matches!(end, Err(Error::Provider("a worker thread panicked"))), "{end:?}");
             }
             no_worker_is_left();
         }

@@ -357,7 +357,7 @@ fn keys_and_names_that_do_not_fit_are_refused_with_the_reason() {
 #[test]
 fn attack_18_rsa_unwrap_failures_are_uniform() {
     let expected = "no keyring could unwrap the data key: raw-rsa://sealwax-test/the key: encrypted data key 0: the \
-                    encrypted data key does not open (another key of that name, or another encryption context)";
+                    encrypted data key could not be decrypted (different key of that name, or wrong encryption context)";
     let mut count = 0;
     for padding in PADDINGS {
         for bits in [2048, 3072] {

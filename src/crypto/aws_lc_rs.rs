@@ -1,4 +1,4 @@
-//! The provider over AWS-LC.
+//! The AWS-LC crypto provider.
 
 use std::sync::Arc;
 
@@ -21,14 +21,16 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// The primitives of AWS-LC, the library of AWS, through the crate `aws-lc-rs` (feature `aws-lc-rs`).
+/// A crypto provider that uses AWS-LC through the `aws-lc-rs` crate (feature `aws-lc-rs`).
 ///
-/// What it writes the other provider reads, and the reverse. It is the faster of the two, and takes a C compiler to
-/// build. AES-GCM and the curves are C and assembly, chosen for the processor at run time and made to run in constant
-/// time. Random bytes come from a generator of AWS-LC's own, which the operating system seeds.
+/// It is compatible with the `RustCrypto` provider: each can read the messages that the other
+/// writes. It is faster, but building it requires a C compiler. AES-GCM and the curves are
+/// implemented in C and assembly. The implementation is selected for the processor at run time and
+/// is designed to run in constant time. Random bytes come from AWS-LC's own generator, which is
+/// seeded by the operating system.
 ///
-/// Expanded AES keys and private signing keys live in memory of AWS-LC, which overwrites what it frees. What this crate
-/// cannot overwrite is what AWS-LC leaves on the stack while it works.
+/// Expanded AES keys and private signing keys are stored in memory that AWS-LC manages and
+/// overwrites before freeing it. This crate cannot overwrite what AWS-LC leaves on the stack.
 ///
 /// ```
 /// use sealwax::{Client, crypto::AwsLcRs, keyring::RawAesKeyring};
@@ -39,11 +41,17 @@ use crate::error::{Error, Result};
 /// assert_eq!(client.decrypt(&keyring).bytes(&sealed.message).wait()?.plaintext, b"my secret");
 /// # Ok::<(), sealwax::Error>(())
 /// ```
+/// ```toml
+/// [dependencies]
+/// sealwax = { version = "0.1", features = ["aws-lc-rs"] }
+/// aws-lc-rs = { version = "1", default-features = false, features = ["fips"] }
+/// ```
 ///
 /// # FIPS
 ///
-/// There is no feature of this crate for the FIPS module of AWS-LC, which takes CMake and Go to build. An application that
-/// wants it says so itself, and asks with [`is_fips`](Self::is_fips) whether it has got it:
+/// This crate has no feature for the FIPS module of AWS-LC, because building the module requires
+/// CMake and Go. An application that needs the module enables it in its own manifest, and can check
+/// with [`is_fips`](Self::is_fips) whether it is in use:
 ///
 /// ```toml
 /// [dependencies]
@@ -51,20 +59,15 @@ use crate::error::{Error, Result};
 /// aws-lc-rs = { version = "1", default-features = false, features = ["fips"] }
 /// ```
 ///
-/// The module being there does not make every use of it an approved one. According to `aws-lc-rs`, sealing under an
-/// IV that comes from outside, as the message format has it for frames, and signing and verifying a digest that was made
-/// apart, are not approved; nor is HKDF without a salt, which suites without commitment use.
+/// The presence of the module does not make every use of it an approved one. According to
+/// `aws-lc-rs`, the following are not approved: sealing with an externally supplied IV, which the
+/// message format requires for frames; signing and verifying a digest that was computed separately;
+/// and HKDF without a salt, which the suites without key commitment use.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AwsLcRs;
 
 impl AwsLcRs {
-    /// Whether AWS-LC is its [FIPS module](Self#fips) in this program.
-    ///
-    /// ```
-    /// if !sealwax::crypto::AwsLcRs::is_fips() {
-    ///     println!("this program was built without the FIPS module");
-    /// }
-    /// ```
+    /// Returns `true` if AWS-LC is the [FIPS module](Self#fips) in this program.
     #[must_use]
     pub fn is_fips() -> bool {
         aws_lc_rs::try_fips_mode().is_ok()
@@ -82,7 +85,8 @@ impl CryptoProvider for AwsLcRs {
             24 => &AES_192_GCM,
             _ => &AES_256_GCM,
         };
-        let key = UnboundKey::new(algorithm, key).map_err(|_| Error::Provider("an AES key has 16, 24 or 32 bytes"))?;
+        let key = UnboundKey::new(algorithm, key)
+            .map_err(|_| Error::Provider("an AES key must be 16, 24 or 32 bytes long"))?;
         Ok(Box::new(Gcm(LessSafeKey::new(key))))
     }
 
@@ -92,14 +96,15 @@ impl CryptoProvider for AwsLcRs {
             HashAlgorithm::Sha384 => hkdf::HKDF_SHA384,
             HashAlgorithm::Sha512 => hkdf::HKDF_SHA512,
         };
-        // HMAC pads its key with zeros, so that an empty salt is one of zeros. AWS-LC extracts anew for each output, which
-        // takes a microsecond; with HMAC for an extraction of our own, the key in between would stay on the stack.
+        // HMAC pads its key with zeros, so an empty salt is equivalent to a salt of zeros. AWS-LC
+        // repeats the extraction for each output, which costs about a microsecond. Doing the
+        // extraction here, with HMAC, would leave the pseudorandom key on the stack.
         let pseudorandom_key = Salt::new(algorithm, salt).extract(key);
         for Expand { info, out } in outputs {
             pseudorandom_key
                 .expand(info, Length(out.len()))
                 .and_then(|output| output.fill(out))
-                .map_err(|_| Error::Provider("HKDF has no output of that length"))?;
+                .map_err(|_| Error::Provider("the requested output is too long for HKDF"))?;
         }
         Ok(())
     }
@@ -113,7 +118,7 @@ impl CryptoProvider for AwsLcRs {
     }
 
     fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Arc<dyn VerifyingKey>> {
-        // AWS-LC reads other forms too: those of two coordinates, and X.509's.
+        // AWS-LC also accepts other encodings, such as uncompressed points and X.509.
         if compressed.len() != algorithm.public_key_length() || !matches!(compressed.first(), Some(2 | 3)) {
             return Err(Error::Integrity);
         }
@@ -122,7 +127,7 @@ impl CryptoProvider for AwsLcRs {
     }
 }
 
-const NO_RANDOMNESS: Error = Error::Provider("AWS-LC gave no random bytes");
+const NO_RANDOMNESS: Error = Error::Provider("the random number generator of AWS-LC failed");
 
 struct Gcm(LessSafeKey);
 
@@ -156,9 +161,9 @@ impl AeadKey for Gcm {
     }
 }
 
-const TOO_LONG: Error = Error::Provider("AES-GCM cannot carry a text of that length");
+const TOO_LONG: Error = Error::Provider("the input is too long for AES-GCM");
 
-/// How many bytes HKDF is to make.
+/// The output length of an HKDF expansion.
 struct Length(usize);
 
 impl KeyType for Length {
@@ -187,11 +192,11 @@ impl Digest for Sha2 {
     }
 }
 
-/// What AWS-LC calls a signature algorithm, and what the algorithm's curve is.
+/// The AWS-LC algorithms for a signature algorithm, and the parameters of its curve.
 struct Curve {
     signing: &'static EcdsaSigningAlgorithm,
     verification: &'static EcdsaVerificationAlgorithm,
-    /// The order of the group, big-endian.
+    /// The order of the group, in big-endian form.
     order: &'static [u8],
 }
 
@@ -202,7 +207,7 @@ fn curve(algorithm: SignatureAlgorithm) -> &'static Curve {
     }
 }
 
-// The orders are n of NIST SP 800-186, sections 3.2.1.3 and 3.2.1.4.
+// The orders are the values of n in NIST SP 800-186, sections 3.2.1.3 and 3.2.1.4.
 
 static P256: Curve = Curve {
     signing: &ECDSA_P256_SHA256_FIXED_SIGNING,
@@ -245,8 +250,9 @@ impl SigningKey for Signing {
     fn sign_digest(&self, digest: &[u8]) -> Result<Vec<u8>> {
         let digest = digest::Digest::import_less_safe(digest, sha2(self.algorithm.hash())).map_err(|_| FAILED)?;
         let order = curve(self.algorithm).order;
-        // Both s and n - s make a valid signature, and one of them has the top bit that the other lacks, so that one of
-        // the two DER forms has the constant length, but for leading zero bytes: then again.
+        // If (r, s) is a valid signature, then so is (r, n - s). Exactly one of s and n - s
+        // normally has its top bit set, so one of the two DER encodings has the constant length. If
+        // leading zero bytes shorten both encodings, sign again.
         loop {
             let signature = self.key.sign_digest(&digest).map_err(|_| FAILED)?;
             let (r, s) = signature.as_ref().split_at_checked(order.len()).ok_or(FAILED)?;
@@ -262,7 +268,8 @@ impl SigningKey for Signing {
 
 const FAILED: Error = Error::Provider("signing failed");
 
-/// A number less one that is not greater, of the same length, both big-endian. Neither is secret.
+/// Subtracts `less` from `number`, which must be at least as large and of the same length. Both are
+/// big-endian, and neither is secret.
 fn difference(number: &[u8], less: &[u8]) -> Vec<u8> {
     let mut borrow = false;
     let mut digits: Vec<u8> = number
@@ -280,7 +287,8 @@ fn difference(number: &[u8], less: &[u8]) -> Vec<u8> {
     digits
 }
 
-/// The DER form of a signature. Its halves have at most 48 bytes, so that every length fits into one.
+/// Encodes a signature as DER. Both halves have at most 48 bytes, so every length fits into one
+/// byte.
 fn der(r: &[u8], s: &[u8]) -> Vec<u8> {
     const SEQUENCE: u8 = 0x30;
     const INTEGER: u8 = 2;
@@ -288,7 +296,7 @@ fn der(r: &[u8], s: &[u8]) -> Vec<u8> {
     for number in [r, s] {
         let zeros = number.iter().take_while(|digit| **digit == 0).count();
         let digits = &number[zeros..];
-        // A top bit would be a minus sign.
+        // DER integers are signed, so a number with its top bit set needs a leading zero byte.
         let sign: &[u8] = if digits.first().is_some_and(|first| first & 0x80 != 0) { &[0] } else { &[] };
         out.extend_from_slice(&[INTEGER, (sign.len() + digits.len()) as u8]);
         out.extend_from_slice(sign);
@@ -309,7 +317,7 @@ impl VerifyingKey for Verifying {
     }
 
     fn verify_digest(&self, digest: &[u8], signature: &[u8]) -> Result<()> {
-        // AWS-LC takes DER in its one canonical form, and r and s from 1 to the order less one.
+        // AWS-LC accepts only canonical DER, with r and s between 1 and n - 1.
         let digest =
             digest::Digest::import_less_safe(digest, sha2(self.algorithm.hash())).map_err(|_| Error::Integrity)?;
         self.key.verify_digest_sig(&digest, signature).map_err(|_| Error::Integrity)

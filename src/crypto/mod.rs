@@ -1,10 +1,11 @@
-//! The seam to the cryptographic primitives.
+//! Cryptographic primitives.
 //!
-//! A [`CryptoProvider`] is a value given to the [client](crate::Client::builder_with_provider); everything a message needs
-//! comes from it: random bytes, AES-GCM, HKDF, digests and signatures. The feature `rustcrypto` (on by default) brings
-//! `RustCrypto`, in pure Rust; the feature `aws-lc-rs` brings `AwsLcRs`, which is faster and takes a C compiler. They read
-//! each other's messages, and choose nothing by themselves: a client has the provider that it was given. A provider of
-//! one's own takes the same six methods.
+//! A [`CryptoProvider`] supplies all primitives that messages need: random bytes, AES-GCM, HKDF,
+//! digests and signatures. It is chosen per [client](crate::Client::builder_with_provider). The
+//! `rustcrypto` feature (on by default) adds `RustCrypto`, which is pure Rust. The `aws-lc-rs`
+//! feature adds `AwsLcRs`, which is faster but requires a C compiler. Both can read each other's
+//! messages. Enabling a feature does not change the provider of any client. To use other
+//! primitives, implement the six required methods of [`CryptoProvider`].
 
 use std::{fmt, sync::Arc};
 
@@ -25,7 +26,7 @@ pub use self::aws_lc_rs::AwsLcRs;
 #[cfg(feature = "rustcrypto")]
 pub use rustcrypto::RustCrypto;
 
-/// The length in bytes of every initialization vector of AES-GCM here.
+/// The length in bytes of every AES-GCM initialization vector in the message format.
 pub const IV_LENGTH: usize = 12;
 /// The length in bytes of every authentication tag.
 pub const TAG_LENGTH: usize = 16;
@@ -35,7 +36,7 @@ pub type Iv = [u8; IV_LENGTH];
 /// An authentication tag.
 pub type Tag = [u8; TAG_LENGTH];
 
-/// The primitives that messages are made of.
+/// An implementation of the cryptographic primitives that messages need.
 ///
 /// ```
 /// # #[cfg(feature = "rustcrypto")] {
@@ -52,57 +53,49 @@ pub type Tag = [u8; TAG_LENGTH];
 /// # Ok::<(), sealwax::Error>(())
 /// ```
 pub trait CryptoProvider: fmt::Debug + Send + Sync {
-    /// Fills `out` with bytes from a cryptographically secure source.
+    /// Fills `out` with random bytes from a cryptographically secure generator.
     ///
     /// # Errors
-    /// [`Error::Provider`](crate::Error::Provider) if the source fails.
+    /// [`Error::Provider`](crate::Error::Provider) if the generator fails.
     fn random(&self, out: &mut [u8]) -> Result<()>;
 
-    /// A new random key of a length in bytes.
+    /// Generates a random key of `length` bytes.
     ///
     /// # Errors
-    /// As [`random`](Self::random).
-    ///
-    /// ```
-    /// # #[cfg(feature = "rustcrypto")] {
-    /// use sealwax::crypto::{CryptoProvider, RustCrypto};
-    ///
-    /// assert_eq!(RustCrypto.random_key(32)?.len(), 32);
-    /// # }
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// As for [`random`](Self::random).
     fn random_key(&self, length: usize) -> Result<SecretBytes> {
         let mut key = SecretBytes::zeroed(length);
         self.random(key.as_mut())?;
         Ok(key)
     }
 
-    /// Expands an AES key of 16, 24 or 32 bytes for AES-GCM.
+    /// Creates an AES-GCM key from an AES key of 16, 24 or 32 bytes.
     ///
     /// # Errors
-    /// [`Error::Provider`](crate::Error::Provider) for another length.
+    /// [`Error::Provider`](crate::Error::Provider) if the key has any other length.
     fn aes_gcm(&self, key: &[u8]) -> Result<Box<dyn AeadKey>>;
 
-    /// HKDF: one extraction, then one expansion for each of `outputs`. An empty salt is one of zeros.
+    /// Derives keys with HKDF: one extraction, then one expansion for each of `outputs`. An empty
+    /// salt is equivalent to a salt of zeros.
     ///
     /// # Errors
-    /// [`Error::Provider`](crate::Error::Provider) for an output that HKDF cannot make.
+    /// [`Error::Provider`](crate::Error::Provider) if an output is too long for HKDF.
     fn hkdf(&self, hash: HashAlgorithm, salt: &[u8], key: &[u8], outputs: &mut [Expand<'_>]) -> Result<()>;
 
-    /// A digest, to be fed in parts.
+    /// Creates a digest, which accepts its input in parts.
     fn digest(&self, hash: HashAlgorithm) -> Box<dyn Digest>;
 
-    /// A new signing key.
+    /// Generates a signing key.
     ///
     /// # Errors
-    /// [`Error::Provider`](crate::Error::Provider) if the source of randomness fails.
+    /// [`Error::Provider`](crate::Error::Provider) if the random number generator fails.
     fn generate_signing_key(&self, algorithm: SignatureAlgorithm) -> Result<Arc<dyn SigningKey>>;
 
-    /// The key that verifies, from its compressed SEC1 form and from no other.
+    /// Creates a verifying key from a compressed SEC1 point. No other encoding is accepted.
     ///
     /// # Errors
-    /// [`Error::Integrity`](crate::Error::Integrity) for anything that is not the compressed form of a point of the
-    /// curve other than infinity.
+    /// [`Error::Integrity`](crate::Error::Integrity) if `compressed` is not the compressed encoding
+    /// of a point on the curve. The point at infinity is rejected.
     fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Arc<dyn VerifyingKey>>;
 }
 
@@ -120,48 +113,56 @@ pub trait CryptoProvider: fmt::Debug + Send + Sync {
 /// # Ok::<(), sealwax::Error>(())
 /// ```
 pub struct Expand<'a> {
-    /// The info, in two parts that are joined.
+    /// The info, as two parts that are concatenated.
     pub info: [&'a [u8]; 2],
-    /// Where the output goes; its length is the length that is derived.
+    /// The buffer for the output, which determines its length.
     pub out: &'a mut [u8],
 }
 
-/// An expanded AES-GCM key. Sealing and opening keep no state: who calls says which IV, and may call from any thread.
+/// An expanded AES-GCM key.
 ///
-/// [`CryptoProvider`] has an example.
+/// Sealing and opening keep no state. The caller supplies each IV, **and must never seal twice with
+/// the same one**. The methods may be called from several threads.
 pub trait AeadKey: Send + Sync {
-    /// Encrypts `text` where it lies and gives the tag.
+    /// Encrypts `text` in place and returns the tag.
     ///
     /// # Errors
-    /// [`Error::Provider`](crate::Error::Provider) for a text longer than AES-GCM carries.
+    /// [`Error::Provider`](crate::Error::Provider) if `text` is too long for AES-GCM.
     fn seal_in_place(&self, iv: &Iv, aad: &[u8], text: &mut [u8]) -> Result<Tag>;
 
-    /// Decrypts `text` where it lies.
+    /// Decrypts `text` in place.
     ///
     /// # Errors
-    /// [`Error::Integrity`](crate::Error::Integrity) if the tag does not hold; what `text` then contains is unspecified.
+    /// [`Error::Integrity`](crate::Error::Integrity) if the tag does not verify. The contents of
+    /// `text` are then unspecified.
     fn open_in_place(&self, iv: &Iv, aad: &[u8], text: &mut [u8], tag: &Tag) -> Result<()>;
 
-    /// Encrypts from one place to another of the same length. A provider that can do so without a copy overrides this.
+    /// Encrypts `plaintext` into `out`, which has the same length.
+    ///
+    /// The default implementation copies the plaintext first. Providers that can avoid the copy
+    /// override it.
     ///
     /// # Errors
-    /// As [`seal_in_place`](Self::seal_in_place).
+    /// As for [`seal_in_place`](Self::seal_in_place).
     fn seal(&self, iv: &Iv, aad: &[u8], plaintext: &[u8], out: &mut [u8]) -> Result<Tag> {
         out.copy_from_slice(plaintext);
         self.seal_in_place(iv, aad, out)
     }
 
-    /// Decrypts from one place to another of the same length. A provider that can do so without a copy overrides this.
+    /// Decrypts `ciphertext` into `out`, which has the same length.
+    ///
+    /// The default implementation copies the ciphertext first. Providers that can avoid the copy
+    /// override it.
     ///
     /// # Errors
-    /// As [`open_in_place`](Self::open_in_place).
+    /// As for [`open_in_place`](Self::open_in_place).
     fn open(&self, iv: &Iv, aad: &[u8], ciphertext: &[u8], tag: &Tag, out: &mut [u8]) -> Result<()> {
         out.copy_from_slice(ciphertext);
         self.open_in_place(iv, aad, out, tag)
     }
 }
 
-/// A digest being fed.
+/// A digest in progress.
 ///
 /// ```
 /// # #[cfg(feature = "rustcrypto")] {
@@ -174,14 +175,14 @@ pub trait AeadKey: Send + Sync {
 /// # }
 /// ```
 pub trait Digest: Send {
-    /// Takes more bytes.
+    /// Adds bytes to the digest.
     fn update(&mut self, bytes: &[u8]);
 
-    /// The digest of all bytes.
+    /// Returns the digest of all bytes added.
     fn finish(self: Box<Self>) -> Vec<u8>;
 }
 
-/// The private half of a signature key pair.
+/// The private key of a signature key pair.
 ///
 /// ```
 /// # #[cfg(feature = "rustcrypto")] {
@@ -199,35 +200,39 @@ pub trait Digest: Send {
 /// # Ok::<(), sealwax::Error>(())
 /// ```
 pub trait SigningKey: Send + Sync {
-    /// The algorithm the key is for.
+    /// Returns the algorithm of the key.
     fn algorithm(&self) -> SignatureAlgorithm;
 
-    /// The public half: the compressed point of SEC1, [`SignatureAlgorithm::public_key_length`] bytes.
+    /// Returns the public key: a compressed SEC1 point of [`SignatureAlgorithm::public_key_length`]
+    /// bytes.
     fn public_key(&self) -> &[u8];
 
-    /// Signs a digest made with the algorithm's own hash. The signature is DER and has the
-    /// [constant length](SignatureAlgorithm::signature_length) that the other SDKs write.
+    /// Signs a digest that was computed with the algorithm's own hash function.
+    ///
+    /// The signature is DER-encoded and has the [constant
+    /// length](SignatureAlgorithm::signature_length) that the other SDKs write.
     ///
     /// # Errors
     /// [`Error::Provider`](crate::Error::Provider) if signing fails.
     fn sign_digest(&self, digest: &[u8]) -> Result<Vec<u8>>;
 }
 
-/// The public half of a signature key pair. [`SigningKey`] has an example.
+/// The public key of a signature key pair.
 pub trait VerifyingKey: Send + Sync {
-    /// The algorithm the key is for.
+    /// Returns the algorithm of the key.
     fn algorithm(&self) -> SignatureAlgorithm;
 
-    /// Verifies a DER signature over a digest made with the algorithm's own hash.
+    /// Verifies a DER-encoded signature of a digest that was computed with the algorithm's own hash
+    /// function.
     ///
     /// # Errors
-    /// [`Error::Integrity`](crate::Error::Integrity) if it does not hold: malformed DER, r or s of zero or not below
-    /// the order of the curve, or not this key's signature over this digest.
+    /// [`Error::Integrity`](crate::Error::Integrity) if the signature is malformed, if r or s is
+    /// zero or not less than the order of the curve, or if this key did not sign this digest.
     fn verify_digest(&self, digest: &[u8], signature: &[u8]) -> Result<()>;
 }
 
 impl dyn SigningKey + '_ {
-    /// The value that the public half has in an encryption context.
+    /// Returns the public key as it is stored in an encryption context.
     pub(crate) fn public_key_entry(&self) -> String {
         BASE64_STANDARD.encode(self.public_key())
     }

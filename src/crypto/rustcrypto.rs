@@ -1,4 +1,4 @@
-//! The provider in pure Rust.
+//! The RustCrypto crypto provider.
 
 use std::sync::Arc;
 
@@ -16,10 +16,11 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// The primitives of the RustCrypto project, and randomness from the operating system.
+/// A pure Rust crypto provider that uses the RustCrypto crates, with random bytes from the
+/// operating system.
 ///
-/// AES and GHASH use the processor's instructions where it has them (AES-NI and CLMUL, or those of ARMv8; found at run
-/// time), and constant-time code elsewhere.
+/// AES and GHASH use processor instructions if they are available (AES-NI and CLMUL, or the ARMv8
+/// equivalents, detected at run time), and constant-time code otherwise.
 ///
 /// ```
 /// use sealwax::{Client, crypto::RustCrypto};
@@ -32,11 +33,13 @@ pub struct RustCrypto;
 
 impl CryptoProvider for RustCrypto {
     fn random(&self, out: &mut [u8]) -> Result<()> {
-        SysRng.try_fill_bytes(out).map_err(|_| Error::Provider("the operating system gave no random bytes"))
+        SysRng
+            .try_fill_bytes(out)
+            .map_err(|_| Error::Provider("the random number generator of the operating system failed"))
     }
 
     fn aes_gcm(&self, key: &[u8]) -> Result<Box<dyn AeadKey>> {
-        let wrong_length = |_| Error::Provider("an AES key has 16, 24 or 32 bytes");
+        let wrong_length = |_| Error::Provider("an AES key must be 16, 24 or 32 bytes long");
         Ok(match key.len() {
             16 => Box::new(Gcm(Aes128Gcm::new_from_slice(key).map_err(wrong_length)?)),
             24 => Box::new(Gcm(AesGcm::<Aes192, U12>::new_from_slice(key).map_err(wrong_length)?)),
@@ -57,7 +60,7 @@ impl CryptoProvider for RustCrypto {
             HashAlgorithm::Sha384 => derive!(Sha384),
             HashAlgorithm::Sha512 => derive!(Sha512),
         }
-        .map_err(|_| Error::Provider("HKDF has no output of that length"))
+        .map_err(|_| Error::Provider("the requested output is too long for HKDF"))
     }
 
     fn digest(&self, hash: HashAlgorithm) -> Box<dyn Digest> {
@@ -76,7 +79,8 @@ impl CryptoProvider for RustCrypto {
     }
 
     fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Arc<dyn VerifyingKey>> {
-        // The curve libraries read other forms too: those of two coordinates, of x alone, and infinity.
+        // The curve crates also accept other encodings: uncompressed points, x-only points and the
+        // point at infinity.
         if compressed.len() != algorithm.public_key_length() || !matches!(compressed[0], 2 | 3) {
             return Err(Error::Integrity);
         }
@@ -114,7 +118,7 @@ where
     }
 }
 
-const TOO_LONG: Error = Error::Provider("AES-GCM cannot carry a text of that length");
+const TOO_LONG: Error = Error::Provider("the input is too long for AES-GCM");
 
 struct Sha2<D>(D);
 
@@ -128,7 +132,8 @@ impl<D: sha2::Digest + Send> Digest for Sha2<D> {
     }
 }
 
-/// The two curves have the same code over different types, whose generic form takes a page of bounds.
+/// Implements ECDSA for one curve. A macro is used because the code for both curves is the same,
+/// but the generic form would need a page of trait bounds.
 macro_rules! ecdsa {
     ($module:ident, $curve:ident, $algorithm:expr) => {
         mod $module {
@@ -154,7 +159,7 @@ macro_rules! ecdsa {
             impl Signing {
                 pub(super) fn generate() -> Result<Self> {
                     let key = Key::try_generate_from_rng(&mut SysRng)
-                        .map_err(|_| Error::Provider("the operating system gave no random bytes"))?;
+                        .map_err(|_| Error::Provider("the random number generator of the operating system failed"))?;
                     let public_key = key.verifying_key().to_sec1_point(true).as_bytes().to_vec();
                     Ok(Self { key, public_key })
                 }
@@ -171,8 +176,9 @@ macro_rules! ecdsa {
 
                 fn sign_digest(&self, digest: &[u8]) -> Result<Vec<u8>> {
                     const FAILED: Error = Error::Provider("signing failed");
-                    // Both s and -s make a valid signature, and one of them has the top bit that the other lacks, so
-                    // that one of the two DER forms has the constant length, but for leading zero bytes: then again.
+                    // If (r, s) is a valid signature, then so is (r, -s). Exactly one of s and -s
+                    // normally has its top bit set, so one of the two DER encodings has the
+                    // constant length. If leading zero bytes shorten both encodings, sign again.
                     loop {
                         let first: Signature =
                             self.key.sign_prehash_with_rng(&mut SysRng, digest).map_err(|_| FAILED)?;

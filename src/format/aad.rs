@@ -1,11 +1,11 @@
-//! What is authenticated with each piece of a body.
+//! The additional authenticated data (AAD) of the body.
 
 use super::header::MessageId;
 
-/// Which piece of a body is sealed.
+/// The part of a body that is sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyPart {
-    /// The whole of an unframed body.
+    /// An unframed body.
     Unframed,
     /// A regular frame.
     RegularFrame,
@@ -23,10 +23,10 @@ impl BodyPart {
     }
 }
 
-/// The longest: a message id of 32 bytes, a label of 35, a sequence number and a length.
+/// The longest AAD: a 32-byte message ID, a 35-byte label, a sequence number and a content length.
 const CAPACITY: usize = 32 + 35 + 4 + 8;
 
-/// The body AAD of one piece: message id, label, sequence number and content length.
+/// The AAD of one part of a body: message ID, label, sequence number and content length.
 ///
 /// Specification: data-format/message-body-aad, "Structure".
 pub(crate) struct BodyAad {

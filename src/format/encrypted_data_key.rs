@@ -1,18 +1,20 @@
-//! The encrypted data keys of a header.
+//! The encrypted data keys in a message header.
 
 use std::fmt;
 
 /// The data key of a message, encrypted under one wrapping key.
 ///
-/// Which fields mean what is the business of the keyring that wrote it. Specification: framework/structures,
-/// "Encrypted Data Key".
+/// The keyring that wrote it defines the meaning of the fields.
+///
+/// Specification: framework/structures, "Encrypted Data Key".
 ///
 /// ```
 /// use sealwax::EncryptedDataKey;
 ///
-/// let key = EncryptedDataKey::new("aws-kms", "arn:aws:kms:eu-west-1:111122223333:key/example", [1, 2, 3]);
+/// let arn = "arn:aws:kms:eu-west-1:111122223333:key/example";
+/// let key = EncryptedDataKey::new("aws-kms", arn, [1, 2, 3]);
 /// assert_eq!(key.provider_id(), "aws-kms");
-/// assert_eq!(key.key_name(), Some("arn:aws:kms:eu-west-1:111122223333:key/example"));
+/// assert_eq!(key.key_name(), Some(arn));
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EncryptedDataKey {
@@ -22,12 +24,10 @@ pub struct EncryptedDataKey {
 }
 
 impl EncryptedDataKey {
-    /// An encrypted data key of three parts, each at most 65,535 bytes long.
+    /// Creates an encrypted data key from its three fields.
     ///
-    /// ```
-    /// let key = sealwax::EncryptedDataKey::new("my-hsm", "slot-1", vec![0; 40]);
-    /// assert_eq!(key.ciphertext().len(), 40);
-    /// ```
+    /// Each field can be at most 65,535 bytes long. The lengths are checked when a message is
+    /// encrypted.
     pub fn new(
         provider_id: impl Into<String>,
         provider_info: impl Into<Vec<u8>>,
@@ -36,42 +36,37 @@ impl EncryptedDataKey {
         Self { provider_id: provider_id.into(), provider_info: provider_info.into(), ciphertext: ciphertext.into() }
     }
 
-    /// The key provider id: `aws-kms`, or the namespace of a raw key.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::EncryptedDataKey::new("ns", "k", []).provider_id(), "ns");
-    /// ```
+    /// Returns the key provider ID: `aws-kms`, or the namespace of a raw key.
     #[must_use]
     pub fn provider_id(&self) -> &str {
         &self.provider_id
     }
 
-    /// The key provider information: for AWS KMS the ARN of the key, for a raw key its name and what else it needs.
+    /// Returns the key provider information.
     ///
-    /// ```
-    /// assert_eq!(sealwax::EncryptedDataKey::new("ns", "k", []).provider_info(), b"k");
-    /// ```
+    /// For AWS KMS this is the ARN of the key. For a raw key it is the key name, followed by the
+    /// parameters that the keyring needs, if any.
     #[must_use]
     pub fn provider_info(&self) -> &[u8] {
         &self.provider_info
     }
 
-    /// The encrypted form of the data key.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::EncryptedDataKey::new("ns", "k", [9]).ciphertext(), [9]);
-    /// ```
+    /// Returns the encrypted data key itself.
     #[must_use]
     pub fn ciphertext(&self) -> &[u8] {
         &self.ciphertext
     }
 
-    /// The name of the wrapping key as far as the provider information tells it to anyone: an ARN, the name of a raw
-    /// RSA key, or the name before the parameters that a raw AES keyring appends. For display, not for decisions.
+    /// Returns the name of the wrapping key, if the provider information is UTF-8 text.
+    ///
+    /// The name is an ARN, the name of a raw RSA key, or the name that precedes the parameters
+    /// appended by a raw AES keyring. Use it for display, not for decisions.
     ///
     /// ```
-    /// let raw_aes = b"key-1\x00\x00\x00\x80\x00\x00\x00\x0c\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c";
-    /// assert_eq!(sealwax::EncryptedDataKey::new("ns", *raw_aes, []).key_name(), Some("key-1"));
+    /// let raw_aes = b"key-1\x00\x00\x00\x80\x00\x00\x00\x0c\
+    ///     \x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c";
+    /// let key = sealwax::EncryptedDataKey::new("ns", *raw_aes, []);
+    /// assert_eq!(key.key_name(), Some("key-1"));
     /// ```
     #[must_use]
     pub fn key_name(&self) -> Option<&str> {

@@ -1,4 +1,4 @@
-//! The pieces of a body, and the footer.
+//! The frames of a body, the unframed body, and the footer.
 //!
 //! Specification: data-format/message-body and data-format/message-footer.
 
@@ -8,46 +8,48 @@ use crate::{
     suite::SignatureAlgorithm,
 };
 
-/// What stands where the number of a regular frame would, before the final frame.
+/// The value that marks a final frame. It takes the place of a regular frame's sequence number.
 const FINAL_MARK: u32 = u32::MAX;
 
-/// The bytes of a regular frame beside its content: sequence number, IV, tag.
+/// The length in bytes of a regular frame without its content: sequence number, IV and tag.
 pub(crate) const FRAME_OVERHEAD: usize = 4 + IV_LENGTH + TAG_LENGTH;
-/// The bytes of the final frame beside its content: mark, sequence number, IV, length, tag.
+/// The length in bytes of a final frame without its content: mark, sequence number, IV, content
+/// length and tag.
 pub(crate) const FINAL_FRAME_OVERHEAD: usize = 4 + 4 + IV_LENGTH + 4 + TAG_LENGTH;
-/// The most frames that a message can have. Only the final frame can bear this number: it is also its mark.
+/// The maximum number of frames in a message. Only a final frame can have this sequence number,
+/// because the number is also the final frame mark.
 pub(crate) const MAX_FRAMES: u32 = u32::MAX;
-/// The longest text that AES-GCM carries, and so the longest unframed body, in bytes.
+/// The maximum length of an unframed body in bytes, which is the maximum input length of AES-GCM.
 const MAX_UNFRAMED_LENGTH: u64 = (1 << 36) - 32;
 
-/// Whether a frame is the last one.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrameKind {
     Regular,
     Final,
 }
 
-/// One sealed piece of a body as it was received: a frame, or the whole of an unframed body.
+/// One sealed part of a received body: a frame, or the whole unframed body.
 pub(crate) struct Frame<'a> {
     pub(crate) kind: FrameKind,
-    /// The number it bears; 1 for an unframed body.
+    /// The sequence number; 1 for an unframed body.
     pub(crate) sequence_number: u32,
     pub(crate) iv: &'a Iv,
     pub(crate) content: &'a [u8],
     pub(crate) tag: &'a Tag,
-    /// All its bytes, as they are signed.
+    /// The whole encoding of the part, as covered by the signature.
     pub(crate) bytes: &'a [u8],
 }
 
-/// The outcome of reading from bytes that may end too early.
+/// The result of parsing input that may be incomplete.
 pub(crate) enum Parsed<T> {
-    /// It is whole.
+    /// The item is complete.
     Whole(T),
-    /// It takes at least this many bytes in all, more than there are.
+    /// The item needs at least this many bytes in total, which is more than the input has.
     Needs(usize),
 }
 
-/// Cuts fields off the front of what there is.
+/// A reader of fields at the front of the input.
 struct Cursor<'a> {
     all: &'a [u8],
     at: usize,
@@ -77,7 +79,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Takes a value, or ends with how many bytes it needs.
+/// Unwraps a field, or returns the number of bytes that it needs.
 macro_rules! or_needs {
     ($field:expr) => {
         match $field {
@@ -87,10 +89,10 @@ macro_rules! or_needs {
     };
 }
 
-/// What stands before the content of a piece, and how long the piece is.
+/// The fields before the content of a frame or unframed body.
 pub(crate) struct Prefix<'a> {
     pub(crate) kind: FrameKind,
-    /// The number it bears; 1 for an unframed body.
+    /// The sequence number; 1 for an unframed body.
     pub(crate) sequence_number: u32,
     iv: &'a Iv,
     /// The length of the prefix itself.
@@ -98,10 +100,11 @@ pub(crate) struct Prefix<'a> {
     pub(crate) content_length: u64,
 }
 
-/// Reads the prefix of the frame at the front of `input`.
+/// Parses the prefix of the frame at the front of `input`.
 ///
 /// # Errors
-/// [`FormatError::FinalFrameLength`] for a final frame longer than frames are, as soon as its length can be seen.
+/// [`FormatError::FinalFrameLength`] if the final frame is longer than the frame length, as soon as
+/// its length field is available.
 pub(crate) fn parse_frame_prefix(input: &[u8], frame_length: u32) -> Result<Parsed<Prefix<'_>>, FormatError> {
     let mut cursor = Cursor::new(input);
     let first = or_needs!(cursor.u32());
@@ -125,10 +128,11 @@ pub(crate) fn parse_frame_prefix(input: &[u8], frame_length: u32) -> Result<Pars
     Ok(Parsed::Whole(Prefix { kind, sequence_number, iv, length: cursor.at, content_length }))
 }
 
-/// Reads the prefix of the unframed body at the front of `input`.
+/// Parses the prefix of the unframed body at the front of `input`.
 ///
 /// # Errors
-/// [`FormatError::UnframedLength`] for more than AES-GCM carries, as soon as its length can be seen.
+/// [`FormatError::UnframedLength`] if the body is too long for AES-GCM, as soon as its length field
+/// is available.
 pub(crate) fn parse_unframed_prefix(input: &[u8]) -> Result<Parsed<Prefix<'_>>, FormatError> {
     let mut cursor = Cursor::new(input);
     let iv = or_needs!(cursor.array());
@@ -140,14 +144,14 @@ pub(crate) fn parse_unframed_prefix(input: &[u8]) -> Result<Parsed<Prefix<'_>>, 
     Ok(Parsed::Whole(Prefix { kind, sequence_number, iv, length: cursor.at, content_length }))
 }
 
-/// The whole piece at the front of `input`, whose prefix has been read.
+/// Parses the frame or unframed body at the front of `input`, whose prefix has already been parsed.
 pub(crate) fn parse_piece<'a>(input: &'a [u8], prefix: &Prefix<'a>) -> Parsed<Frame<'a>> {
     let mut cursor = Cursor { all: input, at: prefix.length };
     let length = usize::try_from(prefix.content_length).unwrap_or(usize::MAX);
     let content = cursor.take(length);
     let (content, tag) = match content.and_then(|content| Ok((content, cursor.array()?))) {
         Ok(fields) => fields,
-        // Without the content not even its end is known to be within reach, so that the tag is counted here.
+        // If the content is incomplete, `needs` does not include the tag yet.
         Err(needs) if content.is_err() => return Parsed::Needs(needs.saturating_add(TAG_LENGTH)),
         Err(needs) => return Parsed::Needs(needs),
     };
@@ -155,10 +159,12 @@ pub(crate) fn parse_piece<'a>(input: &'a [u8], prefix: &Prefix<'a>) -> Parsed<Fr
     Parsed::Whole(Frame { kind, sequence_number, iv, content, tag, bytes: &input[..cursor.at] })
 }
 
-/// Reads the footer at the front of `input`: the signature, and the length of the footer.
+/// Parses the footer at the front of `input` and returns the signature and the length of the
+/// footer.
 ///
 /// # Errors
-/// [`FormatError::SignatureLength`] for more bytes than the suite's longest signature has.
+/// [`FormatError::SignatureLength`] if the declared signature is longer than any signature of the
+/// suite.
 pub(crate) fn parse_footer(input: &[u8], algorithm: SignatureAlgorithm) -> Result<Parsed<(&[u8], usize)>, FormatError> {
     let mut cursor = Cursor::new(input);
     let length = u16::from_be_bytes(*or_needs!(cursor.array()));
@@ -169,7 +175,7 @@ pub(crate) fn parse_footer(input: &[u8], algorithm: SignatureAlgorithm) -> Resul
     Ok(Parsed::Whole((signature, cursor.at)))
 }
 
-/// Writes what stands before the content of a frame, and says how long it is.
+/// Writes the fields before the content of a frame and returns their length.
 pub(crate) fn write_frame_prefix(
     out: &mut [u8],
     kind: FrameKind,
@@ -202,7 +208,7 @@ mod tests {
             Parsed::Needs(needs) => needs,
             Parsed::Whole(prefix) => match parse_piece(input, &prefix) {
                 Parsed::Needs(needs) => needs,
-                Parsed::Whole(_) => panic!("it is whole"),
+                Parsed::Whole(_) => panic!("the input is complete"),
             },
         }
     }

@@ -1,4 +1,4 @@
-//! What a message header says, and how it is written.
+//! The contents of a message header and their serialization.
 //!
 //! Specification: data-format/message-header.
 
@@ -14,7 +14,7 @@ use crate::{
 /// The type byte of a version 1 message: customer authenticated encrypted data.
 pub(super) const TYPE: u8 = 0x80;
 
-/// A message id: 16 bytes in version 1, 32 in version 2.
+/// A message ID: 16 bytes in version 1, 32 bytes in version 2.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct MessageId {
     bytes: [u8; 32],
@@ -22,7 +22,7 @@ pub(crate) struct MessageId {
 }
 
 impl MessageId {
-    /// No id yet.
+    /// A placeholder until the ID has been read.
     pub(super) const EMPTY: Self = Self { bytes: [0; 32], length: 0 };
 
     pub(crate) fn from_slice(id: &[u8]) -> Option<Self> {
@@ -36,7 +36,7 @@ impl MessageId {
     }
 }
 
-/// How the body is divided.
+/// The structure of a message body.
 ///
 /// ```
 /// use sealwax::ContentType;
@@ -44,21 +44,17 @@ impl MessageId {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ContentType {
-    /// One piece under one tag. Read for the sake of old messages, never written.
+    /// A single part with one tag. Read for compatibility with old messages, never written.
     Unframed,
     /// Frames that are sealed one by one.
     Framed {
-        /// The number of plaintext bytes in every frame but the final one, which may have fewer.
+        /// The number of plaintext bytes in every frame except the final one, which may have fewer.
         frame_length: u32,
     },
 }
 
 impl ContentType {
-    /// The frame length in bytes, if there are frames.
-    ///
-    /// ```
-    /// assert_eq!(sealwax::ContentType::Unframed.frame_length(), None);
-    /// ```
+    /// Returns the frame length in bytes, or `None` for an unframed body.
     #[must_use]
     pub const fn frame_length(self) -> Option<u32> {
         match self {
@@ -68,10 +64,11 @@ impl ContentType {
     }
 }
 
-/// What the header of a message says.
+/// The contents of a message header.
 ///
-/// Where it comes from tells how far to trust it: the header that an encryption or a finished decryption returns is
-/// authentic; the one read from a message by [`HeaderDecoder`](crate::HeaderDecoder) is a claim.
+/// How far a header can be trusted depends on where it comes from. The header that an encryption or
+/// a completed decryption returns is authentic. The header that a
+/// [`HeaderDecoder`](crate::HeaderDecoder) reads from a message has not been verified.
 ///
 /// ```
 /// use sealwax::{Client, keyring::RawAesKeyring};
@@ -90,42 +87,28 @@ pub struct Header {
 }
 
 impl Header {
-    /// The algorithm suite.
-    ///
-    /// ```
-    /// # use sealwax::{Client, keyring::RawAesKeyring};
-    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// # let header = Client::new().encrypt(&keyring).bytes(b"text").wait()?.header;
-    /// assert!(header.suite().is_signed());
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Returns the algorithm suite.
     #[must_use]
     pub fn suite(&self) -> AlgorithmSuite {
         self.fields.suite
     }
 
-    /// The message id: random, 16 bytes in version 1 and 32 in version 2.
-    ///
-    /// ```
-    /// # use sealwax::{Client, keyring::RawAesKeyring};
-    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// # let header = Client::new().encrypt(&keyring).bytes(b"text").wait()?.header;
-    /// assert_eq!(header.message_id().len(), header.suite().version().message_id_length());
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Returns the message ID, which is random: 16 bytes in version 1, 32 bytes in version 2.
     #[must_use]
     pub fn message_id(&self) -> &[u8] {
         self.fields.message_id.as_bytes()
     }
 
-    /// The encryption context that is stored in the message, with the entries the library added.
+    /// Returns the encryption context that is stored in the message, including the entries that the
+    /// library added.
     ///
     /// ```
     /// # use sealwax::{Client, keyring::RawAesKeyring};
     /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// let sealed = Client::new().encrypt(&keyring).context([("tenant", "blue")]).bytes(b"text").wait()?;
-    /// assert_eq!(sealed.header.context().get("tenant"), Some("blue"));
-    /// assert!(sealed.header.context().contains_key("aws-crypto-public-key"));
+    /// let encryption = Client::new().encrypt(&keyring).context([("tenant", "blue")]);
+    /// let header = encryption.bytes(b"text").wait()?.header;
+    /// assert_eq!(header.context().get("tenant"), Some("blue"));
+    /// assert!(header.context().contains_key("aws-crypto-public-key"));
     /// # Ok::<(), sealwax::Error>(())
     /// ```
     #[must_use]
@@ -133,45 +116,21 @@ impl Header {
         &self.fields.context
     }
 
-    /// The encrypted data keys, in their order in the message.
-    ///
-    /// ```
-    /// # use sealwax::{Client, keyring::RawAesKeyring};
-    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// # let header = Client::new().encrypt(&keyring).bytes(b"text").wait()?.header;
-    /// assert_eq!(header.encrypted_data_keys()[0].key_name(), Some("key-1"));
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Returns the encrypted data keys, in their order in the message.
     #[must_use]
     pub fn encrypted_data_keys(&self) -> &[EncryptedDataKey] {
         &self.fields.encrypted_data_keys
     }
 
-    /// How the body is divided.
-    ///
-    /// ```
-    /// # use sealwax::{Client, ContentType, keyring::RawAesKeyring};
-    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// # let header = Client::new().encrypt(&keyring).bytes(b"text").wait()?.header;
-    /// assert_eq!(header.content_type(), ContentType::Framed { frame_length: 4096 });
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Returns the structure of the body.
     #[must_use]
     pub fn content_type(&self) -> ContentType {
         self.fields.content_type
     }
 
-    /// The length of the serialized header in bytes, its authentication included.
-    ///
-    /// ```
-    /// # use sealwax::{Client, keyring::RawAesKeyring};
-    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// let sealed = Client::new().encrypt(&keyring).bytes(b"text").wait()?;
-    /// assert!(sealed.header.length() < sealed.message.len());
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Returns the length of the serialized header in bytes, including the header authentication.
     #[must_use]
-    #[allow(clippy::len_without_is_empty, reason = "a header is never empty, and `length` is no `len`")]
+    #[allow(clippy::len_without_is_empty, reason = "a header is never empty")]
     pub fn length(&self) -> usize {
         self.length
     }
@@ -196,15 +155,17 @@ pub(crate) struct HeaderFields {
     pub(crate) context: EncryptionContext,
     pub(crate) encrypted_data_keys: Vec<EncryptedDataKey>,
     pub(crate) content_type: ContentType,
-    /// The commit key, if the suite commits; of no meaning otherwise.
+    /// The commit key. Meaningful only if the suite is committing.
     pub(crate) commit_key: [u8; COMMIT_KEY_LENGTH],
 }
 
 impl HeaderFields {
-    /// The header body, whose stored context is already serialized, with room for the authentication.
+    /// Serializes the header body, with `stored_context` as the serialized encryption context.
+    ///
+    /// The returned vector has spare capacity for the header authentication.
     ///
     /// # Errors
-    /// The name of the field that is too long for its length in 16 bits.
+    /// Fails with a message that names the field whose length or count does not fit into 16 bits.
     pub(crate) fn serialize_body(&self, stored_context: &[u8]) -> Result<Vec<u8>, &'static str> {
         fn put(out: &mut Vec<u8>, bytes: &[u8], what: &'static str) -> Result<(), &'static str> {
             let length = u16::try_from(bytes.len()).map_err(|_| what)?;
@@ -250,7 +211,7 @@ impl HeaderFields {
         Ok(out)
     }
 
-    /// The header of these fields, whose serialization is as long as given.
+    /// Converts the fields into a header whose serialized length is `length`.
     pub(crate) fn into_header(self, length: usize) -> Header {
         Header { fields: self, length }
     }

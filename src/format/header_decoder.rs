@@ -1,4 +1,4 @@
-//! The message header, read as it arrives.
+//! An incremental decoder for the message header.
 //!
 //! Specification: data-format/message-header.
 
@@ -14,23 +14,23 @@ use crate::{
     suite::{AlgorithmSuite, COMMIT_KEY_LENGTH, MessageVersion},
 };
 
-/// A header as it was received: what it says, not yet verified, and its very bytes.
+/// A received header: its unverified contents and its original bytes.
 ///
-/// Opening a message goes from here through the materials of a keyring to a [`Decryptor`](crate::message::Decryptor).
-/// [`HeaderDecoder`] has an example.
+/// Returned by a [`HeaderDecoder`]. Pass it to a decryption to get a
+/// [`Decryptor`](crate::message::Decryptor) for the body.
 pub struct ReceivedHeader {
     pub(crate) header: Header,
-    /// The whole header: body, then authentication.
+    /// The whole header: the header body, then the authentication.
     pub(crate) bytes: Vec<u8>,
     /// The length of the header body.
     pub(crate) body_length: usize,
-    /// The IV of the header authentication: on the wire in version 1, zero in version 2.
+    /// The IV of the header authentication: read from the message in version 1, zero in version 2.
     pub(crate) iv: Iv,
     pub(crate) tag: Tag,
 }
 
 impl ReceivedHeader {
-    /// What the header says. **Nothing of it is verified.**
+    /// Returns the contents of the header. **None of it has been verified.**
     ///
     /// ```
     /// # use sealwax::{Client, HeaderDecoder, keyring::RawAesKeyring};
@@ -46,7 +46,8 @@ impl ReceivedHeader {
     }
 }
 
-/// Reads a header from bytes that arrive in parts, never taking a byte more than belongs to it.
+/// An incremental decoder for a message header. The input can arrive in pieces of any size, and no
+/// byte after the header is consumed.
 ///
 /// ```
 /// use sealwax::{Client, HeaderDecoder, keyring::RawAesKeyring};
@@ -65,10 +66,10 @@ impl ReceivedHeader {
 pub struct HeaderDecoder {
     limits: Limits,
     bytes: Vec<u8>,
-    /// Where the field being read starts.
+    /// The offset of the current field.
     at: usize,
     stage: Stage,
-    /// How many bytes the field being read has.
+    /// The length of the current field.
     needs: usize,
     version: MessageVersion,
     fields: HeaderFields,
@@ -78,7 +79,7 @@ pub struct HeaderDecoder {
     tag: Tag,
 }
 
-/// The field being read.
+/// The current field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Version,
@@ -111,12 +112,8 @@ impl Default for HeaderDecoder {
 }
 
 impl HeaderDecoder {
-    /// A decoder with the default limits: 64 encrypted data keys, 1 MiB in all.
-    ///
-    /// ```
-    /// let decoder = sealwax::HeaderDecoder::new();
-    /// # let _ = decoder;
-    /// ```
+    /// Creates a decoder with the default limits: at most 64 encrypted data keys and 1 MiB of
+    /// header.
     #[must_use]
     pub fn new() -> Self {
         Self::with_limits(Limits::default())
@@ -145,18 +142,15 @@ impl HeaderDecoder {
         }
     }
 
-    /// Takes bytes up to the end of the header: how many were taken, and the header once it is whole. After that, and
-    /// after an error, a decoder only answers [`Error::Ended`].
+    /// Consumes input up to the end of the header. Returns the number of bytes consumed, and the
+    /// header once it is complete.
+    ///
+    /// After the header has been returned, and after an error, every further call fails with
+    /// [`Error::Ended`].
     ///
     /// # Errors
-    /// [`Error::Format`] at the first field that is malformed, [`Error::Limit`]
-    /// as soon as a limit is seen to be exceeded.
-    ///
-    /// ```
-    /// # use sealwax::{Error, FormatError, HeaderDecoder};
-    /// let refused = HeaderDecoder::new().push(&[1, 0x80, 0xff, 0xff]);
-    /// assert!(matches!(refused, Err(Error::Format(FormatError::Suite(0xffff)))));
-    /// ```
+    /// [`Error::Format`] at the first malformed field, and [`Error::Limit`] as soon as the header
+    /// is known to exceed a limit.
     pub fn push(&mut self, input: &[u8]) -> Result<(usize, Option<ReceivedHeader>)> {
         if self.stage == Stage::Complete {
             return Err(Error::Ended);
@@ -182,16 +176,11 @@ impl HeaderDecoder {
         }
     }
 
-    /// Reads a header that is there as a whole, and gives what follows it.
+    /// Decodes a header that is entirely in memory. Returns it with the bytes that follow it.
     ///
     /// # Errors
-    /// As [`push`](Self::push); [`FormatError::Truncated`] if the bytes end within the header.
-    ///
-    /// ```
-    /// # use sealwax::{Error, FormatError, HeaderDecoder};
-    /// let refused = HeaderDecoder::new().decode(&[2, 5]);
-    /// assert!(matches!(refused, Err(Error::Format(FormatError::Truncated))));
-    /// ```
+    /// As for [`push`](Self::push), and [`FormatError::Truncated`] if the input ends within the
+    /// header.
     pub fn decode(mut self, message: &[u8]) -> Result<(ReceivedHeader, &[u8])> {
         match self.push(message)? {
             (taken, Some(header)) => Ok((header, &message[taken..])),
@@ -213,7 +202,8 @@ impl HeaderDecoder {
         }
     }
 
-    /// Takes in the field that is now whole; sets how many bytes the next one has and says which it is.
+    /// Stores the current field, which is complete. Sets the length of the next field and returns
+    /// its stage.
     fn read_field(&mut self) -> Result<Stage> {
         let field = &self.bytes[self.at..];
         let (next, needs) = match self.stage {
@@ -229,7 +219,8 @@ impl HeaderDecoder {
                 b'A' => (Stage::Base64Hint, 1),
                 other => return Err(FormatError::Version(other).into()),
             },
-            // The base64 text of 01 80 starts with AY, that of 02 04 and 02 05 with Ag.
+            // In base64, a message that starts with 01 80 starts with "AY", and one that starts
+            // with 02 04 or 02 05 starts with "Ag".
             Stage::Base64Hint => {
                 return Err(match field[0] {
                     b'Y' | b'g' => FormatError::Base64,
@@ -344,7 +335,7 @@ impl HeaderDecoder {
     }
 }
 
-/// The field as an array; a field always has the length that its stage asked for.
+/// Converts a field to an array. Every field has exactly the length that its stage asked for.
 fn array_of<const N: usize>(field: &[u8]) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(field);

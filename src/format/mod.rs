@@ -1,8 +1,8 @@
-//! The bytes of a message, and nothing else: no keys, no input or output.
+//! The encoding of messages. This module handles neither keys nor I/O.
 //!
-//! A message is a [header], then a body of frames (or, in old messages, of one piece), then, if the suite
-//! signs, a footer. Reading takes whatever bytes there are and says how many more it needs; nothing is allocated on a
-//! length that a message merely declares.
+//! A message consists of a [header], a body of frames (or, in old messages, of a single part) and,
+//! if the suite signs, a footer. The parsers accept incomplete input and return how many bytes they
+//! need. No allocation depends on a length that a message merely declares.
 
 mod aad;
 mod encrypted_data_key;

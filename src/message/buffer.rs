@@ -1,13 +1,14 @@
-//! A buffer that is filled at one end and emptied at the other, and leaves nothing behind.
+//! A FIFO byte buffer that can overwrite its memory.
 
 use zeroize::Zeroizing;
 
-/// Memory of a fixed length: plain, or such that overwrites itself when it is dropped.
+/// Memory of a fixed length. It may be a type that overwrites itself when it is dropped.
 pub(super) trait Memory: AsRef<[u8]> + AsMut<[u8]> + Send {}
 
 impl<M: AsRef<[u8]> + AsMut<[u8]> + Send> Memory for M {}
 
-/// Bytes between a start and an end. Unless its memory is plain, it is overwritten when it is dropped, and when it grows.
+/// The bytes between a start and an end offset. With the default memory type, the memory is
+/// overwritten when the buffer is dropped and when it grows.
 #[derive(Default)]
 pub(super) struct Buffer<M = Zeroizing<Vec<u8>>> {
     bytes: M,
@@ -16,13 +17,13 @@ pub(super) struct Buffer<M = Zeroizing<Vec<u8>>> {
 }
 
 impl<M: Memory + From<Vec<u8>> + Default> Buffer<M> {
-    /// All of some memory, of which the first so many bytes are in it.
+    /// Creates a buffer over `bytes` whose first `length` bytes are filled.
     pub(super) fn holding(bytes: M, length: usize) -> Self {
         let end = length.min(bytes.as_ref().len());
         Self { bytes, start: 0, end }
     }
 
-    /// The memory, to be used again.
+    /// Returns the memory for reuse.
     pub(super) fn into_memory(self) -> M {
         self.bytes
     }
@@ -35,12 +36,12 @@ impl<M: Memory + From<Vec<u8>> + Default> Buffer<M> {
         self.start == self.end
     }
 
-    /// The bytes that are in it.
+    /// Returns the filled bytes.
     pub(super) fn filled(&self) -> &[u8] {
         &self.bytes.as_ref()[self.start..self.end]
     }
 
-    /// Takes bytes out at the front, as many as there are at the most.
+    /// Removes bytes from the front: `count`, or all of them if there are fewer.
     pub(super) fn consume(&mut self, count: usize) {
         self.start += count.min(self.len());
         if self.is_empty() {
@@ -48,10 +49,12 @@ impl<M: Memory + From<Vec<u8>> + Default> Buffer<M> {
         }
     }
 
-    /// Returns all the room behind the bytes, at least `at_least`: they move to the front, or to more memory, if need be.
+    /// Returns all the free space after the filled bytes, at least `at_least` bytes. If necessary,
+    /// the filled bytes are moved to the front or into larger memory.
     ///
-    /// They move to the front only if no more bytes move than were consumed since the last move. Otherwise the memory
-    /// grows, at least twofold. Either way the cost is a constant per byte that passes through, however small the steps.
+    /// They are moved to the front only if at most as many bytes are moved as were consumed since
+    /// the last move. Otherwise the memory grows, at least twofold. In both cases the amortized
+    /// cost is constant per byte that passes through the buffer, however small the steps.
     pub(super) fn spare(&mut self, at_least: usize) -> &mut [u8] {
         if self.size() - self.end < at_least {
             let length = self.len();
@@ -68,12 +71,13 @@ impl<M: Memory + From<Vec<u8>> + Default> Buffer<M> {
         &mut self.bytes.as_mut()[self.end..]
     }
 
-    /// Takes in bytes that were written to [`spare`](Self::spare), as many as have room at the most.
+    /// Adds bytes that were written to [`spare`](Self::spare): `count`, or as many as there is
+    /// space for.
     pub(super) fn advance(&mut self, count: usize) {
         self.end += count.min(self.size() - self.end);
     }
 
-    /// Takes in bytes from elsewhere.
+    /// Appends a copy of `bytes`.
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         self.spare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
         self.advance(bytes.len());
@@ -83,7 +87,7 @@ impl<M: Memory + From<Vec<u8>> + Default> Buffer<M> {
         self.bytes.as_ref().len()
     }
 
-    /// Throws everything away and overwrites it.
+    /// Discards the contents. Drops the memory, which overwrites it if its type does so.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }

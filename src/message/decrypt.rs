@@ -1,4 +1,4 @@
-//! Reading a message, step by step.
+//! The steps of decrypting a message.
 //!
 //! Specification: client-apis/decrypt.
 
@@ -24,27 +24,28 @@ use crate::{
     suite::{CommitmentPolicy, SignatureAlgorithm},
 };
 
-/// A message whose header is verified.
+/// A message whose header has been verified.
 pub(crate) struct VerifiedHeader {
     pub(crate) header: Header,
     pub(crate) opened_by: OpenedBy,
     pub(crate) body: BodyOpener,
 }
 
-/// What a message is opened with, beside its materials.
+/// The parameters for opening a message, besides its decryption materials.
 pub(crate) struct OpenParameters<'a> {
     pub(crate) provider: &'a dyn CryptoProvider,
     pub(crate) policy: CommitmentPolicy,
     pub(crate) limits: Limits,
-    /// The context that the caller expects.
+    /// The encryption context that the caller expects.
     pub(crate) expected_context: &'a EncryptionContext,
 }
 
-/// Verifies a header with the materials that a manager gave for it, and gets ready to open the body.
+/// Verifies a header with its decryption materials and returns the opener for the body.
 ///
 /// # Errors
-/// [`Error::Commitment`], [`Error::Context`] or [`Error::Materials`] for materials that are not this message's or not what
-/// the caller expects; [`Error::Integrity`] if the commitment or the header tag does not hold.
+/// [`Error::Commitment`], [`Error::Context`] or [`Error::Materials`] if the materials do not belong
+/// to the message or are not what the caller expects; [`Error::Integrity`] if the key commitment or
+/// the header tag does not verify.
 pub(crate) fn verify_header(
     parameters: &OpenParameters<'_>,
     received: ReceivedHeader,
@@ -76,8 +77,8 @@ pub(crate) fn verify_header(
     Ok(VerifiedHeader { header, opened_by, body })
 }
 
-/// Checks that materials are those of the message, and that they are in the context that the caller expects, whichever
-/// manager they come from.
+/// Checks that the materials belong to the message and that its encryption context is the one the
+/// caller expects. This does not rely on the materials manager, which may be a third party's.
 fn check_materials(parameters: &OpenParameters<'_>, header: &Header, materials: &DecryptionMaterials) -> Result<()> {
     let OpenParameters { policy, expected_context, .. } = *parameters;
     let DecryptionMaterials { suite, ref context, ref required_context_keys, .. } = *materials;
@@ -85,13 +86,13 @@ fn check_materials(parameters: &OpenParameters<'_>, header: &Header, materials: 
         return Err(Error::Commitment { suite, policy, operation: Direction::Decrypt });
     }
     if suite != header.suite() {
-        return Err(Error::Materials("the suite is not that of the message"));
+        return Err(Error::Materials("the algorithm suite differs from that of the message"));
     }
     if materials.data_key.len() != suite.data_key_length() {
-        return Err(Error::Materials("the data key has not the length that the suite needs"));
+        return Err(Error::Materials("the data key has the wrong length for the algorithm suite"));
     }
-    // The whole context, and not only the stored one: a pair that is authenticated without being stored must not stand
-    // in for the public key of a signature that does not exist.
+    // Check the whole context and not only the stored one. Otherwise a pair that is authenticated
+    // but not stored could stand in for the public key of a signature that does not exist.
     let public_key = header.context().get(PUBLIC_KEY_ENTRY);
     match (suite.is_signed(), public_key.or(context.get(PUBLIC_KEY_ENTRY))) {
         (true, _) if public_key.is_none() => return Err(ContextError::PublicKeyMissing.into()),
@@ -99,10 +100,10 @@ fn check_materials(parameters: &OpenParameters<'_>, header: &Header, materials: 
         _ => {}
     }
     if context.get(PUBLIC_KEY_ENTRY) != public_key {
-        return Err(Error::Materials("the public key in the encryption context is not that of the message"));
+        return Err(Error::Materials("the public key in the encryption context differs from that of the message"));
     }
     if suite.signature() != materials.verifying_key.as_ref().map(|key| key.algorithm()) {
-        return Err(Error::Materials("verifying key and suite do not go together"));
+        return Err(Error::Materials("the verifying key does not match the algorithm suite"));
     }
     if !required_context_keys.iter().all(|key| context.contains_key(key) && !key.starts_with(RESERVED_PREFIX)) {
         return Err(Error::Materials("a required encryption context key is reserved or not in the context"));
@@ -119,7 +120,7 @@ fn check_materials(parameters: &OpenParameters<'_>, header: &Header, materials: 
     Ok(())
 }
 
-/// Opens the pieces of a body, in their order.
+/// An opener for the frames of a body, which are opened in order.
 pub(crate) struct BodyOpener {
     pub(super) key: Arc<MessageKey>,
     pub(super) content_type: ContentType,
@@ -130,23 +131,26 @@ pub(crate) struct BodyOpener {
 }
 
 impl BodyOpener {
-    /// Whether a signature follows the body, so that nothing of it counts yet.
+    /// Returns `true` if a signature follows the body, so that the plaintext is not verified until
+    /// the signature is.
     pub(super) fn is_signed(&self) -> bool {
         self.verifier.is_some()
     }
 
-    /// The same body from its beginning, for bytes whose signature will have been verified by then.
+    /// Returns an opener for the same body from its start, without signature verification. The
+    /// caller must ensure that the signature of the bytes has been verified.
     pub(crate) fn again(&self) -> Self {
         let Self { ref key, content_type, limits, .. } = *self;
         Self { key: key.clone(), content_type, limits, next: 1, verifier: None }
     }
 
-    /// What opens the frames of this body out of their order: the key, and the signature algorithm if a footer follows.
+    /// Returns what is needed to open frames out of order: the key, the content type, and the
+    /// signature algorithm if a footer follows.
     pub(super) fn into_parts(self) -> (Arc<MessageKey>, ContentType, Option<SignatureAlgorithm>) {
         (self.key, self.content_type, self.verifier.map(|verifier| verifier.key.algorithm()))
     }
 
-    /// Reads the next piece at the front of `input`, which must bear the number that follows.
+    /// Parses the next frame at the front of `input`, which must have the next sequence number.
     pub(super) fn parse<'a>(&self, input: &'a [u8]) -> Result<Parsed<Frame<'a>>> {
         Ok(match numbered_prefix(input, self.content_type, self.next, &self.limits)? {
             Parsed::Whole(prefix) => parse_piece(input, &prefix),
@@ -154,9 +158,9 @@ impl BodyOpener {
         })
     }
 
-    /// Opens a regular frame into `out`, which is as long as its content.
+    /// Opens a regular frame into `out`, which must be as long as the frame's content.
     pub(super) fn open_regular(&mut self, frame: &Frame<'_>, out: &mut [u8]) -> Result<()> {
-        // The last number is the mark of the final frame, so that no regular frame ever bears it.
+        // The last sequence number is also the final frame mark, so no regular frame can have it.
         if self.next == MAX_FRAMES {
             return Err(Error::Integrity);
         }
@@ -168,7 +172,8 @@ impl BodyOpener {
         Ok(())
     }
 
-    /// Opens the final frame, or an unframed body, into `out`, which is as long as its content.
+    /// Opens the final frame, or an unframed body, into `out`, which must be as long as its
+    /// content.
     pub(super) fn open_final(self, frame: &Frame<'_>, out: &mut [u8]) -> Result<AfterBody> {
         let part = match self.content_type {
             ContentType::Framed { .. } => BodyPart::FinalFrame,
@@ -185,7 +190,8 @@ impl BodyOpener {
     }
 }
 
-/// Reads the prefix of the piece at the front of `input`, which must bear this number and keep within the limits.
+/// Parses the prefix at the front of `input`, which must have the sequence number `expected` and be
+/// within the limits.
 pub(super) fn numbered_prefix<'a>(
     input: &'a [u8],
     content_type: ContentType,
@@ -205,20 +211,20 @@ pub(super) fn numbered_prefix<'a>(
     Ok(prefix)
 }
 
-/// What follows the body.
+/// The part of a message that follows the body.
 pub(super) enum AfterBody {
-    /// A signature to verify.
+    /// A signature that must be verified.
     Footer(FooterVerifier),
-    /// Nothing: the suite does not sign.
+    /// Nothing, because the suite does not sign.
     Verified(Verified),
 }
 
-/// Proof that everything in a message was verified.
+/// Proof that the whole message has been verified.
 pub(super) struct Verified(());
 
-/// Verifies the footer over what was read so far.
+/// A verifier for the footer, which covers all bytes before it.
 pub(super) struct FooterVerifier {
-    /// Of everything before the next frame.
+    /// The digest of everything before the next frame.
     pub(super) digest: Box<dyn Digest>,
     pub(super) key: Arc<dyn VerifyingKey>,
 }
@@ -230,19 +236,21 @@ impl FooterVerifier {
         Self { digest, key }
     }
 
-    /// Reads the signature at the front of `input`, and how long the footer is.
+    /// Parses the footer at the front of `input` and returns the signature and the length of the
+    /// footer.
     pub(super) fn parse<'a>(&self, input: &'a [u8]) -> Result<Parsed<(&'a [u8], usize)>> {
         Ok(parse_footer(input, self.key.algorithm())?)
     }
 
-    /// Verifies the signature over header and body.
+    /// Verifies the signature over the header and the body.
     pub(super) fn verify(self, signature: &[u8]) -> Result<Verified> {
         self.key.verify_digest(&self.digest.finish(), signature)?;
         Ok(Verified(()))
     }
 }
 
-/// Opens a body that is there as a whole, with what follows it. If it fails, what was opened is cleared.
+/// Opens a body that is entirely in memory, and the footer that follows it. If this fails, the
+/// plaintext opened so far is overwritten.
 pub(crate) fn open_all(body: BodyOpener, input: &[u8], plan: Plan) -> Result<Zeroizing<Vec<u8>>> {
     let mut plaintext = Zeroizing::new(vec![0; max_plaintext_length(body.content_type, input.len())]);
     let (mut body, opened) = open_regular_frames(body, input, &mut plaintext, plan)?;
@@ -275,7 +283,8 @@ pub(crate) fn open_all(body: BodyOpener, input: &[u8], plan: Plan) -> Result<Zer
     Ok(plaintext)
 }
 
-/// The most plaintext that so many bytes of body can hold: what to allocate, by what is there and not by what it says.
+/// Returns the maximum length of the plaintext of a body of `input` bytes. Allocations use this
+/// length, which depends on the bytes that are present and not on what they declare.
 fn max_plaintext_length(content_type: ContentType, input: usize) -> usize {
     match content_type {
         ContentType::Unframed => input,

@@ -1,4 +1,4 @@
-//! The machine that reads a message in pieces.
+//! An incremental decryptor.
 
 use std::task::{Context, Poll, ready};
 
@@ -17,12 +17,14 @@ use crate::{
     materials::OpenedBy,
 };
 
-/// Reads a message, whose header is verified, from bytes that come in pieces of any size.
+/// An incremental decryptor for the body of a message whose header has been verified. The input can
+/// arrive in pieces of any size.
 ///
-/// Push what follows the header, take the plaintext away, and [`finish`](Self::finish). Each frame is authenticated before
-/// its plaintext can be seen. **Only `finish` says that the message was whole**, and, if it is signed, that the signature
-/// holds: until then treat the plaintext of a signed message as unverified. Its final frame (or all of an unframed body)
-/// comes from `finish` alone.
+/// Push the bytes that follow the header, take the plaintext from the output, and call
+/// [`finish`](Self::finish) at the end. Every frame is authenticated before its plaintext is
+/// available. **Only `finish` confirms that the message was complete** and, if it is signed, that
+/// the signature is valid. Until then, treat the plaintext of a signed message as unverified. The
+/// plaintext of its final frame, or of a signed unframed body, is returned only by `finish`.
 ///
 /// ```
 /// use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
@@ -44,23 +46,24 @@ use crate::{
 /// assert_eq!(plaintext, b"text");
 /// # Ok::<(), sealwax::Error>(())
 /// ```
-#[must_use = "a message is verified only after `finish`"]
+#[must_use = "the message is verified only after `finish`"]
 pub struct Decryptor {
     header: Header,
     opened_by: OpenedBy,
     stage: Stage,
     plan: Plan,
-    /// Bytes of a piece that is not whole yet.
+    /// An incomplete frame.
     input: Buffer<Vec<u8>>,
     /// Plaintext that may be released.
     output: Output<Zeroizing<Vec<u8>>>,
-    /// Plaintext that only the signature releases.
+    /// Plaintext that may be released only after the signature has been verified.
     held: Zeroizing<Vec<u8>>,
-    /// The bytes of the body that were opened, without the footer.
+    /// The number of body bytes opened, without the footer.
     body_length: u64,
 }
 
-/// A body to be opened a second time. Only a finished first pass turns it into a machine, which releases as it reads.
+/// The state for opening a body a second time. Only a completed first pass turns it into a
+/// decryptor, which releases plaintext as it reads.
 pub(crate) struct SecondPass {
     header: Header,
     opened_by: OpenedBy,
@@ -69,8 +72,8 @@ pub(crate) struct SecondPass {
 }
 
 impl SecondPass {
-    /// The machine for the second pass. Its bytes must be those of the first: nobody else may be able to change them, or a
-    /// digest must show it.
+    /// Returns the decryptor for the second pass. It must be given the same bytes as the first
+    /// pass: either nobody else can change them, or the caller compares a digest of them.
     pub(crate) fn after(self, _first: &Finished) -> Decryptor {
         let Self { header, opened_by, body, plan } = self;
         Decryptor::new(VerifiedHeader { header, opened_by, body }).with_plan(plan)
@@ -79,7 +82,7 @@ impl SecondPass {
 
 enum Stage {
     Body(BodyOpener),
-    /// Regular frames of the body, on several threads, which have the input too.
+    /// Regular frames are opened on several threads. The input is in the `SpreadOpener`.
     Spread(Box<SpreadOpener>),
     Footer(FooterVerifier),
     Done(Verified),
@@ -92,22 +95,24 @@ impl AsRef<[u8]> for Finished {
     }
 }
 
-/// What one step did with the bytes it was shown.
+/// The result of one step.
 enum Step {
-    /// It took so many of them.
+    /// The step consumed this many bytes.
     Took(usize),
-    /// It needs so many in all, more than there are.
+    /// The step needs this many bytes in total, which is more than there are.
     Needs(usize),
 }
 
-/// A message that was read to its end and verified. [`Decryptor`] has an example.
+/// The result of a message that was decrypted to its end and verified.
+///
+/// Returned by [`Decryptor::finish`].
 #[non_exhaustive]
 pub struct Finished {
-    /// The rest of the plaintext.
+    /// The plaintext that was not yet taken from the output.
     pub plaintext: Zeroizing<Vec<u8>>,
-    /// The header.
+    /// The header of the message.
     pub header: Header,
-    /// Which keyring opened the message.
+    /// The keyring that unwrapped the data key.
     pub opened_by: OpenedBy,
     /// The length of the body in bytes, without the footer.
     pub(crate) body_length: u64,
@@ -128,12 +133,13 @@ impl Decryptor {
         }
     }
 
-    /// Works on as many threads as are planned, once the message is long enough.
+    /// Uses the threads of the plan once the message is long enough.
     pub(crate) fn with_plan(self, plan: Plan) -> Self {
         Self { plan, ..self }
     }
 
-    /// What it takes to open the same bytes again once their signature is verified.
+    /// Returns the state for opening the same bytes again after their signature has been verified.
+    /// Returns `None` after the body, after an error, and while several threads open the body.
     pub(crate) fn second_pass(&self) -> Option<SecondPass> {
         match &self.stage {
             Stage::Body(body) => {
@@ -145,35 +151,27 @@ impl Decryptor {
         }
     }
 
-    /// The header, which is authentic; if the message is signed, its signature is not verified before the end.
-    ///
-    /// ```
-    /// # use sealwax::{Client, keyring::RawAesKeyring};
-    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// # let client = Client::new();
-    /// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
-    /// let (received, _) = client.header_decoder().decode(&message)?;
-    /// let decryptor = client.decrypt(&keyring).release_unverified().machine(received).wait()?;
-    /// assert_eq!(decryptor.header().encrypted_data_keys().len(), 1);
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Returns the header. It is authentic, but if the message is signed, its signature is verified
+    /// only at the end.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Which keyring opened the message.
+    /// Returns the keyring that unwrapped the data key.
     #[must_use]
     pub fn opened_by(&self) -> &OpenedBy {
         &self.opened_by
     }
 
-    /// Takes bytes of the message, all of them. Push them in pieces of some 64 KiB, and take the output away between them, to
-    /// hold no more.
+    /// Processes bytes of the message. All of them are consumed.
+    ///
+    /// To bound memory use, push pieces of about 64 KiB and take the output after each of them.
     ///
     /// # Errors
-    /// [`Error::Integrity`] or [`Error::Format`] if the message is altered or malformed, [`Error::Format`] for bytes after
-    /// its end. What was not yet taken away is then cleared, and every further call answers [`Error::Ended`].
+    /// [`Error::Integrity`] or [`Error::Format`] if the message is altered or malformed, or if
+    /// bytes follow its end; [`Error::Limit`] if an unframed body exceeds a limit. The output that
+    /// was not taken is then overwritten, and every further call fails with [`Error::Ended`].
     pub fn push(&mut self, message: &[u8]) -> Result<()> {
         self.guarded(|machine| machine.try_push(message))
     }
@@ -202,7 +200,8 @@ impl Decryptor {
         self.drain_input().map(|_| ())
     }
 
-    /// Goes on with several threads, if they are planned and it is time. The input goes to them.
+    /// Switches to several threads if the plan asks for them and the body is long enough. The input
+    /// moves to them.
     fn spread(&mut self) -> Result<()> {
         if !self.plan.is_parallel() || !matches!(self.stage, Stage::Body(_)) {
             return Ok(());
@@ -220,7 +219,8 @@ impl Decryptor {
         Ok(())
     }
 
-    /// Brings the frames back to this thread where something else than regular frames follows. Waits for other threads.
+    /// Returns to the calling thread alone if something other than regular frames is next. Waits
+    /// for the other threads.
     fn gather(&mut self) -> Result<()> {
         if !matches!(&self.stage, Stage::Spread(body) if !body.goes_on()) {
             return Ok(());
@@ -235,7 +235,8 @@ impl Decryptor {
         self.drain_input().map(|_| ())
     }
 
-    /// Steps through the input to a piece that is not whole, and says how many bytes that lacks.
+    /// Processes the complete frames of the input. Returns how many bytes are missing from the
+    /// frame that follows them.
     fn drain_input(&mut self) -> Result<usize> {
         let mut input = std::mem::take(&mut self.input);
         let outcome = loop {
@@ -252,7 +253,7 @@ impl Decryptor {
         outcome
     }
 
-    /// Reads one piece at the front of `source`, if it is whole.
+    /// Processes the frame or footer at the front of `source` if it is complete.
     fn step(&mut self, source: &[u8]) -> Result<Step> {
         match std::mem::replace(&mut self.stage, Stage::Failed) {
             Stage::Body(mut body) => {
@@ -314,14 +315,16 @@ impl Decryptor {
         })
     }
 
-    /// The plaintext that is ready: with [several threads](crate::ClientBuilder::threads) the first part, behind which there may be
-    /// more once it is [consumed](Self::consume).
+    /// Returns the plaintext that is ready.
+    ///
+    /// With [several threads](crate::ClientBuilder::threads), this is only the first part of it.
+    /// More can be available after this part has been [consumed](Self::consume).
     #[must_use]
     pub fn output(&self) -> &[u8] {
         self.output.first()
     }
 
-    /// Drops output that was taken away.
+    /// Removes bytes from the front of the output.
     pub fn consume(&mut self, count: usize) {
         self.output.consume(count);
         if let Stage::Spread(body) = &mut self.stage {
@@ -329,12 +332,14 @@ impl Decryptor {
         }
     }
 
-    /// Waits until the plaintext of every frame that is whole is in the output, but for the final frame of a signed message. Only with
-    /// [several threads](crate::ClientBuilder::threads) there is something to wait for. [`Encryptor::settle`](crate::message::Encryptor::settle)
-    /// has an example.
+    /// Waits until the plaintext of every complete frame is in the output, except for the final
+    /// frame of a signed message. There is something to wait for only with [several
+    /// threads](crate::ClientBuilder::threads).
+    ///
+    /// See [`Encryptor::settle`](crate::message::Encryptor::settle) for an example.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// As for [`push`](Self::push).
     pub fn settle(&mut self) -> Result<()> {
         self.guarded(|machine| {
             machine.gather()?;
@@ -345,13 +350,15 @@ impl Decryptor {
         })
     }
 
-    /// Ends the reading: the message must have been whole. Gives the rest of the plaintext, output that was not taken
-    /// away first, and what the signature of a signed message held back.
+    /// Completes the decryption and checks that the message was complete. Returns the rest of the
+    /// plaintext: the output that was not taken, then the plaintext that was withheld until the
+    /// signature was verified.
     ///
     /// # Errors
-    /// [`FormatError::Truncated`] if the end of the message has not been seen; as [`push`](Self::push) otherwise.
+    /// [`FormatError::Truncated`] if the message is incomplete; otherwise as for
+    /// [`push`](Self::push).
     pub fn finish(mut self) -> Result<Finished> {
-        // What is wrong with frames that are there comes before what is not there.
+        // Report errors in the frames that are present before reporting that others are missing.
         self.settle()?;
         match self.stage {
             Stage::Done(_) if self.input.is_empty() => {}
@@ -363,7 +370,7 @@ impl Decryptor {
         let plaintext = if ready == 0 {
             held
         } else {
-            // In one allocation: one that grows would leave plaintext behind.
+            // Use a single allocation. A vector that grows would leave copies of plaintext behind.
             let mut plaintext = Zeroizing::new(Vec::with_capacity(ready + held.len()));
             output.parts().for_each(|part| plaintext.extend_from_slice(part));
             plaintext.extend_from_slice(&held);
@@ -399,7 +406,8 @@ impl Machine for Decryptor {
             if let Stage::Spread(body) = &mut machine.stage {
                 return body.take(input, &mut machine.output);
             }
-            // On this thread to its end: only what is left of a frame is handed to others, which does not wait.
+            // The whole piece is processed on this thread. Only an incomplete frame at its end is
+            // submitted to the other threads, which does not wait.
             let taken = &input[..input.len().min(CHUNK)];
             let plan = std::mem::take(&mut machine.plan);
             machine.try_push(taken)?;

@@ -1,4 +1,4 @@
-//! Writing a message, step by step.
+//! The steps of encrypting a message.
 //!
 //! Specification: client-apis/encrypt.
 
@@ -21,7 +21,7 @@ use crate::{
     suite::{AlgorithmSuite, COMMIT_KEY_LENGTH, CommitmentPolicy, MessageVersion},
 };
 
-/// What a message is started with, beside its materials.
+/// The parameters for starting a message, besides its encryption materials.
 pub(crate) struct StartParameters<'a> {
     pub(crate) provider: &'a dyn CryptoProvider,
     pub(crate) policy: CommitmentPolicy,
@@ -29,7 +29,7 @@ pub(crate) struct StartParameters<'a> {
     pub(crate) frame_length: u32,
 }
 
-/// A message whose header is written.
+/// A message whose header has been written.
 pub(crate) struct Started {
     pub(crate) header: Header,
     /// The serialized header.
@@ -38,10 +38,11 @@ pub(crate) struct Started {
     pub(crate) key_report: KeyReport,
 }
 
-/// Writes the header of a message, and gets ready to seal its body.
+/// Writes the header of a message and returns the sealer for its body.
 ///
 /// # Errors
-/// [`Error::Materials`], [`Error::Commitment`], [`Error::Limit`] or [`Error::Context`] for materials that cannot make a message.
+/// [`Error::Materials`], [`Error::Commitment`], [`Error::Limit`] or [`Error::Context`] if the
+/// materials cannot be used for a message.
 pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMaterials) -> Result<Started> {
     let EncryptionMaterials {
         suite,
@@ -57,12 +58,12 @@ pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMater
         return Err(Error::Commitment { suite, policy, operation: Direction::Encrypt });
     }
     if encrypted_data_keys.is_empty() {
-        return Err(Error::Materials("there is no encrypted data key"));
+        return Err(Error::Materials("there are no encrypted data keys"));
     }
-    // What this client writes, it must be able to read.
+    // This client must be able to read what it writes.
     limits.check_encrypted_data_keys(encrypted_data_keys.len())?;
     if data_key.len() != suite.data_key_length() {
-        return Err(Error::Materials("the data key has not the length that the suite needs"));
+        return Err(Error::Materials("the data key has the wrong length for the algorithm suite"));
     }
     if !required_context_keys.iter().all(|key| context.contains_key(key) && !key.starts_with(RESERVED_PREFIX)) {
         return Err(Error::Materials("a required encryption context key is reserved or not in the context"));
@@ -109,7 +110,8 @@ pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMater
     Ok(Started { header: fields.into_header(bytes.len()), bytes, sealer, key_report })
 }
 
-/// The signing key must be the suite's, and its public half in the context, or neither may be there.
+/// Checks that a signing suite has a matching signing key whose public key is in the context, and
+/// that any other suite has neither.
 fn check_signing_key(
     suite: AlgorithmSuite,
     context: &EncryptionContext,
@@ -123,12 +125,12 @@ fn check_signing_key(
         }
         _ => false,
     };
-    if fits { Ok(()) } else { Err(Error::Materials("signing key, suite and encryption context do not go together")) }
+    if fits { Ok(()) } else { Err(Error::Materials("the signing key, suite and encryption context do not match")) }
 }
 
-/// What is signed, as far as it is written.
+/// The digest and key for the signature.
 pub(super) struct Signer {
-    /// Of everything before the next frame.
+    /// The digest of everything before the next frame.
     pub(super) digest: Box<dyn Digest>,
     pub(super) key: Arc<dyn SigningKey>,
 }
@@ -141,7 +143,7 @@ impl Signer {
     }
 }
 
-/// Seals the frames of a body, in their order.
+/// A sealer for the frames of a body, which are sealed in order.
 pub(crate) struct FrameSealer {
     pub(super) key: Arc<MessageKey>,
     pub(super) frame_length: usize,
@@ -151,27 +153,29 @@ pub(crate) struct FrameSealer {
 }
 
 impl FrameSealer {
-    /// The number of plaintext bytes in a regular frame.
+    /// Returns the number of plaintext bytes in a regular frame.
     pub(super) fn frame_length(&self) -> usize {
         self.frame_length
     }
 
-    /// The length of a sealed regular frame.
+    /// Returns the length of a sealed regular frame.
     pub(super) fn sealed_frame_length(&self) -> usize {
         self.frame_length + FRAME_OVERHEAD
     }
 
-    /// The most bytes that the final frame of so many bytes and the footer take.
+    /// Returns the maximum length of the footer and a final frame with `plaintext` bytes of
+    /// content.
     pub(super) fn max_tail_length(&self, plaintext: usize) -> usize {
         FINAL_FRAME_OVERHEAD
             + plaintext
             + self.signer.as_ref().map_or(0, |signer| 2 + signer.key.algorithm().signature_length())
     }
 
-    /// Seals the next regular frame, whose plaintext is exactly a frame long, into the front of `out`.
+    /// Seals the next regular frame into the front of `out`. The plaintext must be exactly one
+    /// frame long.
     ///
     /// # Errors
-    /// [`Error::PlaintextTooLong`] where only a final frame can follow.
+    /// [`Error::PlaintextTooLong`] if only a final frame can follow.
     pub(super) fn seal_regular(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<usize> {
         debug_assert_eq!(plaintext.len(), self.frame_length);
         if self.next == MAX_FRAMES {
@@ -185,7 +189,8 @@ impl FrameSealer {
         Ok(length)
     }
 
-    /// The first of the next numbers for so many regular frames, and for how many of them there are numbers.
+    /// Reserves sequence numbers for up to `frames` regular frames. Returns the first number and
+    /// how many were reserved, which is fewer than requested if the numbers run out.
     pub(super) fn take_numbers(next: &mut u32, frames: usize) -> (u32, usize) {
         let first = *next;
         let taken = u32::try_from(frames).unwrap_or(u32::MAX).min(MAX_FRAMES - first);
@@ -193,13 +198,15 @@ impl FrameSealer {
         (first, taken as usize)
     }
 
-    /// A plaintext that has more frames of this length than there are numbers.
+    /// Returns the error for a plaintext that needs more frames of this length than there are
+    /// sequence numbers.
     pub(super) fn too_long(frame_length: usize) -> Error {
         let limit = u64::from(MAX_FRAMES).saturating_mul(frame_length as u64);
         Error::PlaintextTooLong { limit, declared: false }
     }
 
-    /// Seals the final frame and signs, if the suite signs, into the front of `out`; says how much that is.
+    /// Seals the final frame and writes the footer, if the suite signs, into the front of `out`.
+    /// Returns the length written.
     fn seal_final(self, plaintext: &[u8], out: &mut [u8]) -> Result<usize> {
         debug_assert!(plaintext.len() <= self.frame_length);
         let mut length = self.key.seal_frame(FrameKind::Final, self.next, plaintext, out)?;
@@ -215,7 +222,7 @@ impl FrameSealer {
         Ok(length)
     }
 
-    /// Seals the final frame and signs, if the suite signs, onto the end of `out`.
+    /// Appends the final frame and the footer, if the suite signs, to `out`.
     pub(super) fn seal_final_onto(self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let start = out.len();
         out.resize(start + self.max_tail_length(plaintext.len()), 0);
@@ -225,9 +232,10 @@ impl FrameSealer {
     }
 }
 
-const OVERLONG_SIGNATURE: Error = Error::Provider("a signature is longer than the suite's are");
+const OVERLONG_SIGNATURE: Error = Error::Provider("the signature is longer than the algorithm suite allows");
 
-/// Seals a plaintext that is there as a whole. The final frame is full where the plaintext ends with a frame.
+/// Seals a plaintext that is entirely in memory. If the plaintext is a nonzero multiple of the
+/// frame length, the final frame is full.
 pub(crate) fn seal_all(started: Started, plaintext: &[u8], plan: Plan) -> Result<(Header, KeyReport, Vec<u8>)> {
     let Started { header, bytes, sealer, key_report } = started;
     let frame_length = sealer.frame_length();
@@ -250,8 +258,9 @@ pub(crate) fn seal_all(started: Started, plaintext: &[u8], plan: Plan) -> Result
     Ok((header, key_report, message))
 }
 
-/// Returns the length of a whole message in bytes, unless it is more than one allocation can have. On a 32-bit machine a
-/// plaintext that fits in memory can make a message that does not: in frames of one byte it is 33 times as long.
+/// Returns the length of a whole message in bytes, or `None` if it exceeds the maximum allocation
+/// size. On a 32-bit platform, a plaintext that fits in memory can produce a message that does not:
+/// with one-byte frames, the message is 33 times as long.
 fn message_length(header: usize, regular_frames: usize, sealed_frame: usize, tail: usize) -> Option<usize> {
     let length = regular_frames.checked_mul(sealed_frame)?.checked_add(tail)?.checked_add(header)?;
     (length <= isize::MAX as usize).then_some(length)
@@ -292,7 +301,7 @@ mod tests {
         assert_eq!(message_length(usize::MAX, 0, 33, 1), None);
     }
 
-    /// ATTACKS, Messages 16: the frame counter stops at 2^32-1.
+    /// ATTACKS, Messages 16: the frame counter stops at 2^32 - 1.
     #[test]
     fn attack_16_the_frame_counter_does_not_wrap() {
         let mut sealer = started(2).sealer;
@@ -304,7 +313,7 @@ mod tests {
         assert!(
             matches!(refused, Err(Error::PlaintextTooLong { limit, declared: false }) if limit == 2 * (u32::MAX as u64))
         );
-        // The final frame may still bear the last number.
+        // The final frame can still have the last sequence number.
         let mut tail = Vec::new();
         sealer.seal_final_onto(b"ef", &mut tail).unwrap();
         assert_eq!(tail[..8], [0xff; 8]);

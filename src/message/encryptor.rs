@@ -1,4 +1,4 @@
-//! The machine that writes a message from plaintext in pieces.
+//! An incremental encryptor.
 
 use std::task::{Context, Poll, ready};
 
@@ -15,10 +15,11 @@ use crate::{
     keyring::KeyReport,
 };
 
-/// Writes a message from plaintext that comes in pieces of any size.
+/// An incremental encryptor for a message. The plaintext can arrive in pieces of any size.
 ///
-/// Push plaintext, take the output away, and [`finish`](Self::finish). It holds what does not fill a frame, and the output of
-/// what was pushed until that is taken away; it copies only the former.
+/// Push plaintext, take the message from the output, and call [`finish`](Self::finish) at the end.
+/// The output starts with the header. The encryptor buffers an incomplete frame of plaintext, and
+/// the output until it is taken. On one thread it copies only the incomplete frame.
 ///
 /// ```
 /// use sealwax::{Client, keyring::RawAesKeyring};
@@ -36,29 +37,29 @@ use crate::{
 /// assert_eq!(client.decrypt(&keyring).bytes(&message).wait()?.plaintext, b"some text");
 /// # Ok::<(), sealwax::Error>(())
 /// ```
-#[must_use = "a message is whole only after `finish`"]
+#[must_use = "the message is complete only after `finish`"]
 pub struct Encryptor {
     header: Header,
     key_report: KeyReport,
     stage: Stage,
     plan: Plan,
-    /// Plaintext that waits for its frame to be full, and for a byte to follow it.
+    /// Plaintext of an incomplete frame, or of a full frame after which no byte has been seen yet.
     input: Buffer,
-    /// Sealed frames that wait to be taken away.
+    /// The header and sealed frames that have not been taken yet.
     output: Output<Vec<u8>>,
-    /// How much plaintext may still come.
+    /// The caller's bound on the plaintext, if any.
     bound: Option<Bound>,
 }
 
 enum Stage {
-    /// Sealing on the calling thread.
+    /// Frames are sealed on the calling thread.
     Here(FrameSealer),
-    /// Sealing on several threads, which have the input too.
+    /// Frames are sealed on several threads. The input is in the `SpreadSealer`.
     Spread(Box<SpreadSealer>),
     Failed,
 }
 
-/// A declared bound on the plaintext.
+/// The maximum plaintext length declared by the caller, and how much of it is left.
 struct Bound {
     limit: u64,
     left: u64,
@@ -74,35 +75,31 @@ impl Encryptor {
         Self { header, key_report, stage, plan, input, output, bound }
     }
 
-    /// Works on as many threads as are planned, once the message is long enough.
+    /// Uses the threads of the plan once the message is long enough.
     pub(crate) fn with_plan(self, plan: Plan) -> Self {
         Self { plan, ..self }
     }
 
-    /// The header of the message.
-    ///
-    /// ```
-    /// # use sealwax::{Client, keyring::RawAesKeyring};
-    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// let encryptor = Client::new().encrypt(&keyring).machine().wait()?;
-    /// assert_eq!(encryptor.output().len(), encryptor.header().length());
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
+    /// Returns the header of the message.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Which keyrings wrapped the data key.
+    /// Returns the keyrings that wrapped the data key.
     #[must_use]
     pub fn key_report(&self) -> &KeyReport {
         &self.key_report
     }
 
-    /// Takes plaintext, all of it. Push it in pieces of some 64 KiB, and take the output away between them, to hold no more.
+    /// Encrypts plaintext. All of it is consumed.
+    ///
+    /// To bound memory use, push pieces of about 64 KiB and take the output after each of them.
     ///
     /// # Errors
-    /// [`Error::PlaintextTooLong`] past the declared bound or the last frame number. After an error the message is of no use.
+    /// [`Error::PlaintextTooLong`] if the plaintext exceeds the declared bound or needs too many
+    /// frames. After an error the message cannot be completed, and every further call fails with
+    /// [`Error::Ended`].
     pub fn push(&mut self, plaintext: &[u8]) -> Result<()> {
         self.guarded(|machine| machine.try_push(plaintext))
     }
@@ -124,7 +121,12 @@ impl Encryptor {
                         taken
                     }
                 }
-                Stage::Spread(sealer) => sealer.take(plaintext, output)?,
+                Stage::Spread(sealer) => {
+                    let taken = sealer.take(plaintext, output)?;
+                    // Reports a fault, which would otherwise stop the sealer from taking any more.
+                    sealer.make_ready(output)?;
+                    taken
+                }
                 Stage::Failed => return Err(Error::Ended),
             };
             plaintext = &plaintext[taken..];
@@ -152,14 +154,16 @@ impl Encryptor {
         })
     }
 
-    /// The part of the message that is ready: with [several threads](crate::ClientBuilder::threads) the first part, behind which
-    /// there may be more once it is [consumed](Self::consume).
+    /// Returns the part of the message that is ready.
+    ///
+    /// With [several threads](crate::ClientBuilder::threads), this is only the first part of it.
+    /// More can be available after this part has been [consumed](Self::consume).
     #[must_use]
     pub fn output(&self) -> &[u8] {
         self.output.first()
     }
 
-    /// Drops output that was taken away.
+    /// Removes bytes from the front of the output.
     pub fn consume(&mut self, count: usize) {
         self.output.consume(count);
         if let Stage::Spread(sealer) = &mut self.stage {
@@ -167,11 +171,11 @@ impl Encryptor {
         }
     }
 
-    /// Waits until every frame that is whole, and that a byte follows, is in the output. Only with
-    /// [several threads](crate::ClientBuilder::threads) there is something to wait for.
+    /// Waits until every full frame that is followed by at least one byte is in the output. There
+    /// is something to wait for only with [several threads](crate::ClientBuilder::threads).
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// As for [`push`](Self::push).
     ///
     /// ```
     /// # use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
@@ -196,10 +200,11 @@ impl Encryptor {
         })
     }
 
-    /// Ends the message: gives what is left of it, output that was not taken away first.
+    /// Completes the message. Returns the rest of it: the output that was not taken, then the final
+    /// frame and the footer.
     ///
     /// # Errors
-    /// As [`push`](Self::push); [`Error::Provider`] if signing fails.
+    /// As for [`push`](Self::push), and [`Error::Provider`] if signing fails.
     pub fn finish(self) -> Result<Vec<u8>> {
         let Self { stage, input, mut output, .. } = self;
         let (sealer, spread);
@@ -220,7 +225,8 @@ impl Encryptor {
 }
 
 impl Stage {
-    /// Goes on with several threads, if they are planned and it is time. The input goes to them.
+    /// Switches to several threads if the plan asks for them and the message is long enough. The
+    /// input moves to them.
     fn spread(&mut self, plan: Plan, input: &mut Buffer, output: &mut Output<Vec<u8>>) -> Result<()> {
         if !plan.is_parallel() || !matches!(self, Self::Here(_)) {
             return Ok(());
@@ -242,7 +248,8 @@ impl Stage {
     }
 }
 
-/// Seals what the input has of whole frames: those that a byte follows, in it or elsewhere.
+/// Seals the full frames of the input that are followed by at least one byte, either in the input
+/// or, if `more_follows`, outside it.
 fn seal_input(
     sealer: &mut FrameSealer,
     input: &mut Buffer,
@@ -256,7 +263,7 @@ fn seal_input(
     Ok(())
 }
 
-/// Seals a regular frame into the room that the output has, or gets.
+/// Seals a regular frame into the output.
 fn seal_regular(sealer: &mut FrameSealer, frame: &[u8], output: &mut Output<Vec<u8>>) -> Result<()> {
     let length = sealer.seal_regular(frame, output.own().spare(sealer.sealed_frame_length()))?;
     output.own().advance(length);
@@ -296,7 +303,8 @@ impl Machine for Encryptor {
                 machine.count(taken)?;
                 return Ok(taken);
             }
-            // On this thread to its end: only what is left of a frame is handed to others, which does not wait.
+            // The whole piece is processed on this thread. Only an incomplete frame at its end is
+            // submitted to the other threads, which does not wait.
             let taken = &input[..input.len().min(CHUNK)];
             let plan = std::mem::take(&mut machine.plan);
             machine.try_push(taken)?;

@@ -1,4 +1,4 @@
-//! The key that a message is sealed with.
+//! The message encryption key.
 
 use crate::{
     crypto::{AeadKey, CryptoProvider, Expand, IV_LENGTH, Iv, TAG_LENGTH, Tag},
@@ -11,21 +11,24 @@ use crate::{
     suite::{AlgorithmSuite, COMMIT_KEY_LENGTH, KeyDerivation},
 };
 
-/// What the commit key of a message is.
+/// The commit key of a message.
 pub(super) type CommitKey = [u8; COMMIT_KEY_LENGTH];
 
-/// The derived data key, expanded once, with the message id that goes into everything it seals.
+/// The derived data key, expanded for AES-GCM, and the message ID, which is part of every body AAD.
 ///
-/// It keeps no count: the caller says which sequence number, and may seal and open frames in any order.
+/// The key keeps no frame counter. The caller supplies the sequence numbers, and may seal and open
+/// frames in any order.
 pub(super) struct MessageKey {
     aead: Box<dyn AeadKey>,
     message_id: MessageId,
 }
 
 impl MessageKey {
-    /// Derives the key of a message from its data key, and the commit key if the suite commits.
+    /// Derives the message key from the data key, and also the commit key if the suite is
+    /// committing.
     ///
-    /// Specification: framework/transitive-requirements, "HKDF Encryption Key" and "HKDF Commit Key".
+    /// Specification: framework/transitive-requirements, "HKDF Encryption Key" and "HKDF Commit
+    /// Key".
     pub(super) fn derive(
         provider: &dyn CryptoProvider,
         suite: AlgorithmSuite,
@@ -56,17 +59,17 @@ impl MessageKey {
         Ok((Self { aead, message_id }, commit_key))
     }
 
-    /// The tag of a header, whose IV is zero.
+    /// Computes the tag of a header. The IV is zero.
     pub(super) fn seal_header(&self, aad: &[u8]) -> Result<Tag> {
         self.aead.seal_in_place(&[0; IV_LENGTH], aad, &mut [])
     }
 
-    /// Checks the tag of a header.
+    /// Verifies the tag of a header.
     pub(super) fn open_header(&self, iv: &Iv, aad: &[u8], tag: &Tag) -> Result<()> {
         self.aead.open_in_place(iv, aad, &mut [], tag)
     }
 
-    /// Seals one frame, all its fields, into the front of `out`; says how long it is.
+    /// Seals a frame with all its fields into the front of `out` and returns its length.
     pub(super) fn seal_frame(
         &self,
         kind: FrameKind,
@@ -88,8 +91,9 @@ impl MessageKey {
         Ok(prefix + plaintext.len() + TAG_LENGTH)
     }
 
-    /// Seals regular frames that follow each other, whose plaintext is so long each, into `out`, which is as long as they are.
-    /// The numbers from the first on must exist.
+    /// Seals consecutive regular frames, each with `frame_length` bytes of plaintext, into `out`,
+    /// which must be as long as the sealed frames. The sequence numbers, starting with `first`,
+    /// must be in range.
     pub(super) fn seal_regular_frames(
         &self,
         first: u32,
@@ -98,15 +102,17 @@ impl MessageKey {
         out: &mut [u8],
     ) -> Result<()> {
         let sealed = out.chunks_exact_mut(frame_length + FRAME_OVERHEAD);
-        // The numbers come last: none is asked for after the last frame.
+        // The sequence numbers come last in the zip, so that none is requested after the last
+        // frame. That request could overflow.
         for ((frame, out), number) in plaintext.chunks_exact(frame_length).zip(sealed).zip(first..) {
             self.seal_frame(FrameKind::Regular, number, frame, out)?;
         }
         Ok(())
     }
 
-    /// Opens regular frames that follow each other, whose content is so long each, into `out`, which is as long as their content.
-    /// Their numbers must have been checked. If one fails, its part of `out` is cleared.
+    /// Opens consecutive regular frames, each with `frame_length` bytes of content, into `out`,
+    /// which must be as long as their content. Fails unless their sequence numbers are consecutive,
+    /// starting with `first`. If a frame fails, its part of `out` is overwritten.
     pub(super) fn open_regular_frames(
         &self,
         first: u32,
@@ -127,7 +133,8 @@ impl MessageKey {
         Ok(())
     }
 
-    /// Opens one piece of a body into `out`, which is as long as its content. If it fails, `out` is cleared.
+    /// Opens a frame or an unframed body into `out`, which must be as long as its content. If this
+    /// fails, `out` is overwritten.
     pub(super) fn open(&self, part: BodyPart, frame: &Frame<'_>, out: &mut [u8]) -> Result<()> {
         let aad = BodyAad::new(&self.message_id, part, frame.sequence_number, frame.content.len() as u64);
         self.aead

@@ -1,17 +1,19 @@
-//! The machines that write and read messages. They take bytes and give bytes: they read, write and await nothing, and
-//! start threads only for a client that [asks for them](crate::ClientBuilder::threads).
+//! State machines that encrypt and decrypt messages. They take bytes and return bytes, without any
+//! I/O, and start threads only if the client is [configured to](crate::ClientBuilder::threads).
 //!
-//! Every step of a message is a type of its own that is moved into the next, so that a check cannot be left out: frames
-//! are opened by what only a verified header turns into, and a message counts as verified by a value that only the
-//! last check returns.
+//! Every step of a message is a type of its own that is consumed by the next step, so no check can
+//! be skipped. Only a verified header yields a value that can open frames, and only the last check
+//! returns the value that marks a message as verified.
 //!
 //! ```text
 //! encrypt   materials -> start -> FrameSealer -> (regular frames) -> final frame and footer
-//! decrypt   ReceivedHeader + materials -> verify_header -> BodyOpener -> (frames) -> FooterVerifier -> Verified
+//! decrypt   ReceivedHeader + materials -> verify_header -> BodyOpener -> (frames)
+//!           -> FooterVerifier -> Verified
 //! ```
 //!
-//! [`Encryptor`] and [`Decryptor`] put buffers around those steps, for bytes that come in pieces of any size. The
-//! adaptors of this crate are thin shells over them; so can others be.
+//! [`Encryptor`] and [`Decryptor`] add buffers to these steps, for input that arrives in pieces of
+//! any size. The I/O adapters of this crate are thin wrappers around them. Applications can build
+//! their own.
 
 use std::task::{Context, Poll};
 
@@ -34,45 +36,51 @@ pub use encryptor::Encryptor;
 pub(crate) use parallel::Plan;
 pub(crate) use random_access::{FinalFrameSearch, RandomAccess};
 
-/// How many bytes the shells move at a time: enough that the calls beside the cryptography do not count.
+/// The number of bytes that the I/O adapters move at a time. It is large enough to make the
+/// overhead per call negligible.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
-/// What both machines are to the shells around them: bytes are read into them and written out of them without a copy.
+/// The interface of [`Encryptor`] and [`Decryptor`] for the I/O adapters, which can read into the
+/// machine and write out of it without a copy.
 ///
 /// With several threads a machine may have to wait for them. [`make_ready`](Self::make_ready) and
-/// [`settle`](Self::settle) wait on the calling thread; [`poll_ready`](Self::poll_ready) and
-/// [`poll_settle`](Self::poll_settle) have a task woken instead. After either, the step that follows does not wait.
+/// [`settle`](Self::settle) block the calling thread until they are done;
+/// [`poll_ready`](Self::poll_ready) and [`poll_settle`](Self::poll_settle) register a waker
+/// instead. The step that follows either of them does not wait.
 pub(crate) trait Machine: Sized {
-    /// What the end of the stream gives: the last of the output.
+    /// The result of the stream, which includes the rest of the output.
     type End: AsRef<[u8]>;
 
-    /// Returns room to read input into; [`advance`](Self::advance) takes it in. The machine must be ready.
+    /// Returns a buffer to read input into. Call [`advance`](Self::advance) after writing to it.
+    /// The machine must be ready.
     fn spare(&mut self) -> &mut [u8];
 
-    /// Takes in input that was written to [`spare`](Self::spare), and works on it.
+    /// Processes `count` bytes of input that were written to [`spare`](Self::spare).
     fn advance(&mut self, count: usize) -> Result<()>;
 
-    /// Takes in bytes from the front of `input`, at most [`CHUNK`]; returns how many. The machine must be ready.
+    /// Processes at most [`CHUNK`] bytes from the front of `input`. Returns how many. The machine
+    /// must be ready.
     fn accept(&mut self, input: &[u8]) -> Result<usize>;
 
-    /// Returns the first of the output that is ready. There may be more behind it: nothing is ready where this is empty.
+    /// Returns the first part of the output that is ready. More can follow it. If it is empty,
+    /// nothing is ready.
     fn output(&self) -> &[u8];
 
-    /// Drops output that was taken away.
+    /// Removes bytes from the front of the output.
     fn consume(&mut self, count: usize);
 
-    /// Waits until input can be taken in.
+    /// Blocks until input can be processed.
     fn make_ready(&mut self) -> Result<()>;
 
     /// As [`make_ready`](Self::make_ready), without blocking the thread.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<()>>;
 
-    /// Waits for what other threads still work on, so that everything that can be ready is.
+    /// Blocks until all output that can be ready is ready.
     fn settle(&mut self) -> Result<()>;
 
     /// As [`settle`](Self::settle), without blocking the thread.
     fn poll_settle(&mut self, context: &mut Context<'_>) -> Poll<Result<()>>;
 
-    /// Ends the stream. Does not wait if everything is settled.
+    /// Completes the stream. Does not wait if everything is settled.
     fn finish(self) -> Result<Self::End>;
 }

@@ -1,28 +1,29 @@
-//! What a machine has ready, in its order.
+//! The ordered output of a machine.
 
 use std::collections::VecDeque;
 
 use super::buffer::{Buffer, Memory};
 
-/// Output that waits to be taken away: batches that threads have finished, and behind them what the machine itself has written.
+/// Output that has not been taken yet: batches that threads have completed, followed by what the
+/// machine itself has written.
 #[derive(Default)]
 pub(super) struct Output<M> {
     finished: VecDeque<Buffer<M>>,
     own: Buffer<M>,
-    /// Memory of batches that were taken away, for others.
+    /// Memory of batches that were taken, for reuse.
     emptied: Vec<M>,
 }
 
-/// How much emptied memory is kept: more comes together only where output piles up.
+/// The maximum number of emptied buffers to keep. There are more only if output accumulates.
 const KEPT: usize = 16;
 
 impl<M: Memory + From<Vec<u8>> + Default> Output<M> {
-    /// The first of what is ready; where it is empty nothing is.
+    /// Returns the first part of the output. If it is empty, so is the whole output.
     pub(super) fn first(&self) -> &[u8] {
         self.finished.front().unwrap_or(&self.own).filled()
     }
 
-    /// Drops bytes at the front of [`first`](Self::first), which were taken away.
+    /// Removes bytes from the front of [`first`](Self::first).
     pub(super) fn consume(&mut self, count: usize) {
         let Some(first) = self.finished.front_mut() else { return self.own.consume(count) };
         first.consume(count);
@@ -34,17 +35,17 @@ impl<M: Memory + From<Vec<u8>> + Default> Output<M> {
         }
     }
 
-    /// All of it.
+    /// Returns all parts of the output, in order.
     pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
         self.finished.iter().chain([&self.own]).map(Buffer::filled)
     }
 
-    /// Where the machine writes: behind everything else.
+    /// Returns the buffer at the end of the output, which the machine writes to.
     pub(super) fn own(&mut self) -> &mut Buffer<M> {
         &mut self.own
     }
 
-    /// Puts what a thread has finished behind everything else.
+    /// Appends a batch that a thread has completed.
     pub(super) fn push(&mut self, finished: M, length: usize) {
         if !self.own.is_empty() {
             self.finished.push_back(std::mem::take(&mut self.own));
@@ -54,7 +55,7 @@ impl<M: Memory + From<Vec<u8>> + Default> Output<M> {
         }
     }
 
-    /// Memory of so many bytes, used before if there is any.
+    /// Returns memory of `length` bytes, reused if possible.
     pub(super) fn memory(&mut self, length: usize) -> M {
         while let Some(emptied) = self.emptied.pop() {
             if emptied.as_ref().len() == length {
@@ -64,7 +65,7 @@ impl<M: Memory + From<Vec<u8>> + Default> Output<M> {
         M::from(vec![0; length])
     }
 
-    /// Throws everything away and overwrites what overwrites itself.
+    /// Discards the output. Drops the memory, which overwrites it if its type does so.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }

@@ -1,8 +1,8 @@
-//! Opening any frame of a message by itself.
+//! Opening single frames of a message.
 //!
-//! All frames but the final one have the same length, so that the length of a message says where each of them lies and
-//! which number it bears. That length is a claim until the final frame has been opened where it puts it: only then
-//! there is a [`RandomAccess`].
+//! All frames except the final one have the same length, so the length of a message determines the
+//! offset and sequence number of every frame. The length cannot be trusted until the final frame
+//! has been opened at the position that follows from it. Only then is a [`RandomAccess`] created.
 //!
 //! Specification: data-format/message-body, "Framed data".
 
@@ -20,34 +20,36 @@ use crate::{
     suite::SignatureAlgorithm,
 };
 
-/// A verified header whose final frame is still to be found.
+/// A message with a verified header whose final frame has not been located yet.
 pub(crate) struct FinalFrameSearch {
     key: Arc<MessageKey>,
-    /// Where the first frame starts in the message.
+    /// The offset of the first frame in the message.
     start: u64,
-    /// Where the message ends.
+    /// The length of the message.
     end: u64,
     frame_length: u32,
-    /// The numbers of regular frames that there can be: one, unless a signature of variable length follows.
+    /// The minimum and maximum number of regular frames. They differ only if a signature of
+    /// variable length follows.
     regular_frames: (u64, u64),
     footer: Footer,
 }
 
-/// What stands behind the final frame.
+/// The part of a message that follows the final frame.
 #[derive(Clone, Copy)]
 enum Footer {
-    /// So many bytes.
+    /// A footer of known length, which may be zero.
     Known(u64),
-    /// A signature that was not verified, and whose length it says itself.
+    /// An unverified footer that declares its own length.
     Unverified(SignatureAlgorithm),
 }
 
 impl FinalFrameSearch {
-    /// For a message of `length` bytes, `start` of which are its header. `body_length` is known where all of the
-    /// message was verified before.
+    /// Creates a search in a message of `length` bytes whose header is `start` bytes long.
+    /// `body_length` is known if the whole message was verified before.
     ///
     /// # Errors
-    /// [`Error::Unframed`]; [`FormatError::Truncated`] if there is no room for a final frame.
+    /// [`Error::Unframed`] if the message is not framed, and [`FormatError::Truncated`] if it is
+    /// too short for a final frame.
     pub(crate) fn new(body: BodyOpener, start: u64, length: u64, body_length: Option<u64>) -> Result<Self> {
         let (key, content_type, signature) = body.into_parts();
         let ContentType::Framed { frame_length } = content_type else { return Err(Error::Unframed) };
@@ -69,16 +71,18 @@ impl FinalFrameSearch {
         Ok(Self { key, start, end: length, frame_length, regular_frames, footer })
     }
 
-    /// Which bytes of the message [`open`](Self::open) wants: those from the final frame on, of which there are no more than
-    /// frame and footer can have, whatever the message says.
+    /// Returns the range of the message that [`open`](Self::open) needs: the earliest possible
+    /// start of the final frame, up to the end. Whatever the message declares, the length is
+    /// bounded by what the frame and the footer can have.
     pub(crate) fn wants(&self) -> Range<u64> {
         self.start + self.regular_frames.0 * sealed_length(self.frame_length)..self.end
     }
 
-    /// Opens the final frame, which proves where all frames are; also, its plaintext.
+    /// Opens the final frame, which proves the positions of all frames. Also returns its plaintext.
     ///
     /// # Errors
-    /// [`FormatError::FinalFramePosition`] if it is not there, [`Error::Integrity`] if it does not open.
+    /// [`FormatError::FinalFramePosition`] if the final frame is not at its expected position, and
+    /// [`Error::Integrity`] if it cannot be opened.
     pub(crate) fn open(self, tail: &[u8]) -> Result<(RandomAccess, Zeroizing<Vec<u8>>)> {
         let (fewest, most) = self.regular_frames;
         for regular_frames in fewest..=most {
@@ -92,7 +96,8 @@ impl FinalFrameSearch {
         Err(FormatError::FinalFramePosition.into())
     }
 
-    /// The final frame behind so many regular frames, if it is one and ends where it must.
+    /// Returns the frame after `regular_frames` regular frames, if it is a final frame and ends
+    /// where it must.
     fn find<'a>(&self, tail: &'a [u8], regular_frames: u64) -> Option<Frame<'a>> {
         let at = (regular_frames - self.regular_frames.0) * sealed_length(self.frame_length);
         let tail = tail.get(usize::try_from(at).ok()?..)?;
@@ -114,44 +119,46 @@ impl FinalFrameSearch {
     }
 }
 
-/// Opens the frames of a message in any order, from any thread. Header, commitment and final frame are verified.
+/// An opener for the frames of a message in any order and from any thread. The header, the key
+/// commitment and the final frame have been verified.
 pub(crate) struct RandomAccess {
     key: Arc<MessageKey>,
     start: u64,
     frame_length: u32,
-    /// The number of regular frames, and so the position of the final one, from 0.
+    /// The number of regular frames, which is also the index of the final frame.
     regular_frames: u64,
     final_length: u64,
 }
 
 impl RandomAccess {
-    /// The length of the plaintext in bytes.
+    /// Returns the length of the plaintext in bytes.
     pub(crate) fn plaintext_length(&self) -> u64 {
         self.regular_frames * u64::from(self.frame_length) + self.final_length
     }
 
-    /// The position of the final frame, from 0.
+    /// Returns the index of the final frame.
     pub(crate) fn final_frame(&self) -> u64 {
         self.regular_frames
     }
 
-    /// The position of the frame that has the plaintext byte at this offset.
+    /// Returns the index of the frame that contains the plaintext byte at `offset`.
     pub(crate) fn frame_at(&self, offset: u64) -> u64 {
         (offset / u64::from(self.frame_length)).min(self.regular_frames)
     }
 
-    /// How many bytes a frame takes in the message; the final one may take fewer, or eight more.
+    /// Returns the length of a regular frame in the message. The final frame can be shorter, or up
+    /// to eight bytes longer.
     pub(crate) fn sealed_length(&self) -> u64 {
         sealed_length(self.frame_length)
     }
 
-    /// Which plaintext a frame has.
+    /// Returns the plaintext range of the frame at this index.
     pub(crate) fn plaintext_of(&self, frame: u64) -> Range<u64> {
         let start = frame * u64::from(self.frame_length);
         start..(start + u64::from(self.frame_length)).min(self.plaintext_length())
     }
 
-    /// Where a frame is in the message.
+    /// Returns the range of the frame at this index in the message.
     pub(crate) fn sealed_of(&self, frame: u64) -> Range<u64> {
         let start = self.start + frame * self.sealed_length();
         let length = if frame == self.regular_frames {
@@ -162,10 +169,10 @@ impl RandomAccess {
         start..start + length
     }
 
-    /// Opens the frame at a position into `out`, which is as long as its plaintext.
+    /// Opens the frame at this index into `out`, which must be as long as its plaintext.
     ///
     /// # Errors
-    /// [`Error::Integrity`] if `sealed` is not that frame; `out` is then cleared, or as it was.
+    /// [`Error::Integrity`] if `sealed` is not that frame. `out` is then overwritten or unchanged.
     pub(crate) fn open(&self, frame: u64, sealed: &[u8], out: &mut [u8]) -> Result<()> {
         let (kind, part) = if frame == self.regular_frames {
             (FrameKind::Final, BodyPart::FinalFrame)
@@ -176,7 +183,8 @@ impl RandomAccess {
             return Err(Error::Integrity);
         };
         let Parsed::Whole(found) = parse_piece(sealed, &prefix) else { return Err(Error::Integrity) };
-        // The number comes from the position: the one that stands there must be it, and is authenticated as such.
+        // The sequence number follows from the index. The one in the frame must be equal to it, and
+        // is authenticated through the AAD.
         let is_it = found.kind == kind
             && Some(found.sequence_number) == sequence_number(frame)
             && found.content.len() == out.len()
@@ -188,12 +196,12 @@ impl RandomAccess {
     }
 }
 
-/// How many bytes a regular frame takes in the message.
+/// Returns the length of a regular frame in the message.
 fn sealed_length(frame_length: u32) -> u64 {
     u64::from(frame_length) + FRAME_OVERHEAD as u64
 }
 
-/// The number that the frame at a position bears: they count from 1.
+/// Returns the sequence number of the frame at this index. Sequence numbers start with 1.
 fn sequence_number(position: u64) -> Option<u32> {
     u32::try_from(position + 1).ok()
 }

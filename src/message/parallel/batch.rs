@@ -1,4 +1,4 @@
-//! A stretch of whole regular frames, and what is done with it.
+//! Batches of regular frames.
 
 use crate::{
     error::Result,
@@ -6,7 +6,7 @@ use crate::{
     message::{buffer::Memory, key::MessageKey},
 };
 
-/// Whether frames are written or read.
+/// Whether frames are sealed or opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     Seal,
@@ -14,7 +14,7 @@ pub(super) enum Direction {
 }
 
 impl Direction {
-    /// How many bytes of input a frame has.
+    /// Returns the number of input bytes in a frame.
     pub(super) fn taken(self, frame_length: usize) -> usize {
         match self {
             Self::Seal => frame_length,
@@ -22,7 +22,7 @@ impl Direction {
         }
     }
 
-    /// How many bytes of output a frame has.
+    /// Returns the number of output bytes in a frame.
     pub(super) fn given(self, frame_length: usize) -> usize {
         match self {
             Self::Seal => frame_length + FRAME_OVERHEAD,
@@ -31,13 +31,14 @@ impl Direction {
     }
 }
 
-/// Whole regular frames, in buffers of its own or in parts of larger ones. The buffers may be longer than the frames.
+/// Complete regular frames. The buffers can be owned or slices of larger ones, and can be longer
+/// than the frames.
 pub(super) struct Batch<I, O> {
     pub(super) direction: Direction,
     pub(super) frame_length: usize,
     /// The sequence number of the first frame.
     pub(super) first: u32,
-    /// How many frames there are.
+    /// The number of frames.
     pub(super) frames: usize,
     pub(super) input: I,
     pub(super) output: O,
@@ -48,7 +49,7 @@ impl<I: AsRef<[u8]>, O: Memory> Batch<I, O> {
         &self.input.as_ref()[..self.frames * self.direction.taken(self.frame_length)]
     }
 
-    /// How many bytes come out.
+    /// Returns the length of the output in bytes.
     pub(super) fn output_length(&self) -> usize {
         self.frames * self.direction.given(self.frame_length)
     }
@@ -64,7 +65,7 @@ impl<I: AsRef<[u8]>, O: Memory> Batch<I, O> {
         }
     }
 
-    /// The sealed frames: what a signature covers.
+    /// Returns the sealed frames, which are what a signature covers.
     pub(super) fn sealed(&self) -> &[u8] {
         match self.direction {
             Direction::Seal => &self.output.as_ref()[..self.output_length()],

@@ -1,4 +1,4 @@
-//! Threads that work on the frames of a machine.
+//! The worker threads of a machine.
 
 use std::{
     sync::Arc,
@@ -21,27 +21,29 @@ use crate::{
     },
 };
 
-/// What the threads are called.
+/// The name of the worker threads.
 pub(super) const THREAD_NAME: &str = "sealwax-worker";
 
-/// Input that is cut into batches, and the threads that work on them. Dropping it ends the threads and waits for them.
+/// The worker threads of a machine, and the input that they process in batches. Dropping it stops
+/// the threads and waits for them.
 pub(super) struct Crew<I: Memory + 'static, O: Memory + 'static> {
     direction: Direction,
     cut: Cut,
     line: Arc<Line<I, O>>,
     helpers: Vec<JoinHandle<()>>,
-    /// Input of the next batch.
+    /// The input of the next batch.
     filling: Buffer<I>,
-    /// How many bytes of input may come together.
+    /// The maximum length of the input in bytes.
     capacity: usize,
-    /// Memory of batches that are done, for others.
+    /// Memory of completed batches, for reuse.
     emptied: Vec<I>,
 }
 
 impl<I: Memory + From<Vec<u8>> + Default, O: Memory + From<Vec<u8>> + Default> Crew<I, O> {
-    /// Starts no thread yet.
+    /// Creates a crew without starting any threads.
     pub(super) fn new(direction: Direction, cut: Cut, key: Arc<MessageKey>, digest: Option<Box<dyn Digest>>) -> Self {
-        // To seal, a byte more: it says that the frame before it is not the final one.
+        // When sealing, keep room for one more byte: it shows that the frame before it is not the
+        // final one.
         let more = usize::from(direction == Direction::Seal);
         let capacity = cut.frames * direction.taken(cut.frame_length) + more;
         let filling = Buffer::holding(I::from(vec![0; capacity]), 0);
@@ -49,22 +51,22 @@ impl<I: Memory + From<Vec<u8>> + Default, O: Memory + From<Vec<u8>> + Default> C
         Self { direction, cut, line, helpers: Vec::new(), filling, capacity, emptied: Vec::new() }
     }
 
-    /// How many bytes of input a frame has.
+    /// Returns the number of input bytes in a frame.
     pub(super) fn frame(&self) -> usize {
         self.direction.taken(self.cut.frame_length)
     }
 
-    /// Room for input: at least a byte, until there are as many as may come together.
+    /// Returns a buffer for input. It is empty only if the input has reached its maximum length.
     pub(super) fn spare(&mut self) -> &mut [u8] {
         self.filling.spare(0)
     }
 
-    /// Takes in input that was written to [`spare`](Self::spare).
+    /// Adds input that was written to [`spare`](Self::spare).
     pub(super) fn advance(&mut self, count: usize) {
         self.filling.advance(count);
     }
 
-    /// Takes in the first bytes of some input, as many as have room; says how many.
+    /// Copies as many bytes from the front of `input` as there is space for. Returns how many.
     pub(super) fn take(&mut self, input: &[u8]) -> usize {
         let room = self.spare();
         let count = room.len().min(input.len());
@@ -73,7 +75,7 @@ impl<I: Memory + From<Vec<u8>> + Default, O: Memory + From<Vec<u8>> + Default> C
         count
     }
 
-    /// The input that was not handed over yet.
+    /// Returns the input that has not been submitted yet.
     pub(super) fn input(&self) -> &[u8] {
         self.filling.filled()
     }
@@ -82,7 +84,8 @@ impl<I: Memory + From<Vec<u8>> + Default, O: Memory + From<Vec<u8>> + Default> C
         self.filling.len() == self.capacity
     }
 
-    /// Hands over the first frames of the input, the first of which has this number. Where enough is on the way already, waits for the oldest.
+    /// Submits the first `frames` frames of the input, starting with sequence number `first`. If
+    /// enough batches are in flight, waits for the oldest ones first.
     pub(super) fn hand_over(&mut self, first: u32, frames: usize, output: &mut Output<O>) -> Result<()> {
         if frames == 0 {
             return Ok(());
@@ -102,7 +105,8 @@ impl<I: Memory + From<Vec<u8>> + Default, O: Memory + From<Vec<u8>> + Default> C
         self.put_out(output)
     }
 
-    /// Makes room for one more batch without blocking the thread: after this [`hand_over`](Self::hand_over) does not wait.
+    /// Makes room for one more batch without blocking the thread, so that the next
+    /// [`hand_over`](Self::hand_over) does not wait.
     pub(super) fn poll_ready(&mut self, context: &mut Context<'_>, output: &mut Output<O>) -> Poll<Result<()>> {
         if self.line.in_flight() >= self.cut.in_flight {
             ready!(self.line.poll_for(self.cut.in_flight / 2, context));
@@ -111,24 +115,25 @@ impl<I: Memory + From<Vec<u8>> + Default, O: Memory + From<Vec<u8>> + Default> C
         Poll::Ready(Ok(()))
     }
 
-    /// Starts another thread, if there are fewer than there should be.
+    /// Starts another thread if there are fewer than planned.
     fn hire(&mut self) {
         if self.helpers.len() < self.cut.helpers {
             let line = self.line.clone();
             let helper = thread::Builder::new().name(THREAD_NAME.into()).spawn(move || line.help());
-            // Without it the work is done by those that are there.
+            // If no thread can be started, the existing ones do the work.
             self.helpers.extend(helper);
         }
     }
 
-    /// Puts out what is done, without waiting. A failure is left for the others to tell.
+    /// Moves completed batches to the output without waiting. Stops at a failed batch, which a
+    /// later call of `put_out` reports.
     pub(super) fn collect(&mut self, output: &mut Output<O>) {
         while let Some(batch) = self.line.take_out_done() {
             self.put(batch, output);
         }
     }
 
-    /// Puts out what is done, without waiting.
+    /// Moves completed batches to the output without waiting. Fails if one of them failed.
     fn put_out(&mut self, output: &mut Output<O>) -> Result<()> {
         while let Some(batch) = self.line.take_out() {
             self.put(batch?, output);
@@ -136,7 +141,7 @@ impl<I: Memory + From<Vec<u8>> + Default, O: Memory + From<Vec<u8>> + Default> C
         Ok(())
     }
 
-    /// Waits for everything that was handed over, and puts it out.
+    /// Waits for all submitted batches and moves them to the output.
     pub(super) fn settle(&mut self, output: &mut Output<O>) -> Result<()> {
         self.line.wait_for(usize::MAX);
         self.put_out(output)
@@ -154,7 +159,8 @@ impl<I: Memory + From<Vec<u8>> + Default, O: Memory + From<Vec<u8>> + Default> C
         output.push(batch.output, length);
     }
 
-    /// Gives the digest back, if there is one, of all that was handed over; [`settle`](Self::settle) comes first.
+    /// Returns the digest, if there is one, of everything that was submitted. Call
+    /// [`settle`](Self::settle) first.
     pub(super) fn take_digest(&mut self) -> Option<Box<dyn Digest>> {
         self.line.take_digest()
     }
@@ -164,13 +170,14 @@ impl<I: Memory, O: Memory> Drop for Crew<I, O> {
     fn drop(&mut self) {
         self.line.close();
         for helper in self.helpers.drain(..) {
-            // It catches the panics of a provider; there is nobody to tell of another.
+            // Workers catch the panics of a provider. There is no one to report any other panic to.
             let _ = helper.join();
         }
     }
 }
 
-/// A digest that was given away must have come back, or what it is for cannot go on.
+/// Combines a key with the digest that was given to the workers. Fails if the digest was lost,
+/// because a worker panicked.
 pub(super) fn rejoin<K, T>(
     key: Option<K>,
     digest: Option<Box<dyn Digest>>,
@@ -179,6 +186,6 @@ pub(super) fn rejoin<K, T>(
     match (key, digest) {
         (Some(key), Some(digest)) => Ok(Some(join(key, digest))),
         (None, None) => Ok(None),
-        _ => Err(Error::Provider("a worker thread failed")),
+        _ => Err(Error::Provider("a worker thread panicked")),
     }
 }

@@ -1,4 +1,4 @@
-//! The queue between the calling thread and those that help it.
+//! The queue between the calling thread and its helpers.
 
 use std::{
     collections::VecDeque,
@@ -14,43 +14,48 @@ use crate::{
     message::{buffer::Memory, key::MessageKey},
 };
 
-/// Batches in their order, each of which is sealed or opened by any thread, then digested if there is a digest, then taken out at the front.
+/// An ordered queue of batches. Any thread seals or opens a batch. Then the batch is digested, if
+/// there is a digest, and removed from the front.
 ///
-/// One thread puts batches in and takes them out; any number, that one included, work on them.
+/// One thread adds and removes batches. Any number of threads, including that one, process them.
 pub(super) struct Line<I, O> {
     key: Arc<MessageKey>,
     state: Mutex<State<I, O>>,
-    /// A batch was put in, or the line was closed.
+    /// Signaled when a batch is added, when more work becomes available, or when the queue is
+    /// closed.
     work: Condvar,
-    /// As many batches at the front are done as are waited for, or one has failed.
+    /// Signaled when as many batches at the front are done as the calling thread waits for, or when
+    /// one of them has failed.
     front: Condvar,
 }
 
 struct State<I, O> {
-    /// The batches that were put in and not taken out.
+    /// The batches that were added and not yet removed.
     places: VecDeque<Place<I, O>>,
-    /// How many batches were taken out.
+    /// The number of batches that were removed.
     taken_out: u64,
-    /// How many of the places were started: they are the first ones.
+    /// The number of places that were started, which are the first ones.
     started: usize,
-    /// How many of the places were digested: they are the first ones. Not counted without a digest.
+    /// The number of places that were digested, which are the first ones. Not maintained without a
+    /// digest.
     digested: usize,
     digest: DigestState,
-    /// How many batches at the front must be done before the thread that waits for them is woken: none if it does not wait.
+    /// The number of batches at the front that must be done before the waiting thread is woken; 0
+    /// if no thread waits.
     wanted: usize,
-    /// A batch has failed: none after it is started.
+    /// Whether a batch has failed. No further batch is started then.
     failed: bool,
     closed: bool,
-    /// Wakes the task that polls for batches, if there is one.
+    /// Wakes the task that polls for batches, if any.
     waker: Option<Waker>,
 }
 
 enum Place<I, O> {
-    /// To be sealed or opened.
+    /// The batch must be sealed or opened.
     Waiting(Batch<I, O>),
-    /// A thread has it.
+    /// A thread is processing the batch.
     Away,
-    /// To be digested.
+    /// The batch must be digested.
     Worked(Batch<I, O>),
     Done(Batch<I, O>),
     Failed(Error),
@@ -61,23 +66,23 @@ enum DigestState {
     None,
     /// The digest of everything before the first place that was not digested.
     Here(Box<dyn Digest>),
-    /// A thread has it; or it was lost in a panic.
+    /// A thread has the digest, or it was lost in a panic.
     Away,
 }
 
-/// What a thread does next, with everything it needs for it.
+/// The next task of a thread, with everything the task needs.
 enum Task<I, O> {
     Work(Batch<I, O>),
     Digest(Batch<I, O>, Box<dyn Digest>),
 }
 
-/// A batch that was taken out of its place, by its number.
+/// A task whose batch was taken out of its place, and the number of that batch.
 struct Started<I, O> {
     number: u64,
     task: Task<I, O>,
 }
 
-const PANICKED: Error = Error::Provider("a worker thread failed");
+const PANICKED: Error = Error::Provider("a worker thread panicked");
 
 impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
     pub(super) fn new(key: Arc<MessageKey>, digest: Option<Box<dyn Digest>>, in_flight: usize) -> Self {
@@ -95,23 +100,24 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
         Self { key, state: Mutex::new(state), work: Condvar::new(), front: Condvar::new() }
     }
 
-    /// Nothing of a provider runs under the lock, so that a panic cannot leave the state half changed.
+    /// No code of a provider runs under the lock, so a panic cannot leave the state inconsistent.
+    /// Poisoning can therefore be ignored.
     fn lock(&self) -> MutexGuard<'_, State<I, O>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many batches are in it.
+    /// Returns the number of batches in the queue.
     pub(super) fn in_flight(&self) -> usize {
         self.lock().places.len()
     }
 
-    /// Puts a batch in at the end.
+    /// Adds a batch at the end.
     pub(super) fn put_in(&self, batch: Batch<I, O>) {
         self.lock().places.push_back(Place::Waiting(batch));
         self.work.notify_one();
     }
 
-    /// Takes the batch at the front out if it is done. One that has failed stays.
+    /// Removes the batch at the front if it is done. A failed batch stays.
     pub(super) fn take_out_done(&self) -> Option<Batch<I, O>> {
         let mut state = self.lock();
         match state.places.front() {
@@ -120,14 +126,17 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
         }
     }
 
-    /// Waits until so many batches at the front are done, or one of them has failed. Until then the calling thread works on others.
+    /// Waits until `wanted` batches at the front are done, or one of them has failed. Meanwhile the
+    /// calling thread processes other batches.
     ///
-    /// Waking a thread takes about as long as a small batch, and the thread that wakes it does nothing else meanwhile: who waits
-    /// for several at a time is woken less often.
+    /// Waking a thread takes about as long as processing a small batch, and the waking thread does
+    /// nothing else meanwhile. A caller that waits for several batches at a time is woken less
+    /// often.
     pub(super) fn wait_for(&self, wanted: usize) {
         let mut state = self.lock();
         while !state.has_done(wanted) {
-            // It comes and goes, and the digest had better stay where it is.
+            // Prefer sealing and opening to digesting. This thread leaves as soon as it can, so the
+            // digest should stay with a helper.
             state = match state.start_work().or_else(|| state.start_digest()) {
                 Some(started) => {
                     drop(state);
@@ -142,13 +151,13 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
             };
         }
         if state.can_start() {
-            // What this thread has made possible and leaves to others.
+            // Let another thread do the work that this thread made available and leaves behind.
             self.work.notify_one();
         }
     }
 
-    /// As [`wait_for`](Self::wait_for), for a task: it works on at most one batch, and is woken when what is wanted is
-    /// done, or when there may be more to work on. It never blocks the thread.
+    /// As [`wait_for`](Self::wait_for), for a task: processes at most one batch per poll, and
+    /// registers the waker if the other threads have all of them. Never blocks the thread.
     pub(super) fn poll_for(&self, wanted: usize, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if !state.has_done(wanted) {
@@ -172,17 +181,17 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
         Poll::Ready(())
     }
 
-    /// Takes the batch at the front out, if it is done or has failed.
+    /// Removes the batch at the front if it is done or has failed.
     pub(super) fn take_out(&self) -> Option<Result<Batch<I, O>>> {
         let mut state = self.lock();
         if state.has_done(1) { state.take_out() } else { None }
     }
 
-    /// Works on batches until the line is closed.
+    /// Processes batches until the queue is closed.
     pub(super) fn help(&self) {
         let mut state = self.lock();
         while !state.closed {
-            // The digest goes first: where there is one, everything waits for it in the end.
+            // Prefer digesting: if there is a digest, everything waits for it in the end.
             state = match state.start_digest().or_else(|| state.start_work()) {
                 Some(started) => {
                     drop(state);
@@ -193,17 +202,17 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
         }
     }
 
-    /// Does a task and puts its batch back.
+    /// Runs a task and stores its result.
     fn finish(&self, started: Started<I, O>) -> MutexGuard<'_, State<I, O>> {
         let Started { number, task } = started;
-        // A batch that was left by a panic is not looked at again.
+        // This is unwind-safe because a batch or digest that was in use during a panic is dropped.
         let done = catch_unwind(AssertUnwindSafe(|| task.run(&self.key))).unwrap_or_else(|_| Done::failed(PANICKED));
         let mut state = self.lock();
         state.put_back(number, done);
         if state.wanted > 0 && state.has_done(state.wanted) {
             self.front.notify_one();
             if let Some(waker) = state.waker.take() {
-                // Without the lock: a waker may run anything.
+                // The lock is released first, since a waker can run any code.
                 drop(state);
                 waker.wake();
                 state = self.lock();
@@ -212,7 +221,8 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
         state
     }
 
-    /// Throws away what is still waiting and lets the helpers go, each when it is done with the batch it has.
+    /// Discards the waiting batches and stops the helpers. Each of them first completes its current
+    /// batch.
     pub(super) fn close(&self) {
         let left = {
             let mut state = self.lock();
@@ -223,7 +233,7 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
         drop(left);
     }
 
-    /// The digest of all batches, if every one of them is done and there is a digest.
+    /// Returns the digest, if there is one, of all batches. All of them must be done.
     pub(super) fn take_digest(&self) -> Option<Box<dyn Digest>> {
         match std::mem::replace(&mut self.lock().digest, DigestState::Away) {
             DigestState::Here(digest) => Some(digest),
@@ -232,10 +242,10 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
     }
 }
 
-/// What has become of a task.
+/// The result of a task.
 struct Done<I, O> {
     place: Place<I, O>,
-    /// The digest, if the task had it.
+    /// The digest, if the task used it.
     digest: Option<Box<dyn Digest>>,
 }
 
@@ -261,7 +271,8 @@ impl<I: AsRef<[u8]>, O: Memory> Task<I, O> {
 }
 
 impl<I, O> State<I, O> {
-    /// Whether so many places at the front are done, or all before one that has failed: or all that there are.
+    /// Returns `true` if the first `wanted` places are done, or those before a failed one. If there
+    /// are fewer places, all of them count.
     fn has_done(&self, wanted: usize) -> bool {
         for place in self.places.iter().take(wanted) {
             match place {
@@ -273,7 +284,7 @@ impl<I, O> State<I, O> {
         true
     }
 
-    /// Whether there is something to do for another thread.
+    /// Returns `true` if there is work for another thread.
     fn can_start(&self) -> bool {
         let waiting = matches!(self.places.get(self.started), Some(Place::Waiting(_)));
         self.can_start_digest() || waiting && !self.failed
@@ -329,14 +340,14 @@ impl<I, O> State<I, O> {
             Place::Worked(batch) if matches!(self.digest, DigestState::None) => Place::Done(batch),
             place => place,
         };
-        // A line that was closed meanwhile has no places any more.
+        // The queue may have been closed in the meantime and then has no places.
         let index = number.checked_sub(self.taken_out).and_then(|index| usize::try_from(index).ok());
         if let Some(found) = index.and_then(|index| self.places.get_mut(index)) {
             *found = place;
         }
     }
 
-    /// Takes out the front, which is done or has failed.
+    /// Removes the batch at the front, which is done or has failed.
     fn take_out(&mut self) -> Option<Result<Batch<I, O>>> {
         let outcome = match self.places.pop_front()? {
             Place::Done(batch) => Ok(batch),

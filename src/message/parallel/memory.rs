@@ -1,4 +1,4 @@
-//! Regular frames that are in memory as a whole, on several threads.
+//! Processing regular frames that are entirely in memory on several threads.
 
 use std::thread;
 
@@ -17,12 +17,14 @@ use crate::{
     },
 };
 
-/// A line of parts of what others own.
+/// A queue of batches that borrow slices of the caller's buffers.
 type Slices<'a> = Line<&'a [u8], &'a mut [u8]>;
 
-/// Has threads work on a line while `drive` puts batches in and takes them out. They are gone when this returns.
+/// Runs `drive`, which adds and removes batches, while helper threads process them. The threads
+/// have stopped when this returns.
 fn with_helpers<T>(line: &Slices<'_>, helpers: usize, drive: impl FnOnce() -> T) -> T {
-    /// Lets the helpers go, also if `drive` panics: the scope waits for them.
+    /// A guard that stops the helpers, even if `drive` panics. Otherwise the scope would wait for
+    /// them forever.
     struct Closing<'a, 'b>(&'a Slices<'b>);
     impl Drop for Closing<'_, '_> {
         fn drop(&mut self) {
@@ -32,19 +34,20 @@ fn with_helpers<T>(line: &Slices<'_>, helpers: usize, drive: impl FnOnce() -> T)
     thread::scope(|scope| {
         let closing = Closing(line);
         let helper = || thread::Builder::new().name(THREAD_NAME.into()).spawn_scoped(scope, || line.help());
-        // Without one the work is done by those that are there.
+        // If no thread can be started, the existing ones do the work.
         let helpers: Vec<_> = (0..helpers).filter_map(|_| helper().ok()).collect();
         let outcome = drive();
         drop(closing);
         for helper in helpers {
-            // It catches the panics of a provider. The scope alone would wait for its work, but not for its end.
+            // Workers catch the panics of a provider. Without the join, the scope would wait for
+            // the closure to return, but not for the thread to exit.
             let _ = helper.join();
         }
         outcome
     })
 }
 
-/// Takes out what is done; where there is no room for another batch, waits first.
+/// Removes completed batches. If there is no room for another batch, waits first.
 fn make_room(line: &Slices<'_>, in_flight: usize) -> Result<()> {
     if line.in_flight() >= in_flight {
         line.wait_for(in_flight / 2);
@@ -55,20 +58,21 @@ fn make_room(line: &Slices<'_>, in_flight: usize) -> Result<()> {
     Ok(())
 }
 
-/// Waits for everything.
+/// Waits for all batches.
 fn settle(line: &Slices<'_>, in_flight: usize) -> Result<()> {
     line.wait_for(in_flight);
     make_room(line, in_flight)
 }
 
 impl Plan {
-    /// How the frames of a message in memory are cut: so that every thread gets several batches.
+    /// Returns how to cut the frames of a message in memory, so that every thread gets several
+    /// batches.
     fn cut_whole(self, length: usize, frame_length: usize) -> Option<Cut> {
         if length < self.pays_from {
             return None;
         }
         let batch = self.batch.min(length / self.threads.saturating_mul(4).max(1));
-        // Nothing is buffered.
+        // The batches borrow their data, so no budget for buffers applies.
         let cut = Self { batch, ..self }.cut(frame_length, usize::MAX)?;
         let batches = length.div_ceil(cut.frames.saturating_mul(frame_length));
         let (in_flight, helpers) = (cut.in_flight.min(batches), cut.helpers.min(batches.saturating_sub(1)));
@@ -76,8 +80,9 @@ impl Plan {
     }
 }
 
-/// Seals regular frames, as many as there are whole ones in `plaintext`, into the front of `out`, if that pays. Gives back what seals the
-/// rest, and says how many bytes of `plaintext` were sealed: none if it does not pay.
+/// Seals the full frames of `plaintext` as regular frames into the front of `out` on several
+/// threads, if the plaintext is long enough. Returns the sealer for the rest and the number of
+/// bytes of `plaintext` that were sealed, which can be 0.
 pub(in crate::message) fn seal_regular_frames(
     sealer: FrameSealer,
     plaintext: &[u8],
@@ -105,8 +110,10 @@ pub(in crate::message) fn seal_regular_frames(
     Ok((FrameSealer { key, frame_length, next, signer }, plaintext.len()))
 }
 
-/// Opens the regular frames at the front of `input` into the front of `out`, which has room for them. Gives back what opens the rest, and
-/// says how many bytes of `input` were opened: none if it does not pay. What is wrong after them is for the caller to find.
+/// Opens the regular frames at the front of `input` into the front of `out` on several threads, if
+/// the input is long enough. `out` must have space for their plaintext. Returns the opener for the
+/// rest and the number of bytes of `input` that were opened, which can be 0. The caller must check
+/// what follows those frames.
 pub(in crate::message) fn open_regular_frames(
     body: BodyOpener,
     input: &[u8],
@@ -122,7 +129,7 @@ pub(in crate::message) fn open_regular_frames(
         let Cut { frame_length, .. } = cut;
         let (mut rest, mut out) = (input, out);
         loop {
-            // How many regular frames with the numbers that follow come next.
+            // Count the next regular frames that have the expected sequence numbers.
             let sealed = rest.chunks_exact(Direction::Open.taken(frame_length)).take(cut.frames);
             let numbered = sealed.enumerate().take_while(|(index, frame)| {
                 let expected = next.saturating_add(*index as u32);

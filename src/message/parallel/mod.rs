@@ -1,27 +1,30 @@
-//! One message on several threads: the same bytes, and the same errors, as on one.
+//! Processing one message on several threads, with the same output and the same errors as on one
+//! thread.
 //!
-//! Regular frames are sealed and opened independently of each other, so batches of them go to whichever thread is free. The
-//! digest that a signature covers is of all bytes in their order: it takes the batches one after the other, on one thread at a time,
-//! beside the sealing and opening of others. Header, final frame, footer, and bodies without frames stay on the
-//! calling thread.
+//! Regular frames are sealed and opened independently of each other, so any idle thread can process
+//! a batch of them. The digest for the signature covers all bytes in order. It processes one batch
+//! after another, on one thread at a time, while other batches are sealed and opened. Header, final
+//! frame, footer and unframed bodies stay on the calling thread.
 //!
 //! ```text
 //! filling -> Line: waiting -> sealed or opened (any order) -> digested (in order) -> output
 //! ```
 //!
-//! - **The order is kept by a queue** ([`Line`]): batches leave it as they came, and the first failure in that
-//!   order is the one that is reported, as it would be on one thread.
-//! - **The calling thread is one of the threads.** Where it would have to wait for the oldest batch it does a waiting one itself. So a
-//!   message on two threads starts one, and where the system gives no threads everything still comes out, only slower.
-//! - **Memory is bounded** by the number of batches on the way; buffers go round.
-//! - **Threads start with the work**, after a first stretch on the calling thread: a short message starts none.
-//!   They end with the machine: whoever drops it waits for the batches that are being worked on, and no longer.
-//! - **A panic** of a provider is caught where a batch is worked on, and becomes that batch's error.
+//! - **A queue keeps the order** ([`Line`]). Batches leave it in the order in which they were
+//!   added, and the first failure in that order is the one that is reported, as on one thread.
+//! - **The calling thread is one of the workers.** Instead of waiting for the oldest batch, it
+//!   processes a waiting one itself. A message on two threads therefore starts one thread, and if
+//!   the system cannot start any, the message is still processed, only more slowly.
+//! - **Memory is bounded** by the number of batches in flight. Buffers are reused.
+//! - **Threads start only for long messages**, after a first stretch on the calling thread. They
+//!   stop with the machine. Dropping it waits only for the batches that are being processed.
+//! - **Panics of a provider are caught** per batch and become the error of that batch.
 //!
-//! The threads are those of the standard library. A pool for the whole process, such as rayon's, would spare their start (some tens of
-//! microseconds a message, and only for messages that are long enough), but it steals work in an order of its own, where this is a queue with
-//! a stage that must keep the order; it would run one message's panic and waiting among the batches of others; and a machine
-//! that waits inside such a pool can wait for work that only its own thread would do.
+//! The threads come from the standard library. A process-wide pool, such as rayon's, would save the
+//! cost of starting them, which is some tens of microseconds per message and only for long
+//! messages. But it steals work in its own order, while this queue has a stage that must keep the
+//! order. It would also mix one message's panics and waits with the batches of others, and a
+//! machine that waits inside such a pool could wait for work that only its own thread would do.
 
 mod batch;
 mod crew;
@@ -38,42 +41,46 @@ pub(super) use sealing::SpreadSealer;
 
 use crate::format::FRAME_OVERHEAD;
 
-/// How many bytes of sealed frames go to a thread at a time, or one frame if that is longer. Long enough that handing them over does not
-/// count, short enough that all batches on the way stay in a cache: 64 KiB measured best, beside 128 and 256.
+/// The number of bytes of sealed frames per batch. A longer frame is a batch of its own. The value
+/// is large enough to make the cost of a hand-over negligible, and small enough that all batches in
+/// flight fit into a cache. Measurements with 64, 128 and 256 KiB favored 64 KiB.
 const BATCH: usize = 64 * 1024;
 
-/// How many bytes the buffers of all batches on the way may have together.
+/// The maximum total size in bytes of the buffers of all batches in flight.
 const BUDGET: usize = 16 << 20;
 
-/// On how many threads messages are written and read, and in which pieces.
+/// A plan for processing messages on several threads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    /// How many threads work on a message, the calling one included.
+    /// The number of threads, including the calling one.
     threads: usize,
-    /// How many bytes of sealed frames make a batch, if a frame is not longer.
+    /// The number of bytes of sealed frames per batch, unless a single frame is longer.
     batch: usize,
-    /// The length of a message in memory, or of its first stretch in a stream, below which other threads do not pay.
+    /// The minimum length for which other threads are worth starting: of a message in memory, or of
+    /// the first stretch of a stream.
     pays_from: usize,
 }
 
 impl Plan {
-    /// So many threads, the calling one included: one is none beside it.
+    /// Creates a plan. `threads` includes the calling thread; 1 disables workers.
     pub(crate) fn new(threads: usize) -> Self {
         Self { threads, batch: BATCH, pays_from: 4 * BATCH }
     }
 
-    /// Whether it is for more than the calling thread.
+    /// Returns `true` if the plan uses more than the calling thread.
     pub(super) fn is_parallel(self) -> bool {
         self.threads > 1
     }
 
-    /// How a body with frames of this length is cut, if several threads can work on it with so much for buffers.
+    /// Returns how to cut a body with this frame length, or `None` if several threads cannot
+    /// process it within `budget` bytes of buffers.
     fn cut(self, frame_length: usize, budget: usize) -> Option<Cut> {
         let sealed = frame_length.checked_add(FRAME_OVERHEAD)?;
         let frames = (self.batch / sealed).max(1);
         let size = sealed.saturating_mul(frames).saturating_mul(2);
-        // Three for each thread and three more, so that the calling one is woken for several at a time while the others still have some;
-        // of long frames only as many as keep all threads busy, since they stay in no cache.
+        // Use three batches per thread and three more. Then the calling thread can be woken for
+        // several completed batches at a time while the other threads still have work. Long frames
+        // do not stay in a cache, so for them use only enough batches to keep all threads busy.
         let threads = self.threads.saturating_add(1);
         let in_flight =
             (threads.saturating_mul(6 * BATCH) / size).clamp(threads, threads.saturating_mul(3)).min(budget / size);
@@ -81,7 +88,8 @@ impl Plan {
         (helpers > 0).then_some(Cut { frame_length, frames, in_flight, helpers })
     }
 
-    /// How the rest of a body is cut, of which so many frames are done: none before the first stretch is.
+    /// Returns how to cut the rest of a body after `frames` frames, or `None` if it is too early or
+    /// not worth it.
     fn cut_after(self, frames: u32, frame_length: usize) -> Option<Cut> {
         let done = (frames as usize).saturating_mul(frame_length);
         if done < self.pays_from { None } else { self.cut(frame_length, BUDGET) }
@@ -89,21 +97,21 @@ impl Plan {
 }
 
 impl Default for Plan {
-    /// The calling thread alone.
+    /// Returns a plan for the calling thread alone.
     fn default() -> Self {
         Self::new(1)
     }
 }
 
-/// How a body is cut into batches.
+/// The parameters for cutting a body into batches.
 #[derive(Clone, Copy)]
 struct Cut {
-    /// The plaintext of a frame in bytes.
+    /// The plaintext length of a frame in bytes.
     frame_length: usize,
-    /// The frames of a batch.
+    /// The number of frames per batch.
     frames: usize,
-    /// How many batches may be on the way.
+    /// The maximum number of batches in flight.
     in_flight: usize,
-    /// How many threads work on them beside the calling one.
+    /// The number of worker threads besides the calling thread.
     helpers: usize,
 }

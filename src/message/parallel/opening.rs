@@ -1,4 +1,4 @@
-//! Opening what comes in pieces, on several threads.
+//! Incremental opening on several threads.
 
 use std::{
     sync::Arc,
@@ -24,36 +24,38 @@ use crate::{
     },
 };
 
-/// A [`BodyOpener`] whose regular frames are opened by several threads.
+/// A [`BodyOpener`] whose regular frames are opened on several threads.
 pub(in crate::message) struct SpreadOpener {
     crew: Crew<Vec<u8>, Zeroizing<Vec<u8>>>,
     key: Arc<MessageKey>,
     content_type: ContentType,
     limits: Limits,
-    /// The sequence number of the next frame that is handed over.
+    /// The sequence number of the next frame to submit.
     next: u32,
-    /// How many frames of the input bear the numbers that follow; the last of them may not be whole.
+    /// The number of frames in the input whose sequence numbers have been checked. The last one can
+    /// be incomplete.
     numbered: usize,
     verifying_key: Option<Arc<dyn VerifyingKey>>,
-    /// The bytes of the frames that were handed over.
+    /// The total length of the frames that were submitted, in bytes.
     handed_over: u64,
     ahead: Ahead,
 }
 
 type Plaintext = Output<Zeroizing<Vec<u8>>>;
 
-/// What lies behind the frames that are there.
+/// The next part of a body.
 enum Ahead {
-    /// More regular frames, as far as can be seen.
+    /// Regular frames, as far as the input shows.
     Regular,
-    /// A final frame, for the calling thread.
+    /// The final frame, which is opened on the calling thread.
     Final,
-    /// A fault, which is reported only once what came before it is through.
+    /// A fault. Errors in earlier frames take precedence, so it is reported after their batches.
     Fault(Error),
 }
 
 impl SpreadOpener {
-    /// Goes on with a body, if the plan wants several threads for it and its first stretch is opened.
+    /// Takes over a body if the plan asks for several threads and enough of the body has been
+    /// opened. Otherwise returns it unchanged.
     pub(in crate::message) fn new(body: BodyOpener, plan: Plan) -> std::result::Result<Self, BodyOpener> {
         let ContentType::Framed { frame_length } = body.content_type else { return Err(body) };
         let Some(cut) = plan.cut_after(body.next - 1, frame_length as usize) else { return Err(body) };
@@ -73,12 +75,12 @@ impl SpreadOpener {
         })
     }
 
-    /// Room for bytes of the message, at least one.
+    /// Returns a buffer for bytes of the message. It is never empty.
     pub(in crate::message) fn spare(&mut self) -> &mut [u8] {
         self.crew.spare()
     }
 
-    /// Takes in bytes that were written to [`spare`](Self::spare).
+    /// Processes bytes that were written to [`spare`](Self::spare).
     pub(in crate::message) fn advance(&mut self, count: usize, output: &mut Plaintext) -> Result<()> {
         self.crew.advance(count);
         self.ahead = self.look_ahead();
@@ -88,21 +90,21 @@ impl SpreadOpener {
         Ok(())
     }
 
-    /// Takes in bytes from the front of `message`; returns how many.
+    /// Copies as many bytes from the front of `message` as there is space for. Returns how many.
     pub(in crate::message) fn take(&mut self, message: &[u8], output: &mut Plaintext) -> Result<usize> {
         let count = self.crew.take(message);
         self.advance(0, output)?;
         Ok(count)
     }
 
-    /// Returns whether no more than regular frames were found so far; otherwise the frames must be
-    /// [gathered](Self::gather) before more input is taken.
+    /// Returns whether only regular frames were found so far. Otherwise call
+    /// [`gather`](Self::gather) before processing more input.
     pub(in crate::message) fn goes_on(&self) -> bool {
         matches!(self.ahead, Ahead::Regular)
     }
 
-    /// Makes room without blocking the thread, so that one [`advance`](Self::advance) does not block it; where the frames
-    /// must be gathered, makes that possible without blocking it.
+    /// Makes room for one more batch without blocking the thread, so that the next
+    /// [`advance`](Self::advance) or [`gather`](Self::gather) does not wait.
     pub(in crate::message) fn poll_ready(
         &mut self,
         context: &mut Context<'_>,
@@ -111,7 +113,7 @@ impl SpreadOpener {
         if self.goes_on() { self.crew.poll_ready(context, output) } else { self.poll_settle(context, output) }
     }
 
-    /// Checks the numbers of the frames that came in.
+    /// Checks the sequence numbers of new frames in the input.
     fn look_ahead(&mut self) -> Ahead {
         loop {
             let Some(rest) = self.crew.input().get(self.numbered * self.crew.frame()..) else {
@@ -127,7 +129,7 @@ impl SpreadOpener {
         }
     }
 
-    /// Hands over the frames that are whole.
+    /// Submits the complete frames.
     fn hand_over(&mut self, output: &mut Plaintext) -> Result<()> {
         let frames = self.numbered.min(self.crew.input().len() / self.crew.frame());
         self.handed_over += (frames * self.crew.frame()) as u64;
@@ -137,12 +139,12 @@ impl SpreadOpener {
         Ok(())
     }
 
-    /// Puts out what is done, without waiting.
+    /// Moves completed batches to the output without waiting.
     pub(in crate::message) fn collect(&mut self, output: &mut Plaintext) {
         self.crew.collect(output);
     }
 
-    /// Opens all whole frames, and puts them out.
+    /// Opens all complete frames and moves their plaintext to the output.
     pub(in crate::message) fn settle(&mut self, output: &mut Plaintext) -> Result<()> {
         self.hand_over(output)?;
         self.crew.settle(output)
@@ -159,8 +161,9 @@ impl SpreadOpener {
         self.crew.poll_settle(context, output)
     }
 
-    /// Ends the threads, with every regular frame put out; gives what opens the rest of the body, the bytes of it that came in, and how
-    /// many went before.
+    /// Stops the threads after all regular frames have been moved to the output. Returns the opener
+    /// for the rest of the body, the input that belongs to that rest, and the number of body bytes
+    /// before it.
     pub(in crate::message) fn gather(mut self, output: &mut Plaintext) -> Result<(BodyOpener, Vec<u8>, u64)> {
         self.settle(output)?;
         let Self { mut crew, key, content_type, limits, next, verifying_key, handed_over, ahead, .. } = self;

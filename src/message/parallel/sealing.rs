@@ -1,4 +1,4 @@
-//! Sealing what comes in pieces, on several threads.
+//! Incremental sealing on several threads.
 
 use std::{
     sync::Arc,
@@ -22,20 +22,21 @@ use crate::{
     },
 };
 
-/// A [`FrameSealer`] whose regular frames are sealed by several threads.
+/// A [`FrameSealer`] whose regular frames are sealed on several threads.
 pub(in crate::message) struct SpreadSealer {
     crew: Crew<Zeroizing<Vec<u8>>, Vec<u8>>,
     key: Arc<MessageKey>,
     frame_length: usize,
-    /// The sequence number of the next frame that is handed over.
+    /// The sequence number of the next frame to submit.
     next: u32,
     signing_key: Option<Arc<dyn SigningKey>>,
-    /// A fault that is reported only once what came before it is through.
+    /// A fault. Errors in earlier frames take precedence, so it is reported after their batches.
     fault: Option<Error>,
 }
 
 impl SpreadSealer {
-    /// Goes on with a body, if the plan wants several threads for it and its first stretch is sealed.
+    /// Takes over a body if the plan asks for several threads and enough of the body has been
+    /// sealed. Otherwise returns it unchanged.
     pub(in crate::message) fn new(sealer: FrameSealer, plan: Plan) -> std::result::Result<Self, FrameSealer> {
         let Some(cut) = plan.cut_after(sealer.next - 1, sealer.frame_length) else { return Err(sealer) };
         let FrameSealer { key, frame_length, next, signer } = sealer;
@@ -44,25 +45,25 @@ impl SpreadSealer {
         Ok(Self { crew, key, frame_length, next, signing_key, fault: None })
     }
 
-    /// Room for plaintext, at least a byte.
+    /// Returns a buffer for plaintext. It is never empty.
     pub(in crate::message) fn spare(&mut self) -> &mut [u8] {
         self.crew.spare()
     }
 
-    /// Takes in plaintext that was written to [`spare`](Self::spare).
+    /// Processes plaintext that was written to [`spare`](Self::spare).
     pub(in crate::message) fn advance(&mut self, count: usize, output: &mut Output<Vec<u8>>) -> Result<()> {
         self.crew.advance(count);
         if self.crew.is_full() { self.hand_over(output) } else { Ok(()) }
     }
 
-    /// Takes in the first bytes of a plaintext; says how many.
+    /// Copies as many bytes from the front of `plaintext` as there is space for. Returns how many.
     pub(in crate::message) fn take(&mut self, plaintext: &[u8], output: &mut Output<Vec<u8>>) -> Result<usize> {
         let count = self.crew.take(plaintext);
         self.advance(0, output)?;
         Ok(count)
     }
 
-    /// Hands over the frames that a byte follows.
+    /// Submits the full frames that are followed by at least one byte.
     fn hand_over(&mut self, output: &mut Output<Vec<u8>>) -> Result<()> {
         let frames = self.crew.input().len().saturating_sub(1) / self.frame_length;
         let (first, taken) = FrameSealer::take_numbers(&mut self.next, frames);
@@ -73,12 +74,12 @@ impl SpreadSealer {
         Ok(())
     }
 
-    /// Puts out what is done, without waiting.
+    /// Moves completed batches to the output without waiting.
     pub(in crate::message) fn collect(&mut self, output: &mut Output<Vec<u8>>) {
         self.crew.collect(output);
     }
 
-    /// Waits until everything that was handed over is sealed, if a fault waits to be reported; then reports it.
+    /// Reports a pending fault, after all submitted batches.
     pub(in crate::message) fn make_ready(&mut self, output: &mut Output<Vec<u8>>) -> Result<()> {
         if let Some(fault) = self.fault.take() {
             self.crew.settle(output)?;
@@ -87,8 +88,8 @@ impl SpreadSealer {
         Ok(())
     }
 
-    /// As [`make_ready`](Self::make_ready), without blocking the thread; afterwards one
-    /// [`advance`](Self::advance) does not block it either.
+    /// As [`make_ready`](Self::make_ready), without blocking the thread. Also makes room for one
+    /// more batch, so that the next [`advance`](Self::advance) does not wait.
     pub(in crate::message) fn poll_ready(
         &mut self,
         context: &mut Context<'_>,
@@ -121,7 +122,8 @@ impl SpreadSealer {
         Poll::Ready(self.make_ready(output))
     }
 
-    /// Ends the threads, with everything put out but the final frame; gives that one's plaintext, and what seals it.
+    /// Stops the threads after everything except the final frame has been moved to the output.
+    /// Returns the sealer and the plaintext of the final frame.
     pub(in crate::message) fn gather(
         mut self,
         output: &mut Output<Vec<u8>>,

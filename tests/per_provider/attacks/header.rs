@@ -25,15 +25,15 @@ fn attack_10_the_frame_length_goes_with_the_content_type() {
 fn attack_12_malformed_contexts_are_refused() {
     for suite in FOUR {
         let contexts: [(&[u8], &str); 9] = [
-            (b"\0\x02\0\x01a\0\x01b\0\x01a\0\x01c", "a key stands twice"),
-            (b"\0\x02\0\x01a\0\x01b\0\x01a\0\x01b", "a key stands twice"),
-            (b"\0\0", "a count of zero with bytes"),
-            (b"\0\0\0\x01a\0\x01b", "a count of zero with bytes"),
-            (b"\0\x01\0\x01a\0\x01bx", "bytes are left over"),
-            (b"\0\x01\0\x01\xff\0\x01b", "text that is not UTF-8"),
-            (b"\0\x01\0\x01a\0\x02\xc3\x28", "text that is not UTF-8"),
-            (b"\0\x02\0\x01a\0\x01b", "it ends too early"),
-            (b"\0", "it ends too early"),
+            (b"\0\x02\0\x01a\0\x01b\0\x01a\0\x01c", "a key is duplicated"),
+            (b"\0\x02\0\x01a\0\x01b\0\x01a\0\x01b", "a key is duplicated"),
+            (b"\0\0", "the number of pairs is zero"),
+            (b"\0\0\0\x01a\0\x01b", "the number of pairs is zero"),
+            (b"\0\x01\0\x01a\0\x01bx", "unexpected bytes after the last pair"),
+            (b"\0\x01\0\x01\xff\0\x01b", "a key or value is not UTF-8"),
+            (b"\0\x01\0\x01a\0\x02\xc3\x28", "a key or value is not UTF-8"),
+            (b"\0\x02\0\x01a\0\x01b", "it is truncated"),
+            (b"\0", "it is truncated"),
         ];
         for (context, why) in contexts {
             let forge = Forge { context: context.to_vec(), ..Forge::new(suite) };

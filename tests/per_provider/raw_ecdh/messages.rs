@@ -30,8 +30,8 @@ fn messages_of_the_official_library_open() {
         let strangers = [of(curve, carol), of(curve, alice), between(curve, carol, bob), between(curve, bob, carol)];
         for (keyring, context, reason) in strangers
             .iter()
-            .map(|keyring| (keyring, &context, "no encrypted data key is for this key"))
-            .chain([(&of(curve, bob), &other_context, "does not open")])
+            .map(|keyring| (keyring, &context, "no encrypted data key matches this key"))
+            .chain([(&of(curve, bob), &other_context, "could not be decrypted")])
         {
             let refused = reading_client().decrypt(keyring).context(context.clone()).bytes(&message).wait();
             let Err(Error::NotUnwrapped(failure)) = refused else { panic!("it was not refused") };

@@ -1,4 +1,4 @@
-//! Messages in small batches, and machines driven in every way.
+//! Helpers for messages in small batches, and for driving machines in every way.
 
 use std::sync::{Arc, Mutex};
 
@@ -22,7 +22,7 @@ use crate::{
     suite::{AlgorithmSuite, CommitmentPolicy},
 };
 
-/// Messages of one suite and frame length, under one data key and signing key.
+/// A factory for messages with one suite, frame length, data key and signing key.
 pub(super) struct Bench {
     suite: AlgorithmSuite,
     frame_length: u32,
@@ -32,7 +32,7 @@ pub(super) struct Bench {
 pub(super) const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 pub(super) const SIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384;
 
-/// Batches of a few hundred bytes, from the first of them on.
+/// Returns a plan with batches of a few hundred bytes that starts threads right away.
 pub(super) fn small(threads: usize) -> Plan {
     Plan { threads, batch: 300, pays_from: 1 }
 }
@@ -86,7 +86,7 @@ impl Bench {
         Ok(seal_all(self.start(&Steady::new()), plaintext, plan)?.2)
     }
 
-    /// The header verified, and the body.
+    /// Verifies the header and returns it with the body.
     pub(super) fn verified<'a>(&self, provider: &Steady, message: &'a [u8]) -> Result<(VerifiedHeader, &'a [u8])> {
         let (received, body) = HeaderDecoder::new().decode(message)?;
         let verifying_key = self
@@ -116,7 +116,8 @@ impl Bench {
         Ok(open_all(verified.body, body, plan)?.to_vec())
     }
 
-    /// Reads a message with a machine; also, what it has released before the end.
+    /// Decrypts a message with a [`Decryptor`]. Returns the plaintext released before the end or an
+    /// error, and the outcome.
     pub(super) fn read(&self, provider: &Steady, message: &[u8], plan: Plan, feed: Feed) -> (Vec<u8>, Result<()>) {
         let (verified, body) = match self.verified(provider, message) {
             Ok(verified) => verified,
@@ -130,18 +131,19 @@ impl Bench {
     }
 }
 
-/// How bytes go into a machine.
+/// How input is fed to a machine.
 #[derive(Clone, Debug)]
 pub(super) enum Feed {
-    /// Pushed, in pieces of these lengths in turn.
+    /// Push pieces of these lengths, repeated.
     Push(Vec<usize>),
-    /// Read into it, in pieces of these lengths in turn at the most.
+    /// Read pieces of at most these lengths, repeated, into the machine's buffer.
     Read(Vec<usize>),
-    /// Pushed one by one, everything that is whole put out after each.
+    /// Push single bytes, and settle after each of them.
     Settled,
 }
 
-/// Moves bytes through a machine. Gives what came out, before an error or in all, and how it ended.
+/// Feeds the input to a machine. Returns the output, up to an error if there is one, and the
+/// outcome.
 pub(super) fn drive<M: Machine + Push>(mut machine: M, input: &[u8], feed: Feed) -> (Vec<u8>, Result<()>) {
     let mut out = Vec::new();
     let (sizes, push) = match &feed {
@@ -172,14 +174,14 @@ pub(super) fn drive<M: Machine + Push>(mut machine: M, input: &[u8], feed: Feed)
         match step() {
             Ok(taken) => rest = &rest[taken..],
             Err(error) => {
-                assert!(machine.output().is_empty(), "output was left after an error");
-                assert!(matches!(machine.push_all(b"x"), Err(Error::Ended)), "a machine went on after an error");
-                assert!(matches!(machine.finish(), Err(Error::Ended)), "a machine finished after an error");
+                assert!(machine.output().is_empty(), "output is left after an error");
+                assert!(matches!(machine.push_all(b"x"), Err(Error::Ended)), "the machine continued after an error");
+                assert!(matches!(machine.finish(), Err(Error::Ended)), "the machine finished after an error");
                 return (out, Err(error));
             }
         }
         while !machine.output().is_empty() {
-            // Not always all of it, and not always at once.
+            // Take the output in parts, and sometimes leave some of it for later.
             let count = machine.output().len().min(wanted.max(7));
             out.extend_from_slice(&machine.output()[..count]);
             machine.consume(count);

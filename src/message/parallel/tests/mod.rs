@@ -1,5 +1,5 @@
-//! Small batches, so that every boundary is cheap to come to: the threads write and read what one thread does, byte for byte and error for
-//! error.
+//! Tests with small batches, which make every boundary cheap to reach. Several threads must read
+//! and write the same bytes, and report the same errors, as one thread.
 
 mod bench;
 mod steady;
@@ -37,7 +37,7 @@ fn said<T>(outcome: &Result<T>) -> String {
     outcome.as_ref().err().map_or("done".into(), |error| format!("{error:?}"))
 }
 
-/// Lengths on both sides of every boundary of the first batches.
+/// Returns lengths on both sides of every boundary of the first batches.
 fn lengths(frame_length: usize) -> Vec<usize> {
     let frames = (300 / (frame_length + 32)).max(1);
     let batch = frames * frame_length;
@@ -106,11 +106,12 @@ proptest! {
     }
 }
 
-/// What one thread and several say of a message that may be broken: the same; and the latter release no more.
+/// Asserts that several threads report the same result as one thread for a message that may be
+/// corrupt, and release no more plaintext.
 #[track_caller]
 fn agree(bench: &Bench, message: &[u8], what: &str) {
     let one = Plan::default();
-    // One byte at a time, so that everything is released that ever is.
+    // Feed one byte at a time, so that everything that can be released is.
     let (most, end) = bench.read(&Steady::new(), message, one, Feed::Settled);
     let whole = bench.open(message, one);
     for threads in [2, 3] {
@@ -129,7 +130,8 @@ fn agree(bench: &Bench, message: &[u8], what: &str) {
     }
 }
 
-/// Five batches of three frames, a frame, and a rest.
+/// Returns a message of five batches of three frames, one more regular frame, and a short final
+/// frame.
 fn broken(suite: AlgorithmSuite) -> (Bench, Vec<u8>, usize) {
     let bench = Bench::new(suite, 68);
     let message = bench.seal(&text(16 * 68 + 5), Plan::default()).unwrap();
@@ -157,7 +159,8 @@ fn every_changed_byte_is_refused_as_by_one_thread() {
             let mut message = message.clone();
             message[at] ^= 1 << (at % 8);
             agree(&bench, &message, &format!("{suite:?}: byte {at}"));
-            // The number of a frame that makes it the final one, and what is behind that.
+            // Setting all bits of a sequence number turns a regular frame into a final one. Also
+            // covers the bytes after the number.
             message[at] = 0xff;
             agree(&bench, &message, &format!("{suite:?}: byte {at} set"));
         }
@@ -170,7 +173,7 @@ fn the_first_of_two_faults_is_the_one_that_is_told() {
     let frame = 68 + 32;
     for (earlier, later) in [(1, 2), (0, 9), (2, 15), (5, 6), (3, 16)] {
         let mut message = message.clone();
-        // A tag that is wrong, then a number that is.
+        // The earlier frame has a wrong tag, the later one a wrong sequence number.
         message[header + earlier * frame + 20] ^= 1;
         message[header + later * frame + 3] ^= 0x40;
         agree(&bench, &message, &format!("frames {earlier} and {later}"));
@@ -204,9 +207,10 @@ fn an_error_in_a_worker_is_the_one_error() {
         let (bench, message, _) = broken(suite);
         let plaintext = text(16 * 68 + 5);
         for frame in 1..=bench.frames_of(plaintext.len()) {
-            for (fault, expected) in [(Fault::Error, "a fault"), (Fault::Panic, "a worker thread failed")] {
+            for (fault, expected) in [(Fault::Error, "a fault"), (Fault::Panic, "a worker thread panicked")] {
                 let is_expected = |end: Result<()>| matches!(end, Err(Error::Provider(what)) if what == expected);
-                // The first stretch and the final frame are the calling thread's, whose panic is its own.
+                // The first frame and the final frame are processed on the calling thread, whose
+                // panics are not caught.
                 if matches!(fault, Fault::Panic) && (frame == 1 || frame == bench.frames_of(plaintext.len())) {
                     continue;
                 }
@@ -254,7 +258,7 @@ fn a_fault_stops_the_rest() {
     let provider = Steady::failing(7, Fault::Error);
     let end = seal_all(bench.start(&provider), &plaintext, small(2)).map(|_| ());
     assert_eq!(said(&end), "Provider(\"a fault\")");
-    // Those before it and the batches that others had by then.
+    // The frames before the fault, and the batches that other threads had already started.
     let frames = provider.seen.frames.load(Ordering::Relaxed);
     assert!((7..60).contains(&frames), "{frames} frames were sealed");
 }
@@ -267,7 +271,7 @@ fn a_machine_that_is_dropped_half_way_leaves_no_thread() {
         let message = bench.seal(&plaintext, Plan::default()).unwrap();
         for threads in [2, 8] {
             for taken in [70, 700, 7000, 20_000] {
-                // With as much on the way as may be, and nothing taken away.
+                // As many batches are in flight as possible, and no output is taken.
                 let provider = Steady { delay: Duration::from_micros(200), ..Steady::new() };
                 let mut encryptor = bench.encryptor(&provider, small(threads));
                 encryptor.push(&plaintext[..taken]).unwrap();
@@ -307,7 +311,7 @@ fn threads_are_started_for_long_messages_only_and_only_if_asked_for() {
     assert!(several.len() > 1 && several.is_superset(&here), "{several:?}");
 }
 
-/// ATTACKS, Messages 16, on several threads: the frame counter stops at 2^32-1.
+/// ATTACKS, Messages 16, on several threads: the frame counter stops at 2^32 - 1.
 #[test]
 fn attack_16_the_frame_counter_does_not_wrap_on_several_threads() {
     let bench = Bench::new(UNSIGNED, 68);
@@ -317,7 +321,8 @@ fn attack_16_the_frame_counter_does_not_wrap_on_several_threads() {
             started.sealer.next = MAX_FRAMES - left;
             Encryptor::new(started, None).with_plan(plan)
         };
-        // The final frame may bear the last number: so many regular ones, and one more.
+        // The final frame can have the last sequence number, so one more frame fits than there are
+        // regular ones.
         let plaintext = text(frames * 68);
         let (expected, one) = drive(start(Plan::default()), &plaintext, Feed::Read(vec![100]));
         assert_eq!(one.is_ok(), frames <= left as usize + 1);
@@ -342,7 +347,7 @@ fn in_memory_there_are_no_more_threads_than_batches() {
             assert!(sealed == message);
             assert!(bench.open_with(&opening, &message, small(threads)).unwrap() == plaintext);
             for provider in [sealing, opening] {
-                // Each frame is a batch; the final one may look like another.
+                // Each frame is a batch. The final frame can be on one more thread.
                 let worked = provider.seen.threads.lock().unwrap().len();
                 assert!(worked <= regular_frames + 1, "{worked} threads for {regular_frames} frames");
                 provider.is_alone();

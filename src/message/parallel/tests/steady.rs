@@ -1,4 +1,4 @@
-//! A provider that gives the same bytes each time, sees who works on frames, and fails where it is told to.
+//! A deterministic crypto provider that records which threads process frames and can inject faults.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,24 +18,24 @@ use crate::{
     error::{Error, Result},
 };
 
-/// What goes wrong with a frame.
+/// The fault to inject at a frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fault {
     Panic,
     Error,
 }
 
-/// The usual primitives with known random bytes and signatures, and faults where they are wanted.
+/// The RustCrypto primitives with fixed random bytes and optional faults.
 #[derive(Clone, Debug)]
 pub(super) struct Steady {
-    /// At which frame what goes wrong.
+    /// The sequence number of the frame to fail at, and the fault.
     pub(super) fault: Option<(u32, Fault)>,
-    /// How long each frame takes.
+    /// The time that each frame takes.
     pub(super) delay: Duration,
     pub(super) seen: Arc<Seen>,
 }
 
-/// What was seen of the frames; held by everything that may work on them.
+/// A record of the frames processed. Everything that can process frames holds a reference to it.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) threads: Mutex<BTreeSet<String>>,
@@ -51,7 +51,7 @@ impl Steady {
         Self { fault: Some((frame, fault)), ..Self::new() }
     }
 
-    /// Nothing that works on frames is left: no thread, and nothing that waits for one.
+    /// Asserts that nothing that can process frames is left: no thread, and no queue.
     #[track_caller]
     pub(super) fn is_alone(&self) {
         assert_eq!(Arc::strong_count(&self.seen), 1, "a thread is left");
@@ -129,7 +129,8 @@ impl CryptoProvider for Steady {
     }
 }
 
-/// A signing key that signs the same digest the same way: where signatures are equal, digests were.
+/// A signing key that always returns the same signature for the same digest, so that equal
+/// signatures mean equal digests.
 pub(super) struct SteadySigner {
     pub(super) key: Arc<dyn SigningKey>,
     pub(super) signatures: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
