@@ -233,9 +233,9 @@ fn attack_29_reserved_keys_that_a_manager_reproduces_are_refused() {
     refused_everywhere("cached", &caching(reproducing()), &pinned, &forgery, unexpected());
     let required = RequiredContextManager::new(["tenant"], reproducing()).unwrap();
     refused_everywhere("required", &required, &pinned, &forgery, unexpected());
-    // The same from a manager of which nobody expected it, and which does not call it required.
-    let plain = Forge::under_the_key_of(&message, &keyring(), UNSIGNED, &[TENANT, path], &[]);
-    let mut plain = plain.clone();
+    // The same from a manager that adds the public key although the caller expects none, and does not require it.
+    let mut plain = Forge::new(UNSIGNED);
+    plain.set_context(&[TENANT, path]);
     plain.wrap_with(&keyring(), &[TENANT, path].into());
     let adding = reproducing_and(|materials| {
         materials.context.insert(PUBLIC_KEY, public_key.as_str());
