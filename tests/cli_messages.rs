@@ -1,10 +1,13 @@
 //! The command-line tool on messages that exist: `verify` and `reencrypt`; and what is told of any, `--metadata` and `--quiet`.
 #![cfg(feature = "cli")]
 
+mod forge;
 mod support;
 
 use std::fs;
 
+use forge::{Forge, PUBLIC_KEY};
+use sealwax::keyring::RawAesKeyring;
 use support::place::{Place, code, inspect_json, json_lines, snapshot, stderr};
 
 /// A place with a file `plain` and its message `sealed`, in the context tenant=blue.
@@ -131,6 +134,61 @@ fn what_a_message_keeps_out_is_not_written_into_it_by_reencrypt() {
     assert!(inspect_json(&place, "sealed")["encryption_context"]["tenant"].is_null());
     place.refused(&["verify", "-k", key, "sealed"], 4, "could not be decrypted");
     place.ok(&["verify", "-k", key, "-c", "tenant=blue", "sealed"]);
+}
+
+#[test]
+fn attack_29_a_pinned_signer_is_looked_for_in_the_message() {
+    let place = place_with_message(100, &[]);
+    let key = place.key.as_str();
+    let json = inspect_json(&place, "sealed");
+    let public_key = json["encryption_context"][PUBLIC_KEY].as_str().unwrap();
+    // What anyone who can unwrap the data key can write: an unsigned message that authenticates the signer's public key
+    // without storing it.
+    let keyring = RawAesKeyring::new("sealwax", "main", place.read("main.key")).unwrap();
+    let (stored, required) = ([("tenant", "blue")], [(PUBLIC_KEY, public_key)]);
+    let forge = Forge::under_the_key_of(&place.read("sealed"), &keyring, 0x0478, &stored, &required);
+    place.write("forged", &forge.message(b"pay 9999 to Mallory"));
+    place.ok(&["encrypt", "-k", key, "-c", "tenant=blue", "-o", "other", "plain"]);
+    let other = inspect_json(&place, "other");
+    let pin = |value: &str| format!("{PUBLIC_KEY}={value}");
+    let (signer, other_signer) = (pin(public_key), pin(other["encryption_context"][PUBLIC_KEY].as_str().unwrap()));
+
+    for tenant in [&["-c", "tenant=blue"][..], &[]] {
+        let opened = place.ok(&[&["decrypt", "-k", key, "-c", &signer], tenant, &["sealed"]].concat());
+        assert!(opened == place.read("plain"));
+        place.ok(&[&["verify", "-k", key, "-c", &signer], tenant, &["sealed"]].concat());
+        for (expected, file, text) in [
+            (&signer, "forged", "the message does not store it"),
+            (&other_signer, "forged", "the message does not store it"),
+            (&other_signer, "sealed", "expected encryption context"),
+        ] {
+            let expected = [&["-k", key, "-c", expected], tenant].concat();
+            place.refused(&[&["decrypt"], &expected[..], &["-o", "out", file]].concat(), 3, text);
+            place.refused(&[&["decrypt"], &expected[..], &["-o", "plain", "--force", file]].concat(), 3, text);
+            place.refused(&[&["decrypt"], &expected[..], &[file]].concat(), 3, text);
+            place.refused(&[&["verify"], &expected[..], &[file]].concat(), 3, text);
+            let piped = [&["decrypt"], &expected[..], &["--release-unverified", "-"]].concat();
+            place.check_refusal(&place.run_with_input(&piped, &place.read(file)), 3, text);
+        }
+    }
+    place.refused(&["decrypt", "-k", key, "-o", "out", "forged"], 4, "does not open");
+
+    for (expected, file, text) in
+        [(&signer, "forged", "the message does not store it"), (&other_signer, "sealed", "expected encryption context")]
+    {
+        place.refused(&["reencrypt", "-k", key, "--expect-context", expected, "-o", "out", file], 3, text);
+        place.refused(&["reencrypt", "-k", key, "--expect-context", expected, file], 3, text);
+    }
+    // The new message has a public key of its own, and the rest of the context.
+    place.ok(&["reencrypt", "-k", key, "--expect-context", &signer, "-o", "moved", "sealed"]);
+    let moved = inspect_json(&place, "moved");
+    let own_key = moved["encryption_context"][PUBLIC_KEY].as_str().unwrap();
+    assert_ne!(own_key, public_key);
+    assert_eq!(moved["encryption_context"].as_object().unwrap().len(), 2);
+    assert!(
+        place.ok(&["decrypt", "-k", key, "-c", &pin(own_key), "-c", "tenant=blue", "moved"]) == place.read("plain")
+    );
+    place.refused(&["verify", "-k", key, "-c", &signer, "moved"], 3, "expected encryption context");
 }
 
 #[test]

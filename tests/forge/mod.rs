@@ -4,7 +4,11 @@
 //! What it writes is authentic under the data key, so that a refusal proves the check and not the tag.
 #![allow(dead_code, reason = "no test uses all of it")]
 
-use std::sync::Arc;
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
 
 use aes_gcm::{
     Aes128Gcm, Aes256Gcm, AesGcm, KeyInit,
@@ -13,7 +17,7 @@ use aes_gcm::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use sealwax::{
-    EncryptedDataKey, Result, SecretBytes,
+    AlgorithmSuite, EncryptedDataKey, EncryptionContext, HeaderDecoder, Result, SecretBytes,
     keyring::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
 };
 use sha2::{Digest, Sha256, Sha384, Sha512};
@@ -80,6 +84,39 @@ impl Forge {
         let mut all: Vec<(&str, &str)> = public_key.iter().map(|value| (PUBLIC_KEY, value.as_str())).collect();
         all.extend(pairs);
         self.context = serialize_context(&all);
+    }
+
+    /// A message of this suite under the data key of an honest one: anyone who can unwrap that key can write it. It stores
+    /// the pairs of `stored`, and authenticates those of `required` without storing them.
+    pub(crate) fn under_the_key_of(
+        honest: &[u8],
+        keyring: &dyn Keyring,
+        suite: u16,
+        stored: &[(&str, &str)],
+        required: &[(&str, &str)],
+    ) -> Self {
+        let (received, _) = HeaderDecoder::new().decode(honest).unwrap();
+        let header = received.header();
+        let (context, wrapped) = (header.context(), header.encrypted_data_keys());
+        let request = UnwrapRequest::new(super::support::provider(), header.suite(), context, wrapped);
+        let data_key = ready(keyring.on_decrypt(request)).unwrap().data_key;
+        let key = &wrapped[0];
+        Self {
+            context: serialize_context(stored),
+            required: serialize_context(required),
+            keys: vec![[key.provider_id().into(), key.provider_info().to_vec(), key.ciphertext().to_vec()]],
+            data_key: data_key.as_bytes().to_vec(),
+            ..Self::new(suite)
+        }
+    }
+
+    /// Has a keyring of the library wrap the data key in this context, and stores that encrypted data key alone.
+    pub(crate) fn wrap_with(&mut self, keyring: &dyn Keyring, context: &EncryptionContext) {
+        let suite = AlgorithmSuite::from_id(self.suite).unwrap();
+        let data_key = SecretBytes::from(self.data_key.as_slice());
+        let request = WrapRequest::new(super::support::provider(), suite, context).for_key(&data_key);
+        let key = ready(keyring.on_encrypt(request)).unwrap().encrypted_data_keys.remove(0);
+        self.keys = vec![[key.provider_id().into(), key.provider_info().to_vec(), key.ciphertext().to_vec()]];
     }
 
     pub(crate) fn signs(&self) -> Option<Curve> {
@@ -232,6 +269,14 @@ impl Forge {
     /// The keyring that knows the data key.
     pub(crate) fn keyring(&self) -> Fixed {
         Fixed(self.data_key.clone())
+    }
+}
+
+/// The outcome of a future that waits for nothing.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => panic!("it waits"),
     }
 }
 

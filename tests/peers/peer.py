@@ -10,7 +10,8 @@ object on stdout, until stdin ends. Binary values are base64.
      "suite":"0x0478","frame_length":4096,"context":{..},"plaintext":..,
      "keyring":"raw"|"mpl","required":[..]}
         -> {"ok":true,"message":..}
-    {"op":"decrypt","keys":[..],"message":..,"keyring":..,"context":{..}}
+    {"op":"decrypt","keys":[..],"message":..,"keyring":..,"context":{..},
+     "required":[..]}
         -> {"ok":true,"plaintext":..,"context":{..},"suite":"0x0478"}
     anything that fails
         -> {"ok":false,"error":"ClassName: text"}
@@ -25,9 +26,10 @@ An RSA key has "padding":"pkcs1"|"oaep-sha1"|"oaep-sha256"|"oaep-sha384"|
 providers library. "context" on decrypt means the expected pairs: with "mpl"
 the SDK reproduces and checks them, with "raw" (where the SDK refuses the
 argument) this server compares them with the message's header. "required"
-works with "mpl" only: the context keys which are authenticated but not stored
-in the message. The "context" of an answer is what the message's header
-stores, aws-crypto-public-key included.
+works with "mpl" only, and means the keys of its required encryption context
+CMM: on encrypt those which are authenticated but not stored in the message,
+on decrypt those which the expected pairs must have. The "context" of an answer
+is what the message's header stores, aws-crypto-public-key included.
 
 What this SDK does, as measured:
 
@@ -253,11 +255,14 @@ def encrypt(request):
 
 def decrypt(request):
     expected = request.get("context") or {}
+    required = request.get("required") or []
     arguments = {}
     if is_mpl(request):
-        materials = mpl_materials(request)
+        materials = mpl_materials(request, required)
         if expected:
             arguments["encryption_context"] = expected
+    elif required:
+        raise BadRequest("required context keys need the mpl keyring")
     else:
         materials = raw_materials(request)
     plaintext, header = run(COMMITTING, "d", unbase64(request["message"]), **arguments, **materials)

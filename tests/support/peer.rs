@@ -162,14 +162,29 @@ impl Peer {
         expected: &EncryptionContext,
         message: &[u8],
     ) -> Result<PeerOpening, Refused> {
-        let answer = self.ask(json!({
+        self.decrypt_requiring(&[], opened_with, expected, message)
+    }
+
+    /// Lets the peer read a message through its manager that requires these keys of the expected context.
+    pub fn decrypt_requiring(
+        &mut self,
+        required: &[&str],
+        opened_with: &[impl PeerKey],
+        expected: &EncryptionContext,
+        message: &[u8],
+    ) -> Result<PeerOpening, Refused> {
+        let mut line = json!({
             "op": "decrypt",
             "keys": keys(opened_with),
             "context": context(expected),
             "message": to_base64(message),
             "keyring": self.keyring,
             "utf8_sorting": true,
-        }))?;
+        });
+        if !required.is_empty() {
+            line["required"] = json!(required);
+        }
+        let answer = self.ask(line)?;
         Ok(PeerOpening {
             plaintext: from_base64(&answer.plaintext.expect("a plaintext")),
             context: answer.context.expect("a context").into_iter().collect(),

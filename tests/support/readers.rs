@@ -117,7 +117,11 @@ impl Way {
         context: &EncryptionContext,
         message: &[u8],
     ) -> Result<Opening> {
-        let decrypt = client.decrypt(keyring).context(context.clone());
+        self.open_as(client, client.decrypt(keyring).context(context.clone()), message)
+    }
+
+    /// Like [`open`](Self::open), with a decryption that this client has set up.
+    pub fn open_as(self, client: &Client, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
         match self {
             Self::Bytes => {
                 let opened = decrypt.bytes(message).wait()?;
@@ -213,7 +217,11 @@ impl PartsWay {
         context: &EncryptionContext,
         message: &[u8],
     ) -> Result<Opening> {
-        let decrypt = client.decrypt(keyring).context(context.clone());
+        self.open_as(client.decrypt(keyring).context(context.clone()), message)
+    }
+
+    /// Like [`open`](Self::open), with a decryption that is set up.
+    pub fn open_as(self, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
         if self == Self::RangesAsync {
             let reader = decrypt.ranges_async(Object(message)).wait()?;
             let all = ready(reader.read_range(0..u64::MAX))?;

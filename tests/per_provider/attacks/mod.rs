@@ -3,6 +3,7 @@
 //! The hostile messages come from a second writer that shares no code with the crate, and are authentic but for the
 //! fault in question.
 
+mod contexts;
 mod frames;
 mod header;
 mod keyrings;
