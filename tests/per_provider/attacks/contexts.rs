@@ -173,10 +173,10 @@ fn refused_everywhere(
     }
 
     let mut sink = Vec::new();
-    let mut writer = decrypt().writer_unverified(&mut sink);
+    let mut writer = decrypt().release_unverified().writer(&mut sink);
     check(&"writer", writer.write_all(message).map_err(Error::from));
     drop(writer);
-    check(&"copy", decrypt().copy_unverified(message, &mut sink).wait().map(|_| ()));
+    check(&"copy", decrypt().release_unverified().copy(message, &mut sink).wait().map(|_| ()));
     check(&"copy_verified", decrypt().copy_verified(message, &mut sink).wait().map(|_| ()));
     for keep_context in [false, true] {
         let reencrypt = decrypt().reencrypt(client.encrypt(&Unasked));
