@@ -5,7 +5,7 @@
 //! whichever check failed, so that an attacker who can observe errors learns nothing from them. No
 //! error text contains a key, a plaintext or an encryption context.
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io, ops::Deref, sync::Arc};
 
 use crate::{
     suite::{AlgorithmSuite, CommitmentPolicy},
@@ -17,6 +17,88 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The cause of a failure outside this crate.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The cause of an [`Error`](enum@Error), which all clones of the error share.
+pub type Cause = Shared<dyn std::error::Error + Send + Sync>;
+
+/// A value that clones share. It dereferences to the value.
+///
+/// Errors hold their causes in it, so that they can be cloned: for example to report one failure of
+/// a key service to every caller that waited for it. Anything that converts into a [`BoxError`]
+/// converts into a [`Cause`].
+///
+/// ```
+/// use sealwax::Cause;
+///
+/// let cause = Cause::from("the session was closed");
+/// assert_eq!(cause.clone().to_string(), "the session was closed");
+/// ```
+pub struct Shared<T: ?Sized>(Arc<T>);
+
+impl<T: ?Sized> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: ?Sized> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: fmt::Debug + ?Sized> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<T: fmt::Display + ?Sized> fmt::Display for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<E: Into<BoxError>> From<E> for Cause {
+    fn from(cause: E) -> Self {
+        Self(cause.into().into())
+    }
+}
+
+impl<E: Into<io::Error>> From<E> for Shared<io::Error> {
+    fn from(error: E) -> Self {
+        Self(Arc::new(error.into()))
+    }
+}
+
+impl Shared<io::Error> {
+    /// Returns the error itself if nothing shares it; otherwise one of the same kind with the same
+    /// text.
+    fn into_io(self) -> io::Error {
+        Arc::try_unwrap(self.0).unwrap_or_else(|shared| match shared.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(shared.kind(), SharedIo(shared)),
+        })
+    }
+}
+
+/// An I/O error that several errors share, as the inner error of another one.
+#[derive(Debug)]
+struct SharedIo(Arc<io::Error>);
+
+impl fmt::Display for SharedIo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for SharedIo {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
 
 /// The reason an operation failed.
 ///
@@ -31,7 +113,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// assert!(matches!(refused, Err(Error::Format(FormatError::Version(b'n')))));
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The input is not a well-formed message.
@@ -75,7 +157,7 @@ pub enum Error {
         /// The label of the keyring, such as `raw-aes://namespace/name`.
         keyring: String,
         /// The underlying cause.
-        source: BoxError,
+        source: Cause,
     },
 
     /// A keyring or materials manager returned invalid materials.
@@ -104,7 +186,7 @@ pub enum Error {
         "the source is not seekable, so it cannot be read twice; decrypt it with a copy, which spools the ciphertext to a \
          temporary file until it is verified, or call `release_unverified` first"
     )]
-    NotSeekable(#[source] io::Error),
+    NotSeekable(#[source] Shared<io::Error>),
 
     /// The source changed after it was verified. Nothing from the part that changed was released.
     #[error("the source changed after it was verified; decrypt it again")]
@@ -133,7 +215,7 @@ pub enum Error {
 
     /// An I/O operation failed.
     #[error("{}", io_context(.0))]
-    Io(#[source] io::Error),
+    Io(#[source] Shared<io::Error>),
 }
 
 /// The direction of an operation on a message.
@@ -188,7 +270,7 @@ impl Error {
     /// assert_eq!(error.source().unwrap().to_string(), "the session was closed");
     /// ```
     pub fn keyring(keyring: impl Into<String>, cause: impl Into<BoxError>) -> Self {
-        Self::Keyring { keyring: keyring.into(), source: cause.into() }
+        Self::Keyring { keyring: keyring.into(), source: Cause::from(cause) }
     }
 }
 
@@ -198,7 +280,7 @@ impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(inner) => inner,
-            Err(error) => Self::Io(error),
+            Err(error) => Self::Io(error.into()),
         }
     }
 }
@@ -206,7 +288,7 @@ impl From<io::Error> for Error {
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         match error {
-            Error::Io(inner) => inner,
+            Error::Io(inner) => inner.into_io(),
             // Not `UnexpectedEof`, even for a truncated message, because callers could take that
             // for the end of the plaintext.
             Error::Format(_) | Error::Integrity | Error::SourceChanged => Self::new(io::ErrorKind::InvalidData, error),
@@ -382,13 +464,13 @@ pub enum ContextError {
 ///      no encrypted data key matches this key"
 /// );
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct UnwrapFailure {
     attempts: Vec<UnwrapAttempt>,
 }
 
 /// A failed attempt of one keyring to unwrap a data key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct UnwrapAttempt {
     /// The label of the keyring, such as `raw-aes://namespace/name`.
     pub keyring: Arc<str>,
@@ -400,7 +482,7 @@ pub struct UnwrapAttempt {
 }
 
 /// The reason an attempt to unwrap a data key failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum UnwrapReason {
     /// No encrypted data key in the message matches this key.
@@ -409,7 +491,7 @@ pub enum UnwrapReason {
     /// which step failed, so that an attacker who submits altered keys learns nothing from it.
     NotAuthentic,
     /// A service or other external component failed.
-    Failed(BoxError),
+    Failed(Cause),
 }
 
 impl fmt::Display for UnwrapReason {
@@ -484,7 +566,23 @@ mod tests {
         let plain = io::Error::new(io::ErrorKind::StorageFull, "quota");
         let Error::Io(inner) = Error::from(plain) else { panic!("not an io error") };
         assert_eq!(inner.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(io::Error::from(Error::Io(inner)).kind(), io::ErrorKind::StorageFull);
+        let shared = Error::Io(inner);
+        assert_eq!(io::Error::from(shared.clone()).to_string(), "quota");
+        assert_eq!(io::Error::from(shared.clone()).kind(), io::ErrorKind::StorageFull);
+        assert_eq!(io::Error::from(shared).kind(), io::ErrorKind::StorageFull);
+        let from_the_system = Error::from(io::Error::from_raw_os_error(28));
+        assert_eq!(io::Error::from(from_the_system.clone()).raw_os_error(), Some(28));
+    }
+
+    #[test]
+    fn clones_share_their_cause_and_keep_its_type() {
+        let error = Error::keyring("k", FormatError::Truncated);
+        let copy = error.clone();
+        drop(error);
+        let cause = std::error::Error::source(&copy).unwrap();
+        assert_eq!(cause.downcast_ref::<FormatError>(), Some(&FormatError::Truncated));
+        let error = Error::from(io::Error::other("quota")).clone();
+        assert!(std::error::Error::source(&error).unwrap().is::<io::Error>());
     }
 
     #[test]

@@ -108,8 +108,8 @@ pub use client::{
 };
 pub use context::{EncryptionContext, PUBLIC_KEY_ENTRY};
 pub use error::{
-    BoxError, ContextError, Direction, Error, FormatError, LimitError, Result, UnwrapAttempt, UnwrapFailure,
-    UnwrapReason,
+    BoxError, Cause, ContextError, Direction, Error, FormatError, LimitError, Result, Shared, UnwrapAttempt,
+    UnwrapFailure, UnwrapReason,
 };
 pub use format::{ContentType, EncryptedDataKey, Header, HeaderDecoder, ReceivedHeader};
 pub use secret::SecretBytes;

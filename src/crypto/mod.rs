@@ -238,28 +238,92 @@ impl dyn SigningKey + '_ {
     }
 }
 
-impl<P: CryptoProvider + ?Sized> CryptoProvider for Arc<P> {
-    fn random(&self, out: &mut [u8]) -> Result<()> {
-        (**self).random(out)
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        // Every method, those with a default included: a provider that overrides one is asked for it.
+        impl<P: CryptoProvider + ?Sized> CryptoProvider for $pointer {
+            fn random(&self, out: &mut [u8]) -> Result<()> {
+                (**self).random(out)
+            }
+
+            fn random_key(&self, length: usize) -> Result<SecretBytes> {
+                (**self).random_key(length)
+            }
+
+            fn aes_gcm(&self, key: &[u8]) -> Result<Box<dyn AeadKey>> {
+                (**self).aes_gcm(key)
+            }
+
+            fn hkdf(&self, hash: HashAlgorithm, salt: &[u8], key: &[u8], outputs: &mut [Expand<'_>]) -> Result<()> {
+                (**self).hkdf(hash, salt, key, outputs)
+            }
+
+            fn digest(&self, hash: HashAlgorithm) -> Box<dyn Digest> {
+                (**self).digest(hash)
+            }
+
+            fn generate_signing_key(&self, algorithm: SignatureAlgorithm) -> Result<Arc<dyn SigningKey>> {
+                (**self).generate_signing_key(algorithm)
+            }
+
+            fn verifying_key(
+                &self,
+                algorithm: SignatureAlgorithm,
+                compressed: &[u8],
+            ) -> Result<Arc<dyn VerifyingKey>> {
+                (**self).verifying_key(algorithm, compressed)
+            }
+        }
+    )*};
+}
+
+forward!(&P, Box<P>, Arc<P>);
+
+#[cfg(all(test, feature = "rustcrypto"))]
+mod tests {
+    use super::*;
+
+    /// RustCrypto, with keys of its own making.
+    #[derive(Debug)]
+    struct Keys;
+
+    impl CryptoProvider for Keys {
+        fn random(&self, out: &mut [u8]) -> Result<()> {
+            RustCrypto.random(out)
+        }
+
+        fn random_key(&self, length: usize) -> Result<SecretBytes> {
+            Ok(SecretBytes::from(vec![9; length]))
+        }
+
+        fn aes_gcm(&self, key: &[u8]) -> Result<Box<dyn AeadKey>> {
+            RustCrypto.aes_gcm(key)
+        }
+
+        fn hkdf(&self, hash: HashAlgorithm, salt: &[u8], key: &[u8], outputs: &mut [Expand<'_>]) -> Result<()> {
+            RustCrypto.hkdf(hash, salt, key, outputs)
+        }
+
+        fn digest(&self, hash: HashAlgorithm) -> Box<dyn Digest> {
+            RustCrypto.digest(hash)
+        }
+
+        fn generate_signing_key(&self, algorithm: SignatureAlgorithm) -> Result<Arc<dyn SigningKey>> {
+            RustCrypto.generate_signing_key(algorithm)
+        }
+
+        fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Arc<dyn VerifyingKey>> {
+            RustCrypto.verifying_key(algorithm, compressed)
+        }
     }
 
-    fn aes_gcm(&self, key: &[u8]) -> Result<Box<dyn AeadKey>> {
-        (**self).aes_gcm(key)
-    }
-
-    fn hkdf(&self, hash: HashAlgorithm, salt: &[u8], key: &[u8], outputs: &mut [Expand<'_>]) -> Result<()> {
-        (**self).hkdf(hash, salt, key, outputs)
-    }
-
-    fn digest(&self, hash: HashAlgorithm) -> Box<dyn Digest> {
-        (**self).digest(hash)
-    }
-
-    fn generate_signing_key(&self, algorithm: SignatureAlgorithm) -> Result<Arc<dyn SigningKey>> {
-        (**self).generate_signing_key(algorithm)
-    }
-
-    fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Arc<dyn VerifyingKey>> {
-        (**self).verifying_key(algorithm, compressed)
+    #[test]
+    fn pointers_to_a_provider_forward_what_it_overrides() {
+        let made = |provider: &dyn CryptoProvider| provider.random_key(16).unwrap().as_bytes().to_vec();
+        assert_eq!(made(&Keys), [9; 16]);
+        assert_eq!(made(&&Keys), [9; 16]);
+        assert_eq!(made(&Box::new(Keys)), [9; 16]);
+        assert_eq!(made(&Arc::new(Keys)), [9; 16]);
+        assert_eq!(made(&(Arc::new(Keys) as Arc<dyn CryptoProvider>)), [9; 16]);
     }
 }

@@ -194,8 +194,8 @@ fn permissions(mode: u32) -> fs::Permissions {
 fn plain_error(error: io::Error) -> Error {
     let inner = error.get_ref().and_then(std::error::Error::source).and_then(<dyn std::error::Error>::downcast_ref);
     match inner.and_then(io::Error::raw_os_error) {
-        Some(code) => Error::Io(io::Error::from_raw_os_error(code)),
-        None => Error::Io(error),
+        Some(code) => Error::Io(io::Error::from_raw_os_error(code).into()),
+        None => Error::Io(error.into()),
     }
 }
 

@@ -271,7 +271,7 @@ impl<S: ReadAt> VerifiedReader<S> {
                     self.left.start += bytes.len() as u64;
                     machine.push(bytes).inspect_err(|_| self.state = State::Failed)?;
                 }
-                Err(Error::Io(error)) => return Err(error.into()),
+                Err(error @ Error::Io(_)) => return Err(error),
                 Err(error) => {
                     self.state = State::Failed;
                     return Err(error);

@@ -54,10 +54,9 @@ impl RsaPadding {
 /// A keyring that wraps data keys with an RSA public key and unwraps them with its private key.
 /// (Feature `raw-rsa`.)
 ///
-/// With only a public key the keyring can only encrypt, with only a private key it can only
-/// decrypt; it does not derive the public key from the private key. The namespace and name identify
-/// the key pair. They must be the same for encryption and decryption, as must the
-/// [padding](RsaPadding). Keys have 2,048 to 8,192 bits and are given as PEM: `PUBLIC KEY` (X.509),
+/// With a public key the keyring can only encrypt. With a private key it can do both, because the
+/// private key contains the public one. The namespace and name identify the key pair. They must be
+/// the same for encryption and decryption, as must the [padding](RsaPadding). Keys have 2,048 to 8,192 bits and are given as PEM: `PUBLIC KEY` (X.509),
 /// `RSA PUBLIC KEY` (PKCS#1), `PRIVATE KEY` (PKCS#8) or `RSA PRIVATE KEY` (PKCS#1).
 ///
 /// AWS-LC computes RSA, with blinding and with its own random source, whichever provider the client
@@ -96,7 +95,7 @@ impl RsaPadding {
 pub struct RawRsaKeyring {
     namespace: String,
     name: String,
-    public_key: Option<PublicKey>,
+    public_key: PublicKey,
     private_key: Option<PrivateKey>,
     label: Arc<str>,
 }
@@ -169,15 +168,16 @@ impl<'a> RawRsaKeyringBuilder<'a> {
         let refuse = |why: &str| Err(Error::Configuration(why.to_owned()));
         let public_key = public_key.map(read_public_key).transpose()?;
         let private_key = private_key.map(read_private_key).transpose()?;
-        match (&public_key, &private_key) {
+        let public_key = match (public_key, &private_key) {
             (None, None) => return refuse("a raw RSA keyring needs a public key, a private key or both"),
-            (Some(public), Some(private)) if !is_pair(public, private)? => {
+            (Some(public), Some(private)) if !is_pair(&public, private)? => {
                 return refuse("the public key does not belong to the private key");
             }
-            _ => {}
-        }
+            (Some(public), _) => public,
+            (None, Some(private)) => private.public_key(),
+        };
         let label = format!("raw-rsa://{namespace}/{name}").into();
-        let public_key = public_key.map(|key| PublicKey::new(key, padding)).transpose().map_err(failed)?;
+        let public_key = PublicKey::new(public_key, padding).map_err(failed)?;
         let private_key = private_key.map(|key| PrivateKey::new(key, padding)).transpose().map_err(failed)?;
         Ok(RawRsaKeyring { namespace, name, public_key, private_key, label })
     }
@@ -284,10 +284,8 @@ impl Keyring for RawRsaKeyring {
     fn on_encrypt<'a>(&'a self, request: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
         Box::pin(async move {
             let fail = |why: &'static str| Error::keyring(&*self.label, why);
-            let public_key =
-                self.public_key.as_ref().ok_or_else(|| fail("the keyring has no public key and can only decrypt"))?;
             let key = request.data_key_or_generate()?;
-            let ciphertext = public_key.encrypt(key.as_bytes()).map_err(|_| fail("RSA encryption failed"))?;
+            let ciphertext = self.public_key.encrypt(key.as_bytes()).map_err(|_| fail("RSA encryption failed"))?;
             Ok(key.wrapped_as(EncryptedDataKey::new(self.namespace.as_str(), self.name.as_bytes(), ciphertext)))
         })
     }

@@ -41,7 +41,7 @@ pub struct WrapFailure {
     /// The keyring's label.
     pub keyring: Arc<str>,
     /// The keyring's error.
-    pub cause: Arc<Error>,
+    pub cause: Error,
 }
 
 impl KeyReport {
@@ -71,7 +71,7 @@ impl KeyReport {
     }
 
     pub(super) fn add_failed(&mut self, keyring: Arc<str>, cause: Error) {
-        self.failed.push(WrapFailure { keyring, cause: Arc::new(cause) });
+        self.failed.push(WrapFailure { keyring, cause });
     }
 
     /// Appends another report, whose encrypted data keys follow those of this one.

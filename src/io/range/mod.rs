@@ -74,7 +74,7 @@ pub(crate) fn source_error(error: io::Error) -> Error {
     match error.kind() {
         // Of a length that the source itself gave.
         io::ErrorKind::UnexpectedEof => FormatError::Truncated.into(),
-        io::ErrorKind::NotSeekable => Error::NotSeekable(error),
+        io::ErrorKind::NotSeekable => Error::NotSeekable(error.into()),
         _ => error.into(),
     }
 }

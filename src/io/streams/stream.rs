@@ -50,7 +50,7 @@ fn source_error(error: impl Into<BoxError>) -> Error {
         Ok(error) => (*error).into(),
         Err(error) => match error.downcast::<Error>() {
             Ok(error) => *error,
-            Err(error) => Error::Io(io::Error::other(error)),
+            Err(error) => Error::Io(io::Error::other(error).into()),
         },
     }
 }

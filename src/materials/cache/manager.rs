@@ -13,7 +13,7 @@ use super::{
     Cache, CacheEntry, Clock, Content, MonotonicClock, Usage, UsageLimits,
     flight::{Flights, Taken},
     identity::Identity,
-    metrics, shared_error,
+    metrics,
 };
 use crate::{
     blocking::is_polled_once,
@@ -134,7 +134,7 @@ enum Outcome {
     Entry(Arc<CacheEntry>),
     /// The materials are for one message only.
     NotShared,
-    Failed(Arc<Error>),
+    Failed(Error),
 }
 
 /// A builder for a [`CachingManager`], made by [`CachingManager::builder`].
@@ -342,7 +342,7 @@ impl<M: MaterialsManager> CachingManager<M> {
             Outcome::NotShared => Taken::AskAlone,
             Outcome::Failed(error) => Taken::This(Err(error)),
         };
-        self.flights.get(identity, find, load, take, may_wait).await.map_err(shared_error::own)
+        self.flights.get(identity, find, load, take, may_wait).await
     }
 
     async fn for_decryption(&self, request: DecryptionRequest<'_>) -> Result<DecryptionMaterials> {
@@ -413,7 +413,7 @@ impl<M: MaterialsManager> CachingManager<M> {
             Outcome::NotShared => Taken::AskAlone,
             Outcome::Failed(error) => Taken::This(Err(error)),
         };
-        self.flights.get(identity, find, load, take, may_wait).await.map_err(shared_error::own)
+        self.flights.get(identity, find, load, take, may_wait).await
     }
 
     /// Returns how long the materials may be cached, or `None` if they may serve one message only.
@@ -444,12 +444,11 @@ fn may_wait() -> bool {
     !is_polled_once()
 }
 
-fn failed<T>(error: Error) -> (Result<T, Arc<Error>>, Outcome) {
-    let error = Arc::new(error);
+fn failed<T>(error: Error) -> (Result<T>, Outcome) {
     (Err(error.clone()), Outcome::Failed(error))
 }
 
-fn taken<T>(materials: Option<T>) -> Taken<Result<T, Arc<Error>>> {
+fn taken<T>(materials: Option<T>) -> Taken<Result<T>> {
     materials.map_or(Taken::AskAgain, |materials| Taken::This(Ok(materials)))
 }
 

@@ -28,7 +28,6 @@ mod lru;
 mod manager;
 mod memory;
 mod metrics;
-mod shared_error;
 mod sync;
 mod usage;
 

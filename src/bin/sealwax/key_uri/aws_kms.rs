@@ -132,5 +132,6 @@ fn runtime() -> Result<Handle, Failure> {
         Some(handle)
     };
     let handle = RUNTIME.get_or_init(start).clone();
-    handle.ok_or_else(|| sealwax::Error::Io(std::io::Error::other("the thread for AWS KMS does not start")).into())
+    handle
+        .ok_or_else(|| sealwax::Error::Io(std::io::Error::other("the thread for AWS KMS does not start").into()).into())
 }

@@ -239,18 +239,22 @@ pub(super) fn passphrase_from(file: Option<&Path>, prompt: &str, twice: bool) ->
 
 /// A failure that came through the library's own error type.
 pub(super) fn store_failure(error: Error) -> Failure {
-    match error {
-        Error::Keyring { keyring, source } => match source.downcast::<LocalKmsError>() {
-            Ok(error) => Failure::from(*error),
-            Err(source) => Failure::from(Error::Keyring { keyring, source }),
-        },
-        error => Failure::from(error),
+    match &error {
+        Error::Keyring { source, .. } => source.downcast_ref::<LocalKmsError>().map(Failure::from),
+        _ => None,
     }
+    .unwrap_or_else(|| Failure::from(error))
 }
 
 impl From<LocalKmsError> for Failure {
     fn from(error: LocalKmsError) -> Self {
-        let code = match &error {
+        Self::from(&error)
+    }
+}
+
+impl From<&LocalKmsError> for Failure {
+    fn from(error: &LocalKmsError) -> Self {
+        let code = match error {
             LocalKmsError::StoreExists { .. } => 6,
             LocalKmsError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => 6,
             LocalKmsError::NoStore { .. } => 2,
@@ -264,6 +268,6 @@ impl From<LocalKmsError> for Failure {
                 _ => 1,
             },
         };
-        Self::of(code, &error)
+        Self::of(code, error)
     }
 }
