@@ -377,6 +377,44 @@ fn attack_25_a_frame_counts_only_in_its_place() {
 }
 
 #[test]
+fn attack_25_a_buffer_is_cleared_as_a_whole_if_only_its_last_frame_fails() {
+    let forge = Forge::new(0x0478);
+    // Four regular frames of five bytes, and a final one of two.
+    let text = b"0123456789abcdefghijkl";
+    let (client, keyring) = (reads_all(), forge.keyring());
+    // Which frame is altered, and ranges of which it is the last to be opened, as a whole or in part. The final frame is
+    // kept from the beginning, so that its part is in the buffer before the frame in front of it is opened.
+    let cases = [
+        (2, 0..15),
+        (2, 0..12),
+        (2, 3..15),
+        (2, 10..15),
+        (2, 11..13),
+        (3, 0..22),
+        (3, 5..21),
+        (3, 15..22),
+        (3, 17..22),
+    ];
+    for (altered, range) in cases {
+        let mut message = forge.message(text);
+        message[forge.header().len() + (altered + 1) * (5 + 32) - 1] ^= 1;
+        let (start, length) = (range.start as u64, range.len());
+        let reader = open(&forge, &message[..]).unwrap();
+        let mut buffer = vec![0xee; length];
+        assert!(matches!(reader.read_at(start, &mut buffer), Err(Error::Integrity)), "{range:?}");
+        assert!(buffer.iter().all(|byte| *byte == 0), "{range:?}: {buffer:?}");
+
+        let object = client.decrypt(&keyring).ranges_async(Object(message.clone(), 0));
+        let reader = block_on(object.into_future()).unwrap();
+        let mut buffer = vec![0xee; length];
+        assert!(matches!(block_on(reader.read_at(start, &mut buffer)), Err(Error::Integrity)), "{range:?}");
+        assert!(buffer.iter().all(|byte| *byte == 0), "{range:?}: {buffer:?}");
+        // What is whole can still be read.
+        assert_eq!(block_on(reader.read_range(0..10)).unwrap(), text[..10]);
+    }
+}
+
+#[test]
 fn attack_25_header_and_commitment_are_authenticated_first() {
     let forge = Forge::new(0x0478);
     let message = forge.message(b"0123456789abcdefg");
@@ -458,6 +496,48 @@ fn attack_25_a_source_that_changes_or_lies_is_found_out() {
     for more in [-1, 1] {
         let object = Object(forge.message(&text), more);
         assert!(block_on(client.decrypt(&keyring).ranges_async(object).into_future()).is_err(), "{more} bytes more");
+    }
+}
+
+/// An object that counts its requests.
+struct Requests(Object, AtomicU64);
+
+impl GetRange for Requests {
+    type Bytes = Vec<u8>;
+
+    async fn size(&self) -> io::Result<u64> {
+        self.0.size().await
+    }
+
+    async fn get_range(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.get_range(range).await
+    }
+}
+
+#[test]
+fn a_long_header_takes_few_requests() {
+    // Anyone can write a header up to the limit of 1 MiB: nothing in it is authenticated before it is read.
+    let mut forge = Forge::new(0x0478);
+    forge.keys = vec![["example".into(), b"other".to_vec(), vec![7; 60_000]]; 16];
+    forge.keys.push(Forge::new(0x0478).keys.remove(0));
+    forge.key_count = 17;
+    let long = forge.message(b"text");
+    assert!(forge.header().len() > 960_000);
+    let short = Forge::new(0x0478).message(b"text");
+    for (message, most) in [(long, 12), (short, 2)] {
+        let (client, keyring) = (reads_all(), forge.keyring());
+        let object = Requests(Object(message.clone(), 0), AtomicU64::new(0));
+        let reader = block_on(client.decrypt(&keyring).ranges_async(&object).into_future()).unwrap();
+        let requests = object.1.load(Ordering::Relaxed);
+        assert!(requests <= most, "{requests} requests for a message of {} bytes", message.len());
+        assert_eq!(block_on(reader.read_range(0..4)).unwrap(), b"text");
+
+        let reader = client.decrypt(&keyring).ranges(Watched::new(message)).wait().unwrap();
+        let (calls, read) = reader.get_ref().counted();
+        let header = reader.header().length() as u64;
+        assert!(calls <= most, "{calls}");
+        assert!(read <= 2 * header + 4096, "{read} bytes for a header of {header}");
     }
 }
 

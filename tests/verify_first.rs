@@ -8,7 +8,7 @@ use std::{
     fs::File,
     io::{self, Cursor, Read, Write},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -208,14 +208,23 @@ fn release(reader: &mut VerifiedReader<Changing>, what: &str) -> Vec<u8> {
     released
 }
 
+/// How many reads it takes to verify a message in a first pass.
+fn first_pass(forge: &Forge, message: &[u8]) -> u64 {
+    let (client, keyring) = (reads_all(), forge.keyring());
+    let source = Changing::new(message, Vec::new());
+    let reader = client.decrypt(&keyring).reader_verified(source).wait().unwrap();
+    u64::MAX - reader.get_ref().reads_left.load(Ordering::Relaxed)
+}
+
 #[test]
 fn attack_28_a_change_at_any_moment_releases_nothing_else() {
     let _alone = alone();
     let (forge, text, [message, twin]) = twins(2 * MIB + 100_000);
     let (client, keyring) = (reads_all(), forge.keyring());
     let (mut refused_at_first, mut refused_later, mut passed) = (0, 0, 0);
-    // The first pass reads the header and 34 pieces of 64 KiB, the second three segments.
-    for reads in 0..48 {
+    // At the beginning of the first pass, and from its end to the end of the second.
+    let end = first_pass(&forge, &message);
+    for reads in (0..4).chain(end - 4..end + 5) {
         for after in [twin.clone(), message[..MIB + 7].to_vec()] {
             let source = Changing::new(&message, after);
             source.reads_left.store(reads, Ordering::Relaxed);
@@ -233,6 +242,109 @@ fn attack_28_a_change_at_any_moment_releases_nothing_else() {
         }
     }
     assert!(refused_at_first > 3 && refused_later > 1 && passed > 1, "{refused_at_first} {refused_later} {passed}");
+}
+
+#[test]
+fn attack_28_a_source_that_grows_while_it_is_verified_is_refused() {
+    let _alone = alone();
+    let (forge, _, [message, _]) = twins(MIB + 500_000);
+    let (client, keyring) = (reads_all(), forge.keyring());
+    let longer = [&message[..], b"x"].concat();
+    let reads = first_pass(&forge, &message);
+    assert!(reads > 20, "{reads}");
+    // Up to the last read of the first pass. What was there at first is whole and authentic.
+    for at in [1, 2, reads / 2, reads] {
+        let growing = || {
+            let source = Changing::new(&message, longer.clone());
+            source.reads_left.store(at, Ordering::Relaxed);
+            source
+        };
+        let decrypt = || client.decrypt(&keyring);
+        let is_changed = |error: Option<Error>| matches!(error, Some(Error::SourceChanged));
+        assert!(is_changed(decrypt().reader_verified(growing()).wait().err()), "{at}");
+        assert!(is_changed(decrypt().ranges_verified(growing()).wait().err()), "{at}");
+        let mut released = Vec::new();
+        assert!(is_changed(decrypt().copy_verified(growing(), &mut released).wait().err()), "{at}");
+        assert!(released.is_empty(), "{at}");
+    }
+}
+
+#[test]
+fn attack_28_a_source_that_grows_after_it_was_verified_is_refused_at_its_last_segment() {
+    let _alone = alone();
+    let (forge, text, [message, _]) = twins(3 * MIB + 500_000);
+    let (client, keyring) = (reads_all(), forge.keyring());
+    let longer = [&message[..], b"x"].concat();
+    let mut reader = client.decrypt(&keyring).reader_verified(Changing::new(&message, longer.clone())).wait().unwrap();
+    reader.get_ref().change();
+    let released = release(&mut reader, "longer");
+    assert!(text.starts_with(&released) && released.len() <= 3 * MIB, "{} bytes", released.len());
+
+    let reader = client.decrypt(&keyring).ranges_verified(Changing::new(&message, longer)).wait().unwrap();
+    reader.get_ref().get_ref().change();
+    // The last segment was read with the final frame; it is read anew once another has taken its place.
+    assert_eq!(reader.read_range(0..100).unwrap(), text[..100]);
+    let (start, mut buffer) = (3 * MIB as u64 + 100_000, [0xee; 1000]);
+    assert!(matches!(reader.read_at(start, &mut buffer), Err(Error::SourceChanged)));
+    assert_eq!(buffer, [0; 1000]);
+    // The segments before it have not changed.
+    assert_eq!(reader.read_range(MIB as u64..MIB as u64 + 100).unwrap(), text[MIB..MIB + 100]);
+}
+
+/// A file of zeros behind a message, as long as it says: nobody has to store them. It counts what is read of it.
+#[derive(Clone)]
+struct Sparse {
+    message: Arc<Vec<u8>>,
+    size: u64,
+    read: Arc<AtomicU64>,
+    longest: Arc<AtomicU64>,
+}
+
+impl ReadAt for Sparse {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.size)
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        self.longest.fetch_max(buffer.len() as u64, Ordering::Relaxed);
+        for (byte, at) in buffer.iter_mut().zip(offset..) {
+            *byte = self.message.get(at as usize).copied().unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_declared_length_costs_no_more_than_what_is_authentic() {
+    let _alone = alone();
+    for suite in [0x0478, 0x0578] {
+        let forge = Forge::new(suite);
+        let (client, keyring) = (reads_all(), forge.keyring());
+        let whole = forge.message(b"text");
+        // Behind a whole message, behind regular frames without an end, and behind a header.
+        let frames = forge.frames(&pattern(100_000));
+        let endless = [forge.header(), frames[..frames.len() - 1].concat()].concat();
+        for message in [whole, endless, forge.header()] {
+            for bits in [30, 40, 50, 62] {
+                let (read, longest): (Arc<AtomicU64>, Arc<AtomicU64>) = Default::default();
+                let message = Arc::new(message.clone());
+                let source = Sparse { message, size: 1 << bits, read: read.clone(), longest: longest.clone() };
+                let mut released = Vec::new();
+                let decrypt = || client.decrypt(&keyring);
+                let outcomes = [
+                    decrypt().reader_verified(source.clone()).wait().err(),
+                    decrypt().ranges_verified(source.clone()).wait().err(),
+                    decrypt().copy_verified(source, &mut released).wait().err(),
+                ];
+                assert!(outcomes.iter().all(|error| matches!(error, Some(Error::Format(_)))), "{outcomes:?}");
+                assert!(released.is_empty());
+                let (read, longest) = (read.load(Ordering::Relaxed), longest.load(Ordering::Relaxed));
+                assert!(read <= 3 * MIB as u64, "2^{bits} bytes: {read} were read in three ways");
+                assert!(longest <= 64 * 1024, "2^{bits} bytes: {longest} in one read");
+            }
+        }
+    }
 }
 
 #[test]

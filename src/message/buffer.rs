@@ -115,6 +115,36 @@ mod tests {
         assert!(buffer.bytes.len() < 256, "{}", buffer.bytes.len());
     }
 
+    /// Memory that counts the bytes which moves within it, or to more of it, write.
+    fn moved(buffer: &Buffer<Vec<u8>>, before: (usize, usize), length: usize) -> usize {
+        let (start, size) = before;
+        // Nothing but a move puts the start back where bytes remain, and nothing but growth changes the size.
+        if buffer.size() != size || buffer.start < start { length } else { 0 }
+    }
+
+    #[test]
+    fn small_steps_through_a_backlog_move_a_bounded_number_of_bytes_each() {
+        // The steps in and out, over a backlog that stays, grows or shrinks.
+        for (backlog, taken, pushed) in
+            [(100_000, 1, 1), (100_000, 33, 33), (100_000, 1, 33), (200_000, 7, 3), (0, 5, 5)]
+        {
+            let mut buffer = Buffer::<Vec<u8>>::default();
+            buffer.extend(&vec![1; backlog]);
+            let (mut moves, mut passed, mut most) = (0, backlog, buffer.len());
+            for _ in 0..40_000 {
+                buffer.consume(taken);
+                let (before, length) = ((buffer.start, buffer.size()), buffer.len());
+                buffer.extend(&[2; 33][..pushed]);
+                moves += moved(&buffer, before, length);
+                passed += pushed;
+                most = most.max(buffer.len());
+            }
+            let what = format!("{taken} out and {pushed} in over {backlog}");
+            assert!(moves <= 2 * passed, "{what}: {moves} bytes moved for {passed}");
+            assert!(buffer.size() <= 4 * most + 100, "{what}: {} bytes of memory for {most}", buffer.size());
+        }
+    }
+
     #[test]
     fn room_is_reused_before_memory_grows() {
         let mut buffer = Buffer::<Zeroizing<Vec<u8>>>::default();

@@ -267,11 +267,12 @@ fn message_length(header: usize, regular_frames: usize, sealed_frame: usize, tai
 }
 
 #[cfg(all(test, feature = "rustcrypto"))]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{crypto::RustCrypto, format::EncryptedDataKey, secret::SecretBytes};
 
-    fn started(frame_length: u32) -> Started {
+    /// A message of an unsigned suite, whose header is written.
+    pub(in crate::message) fn started(frame_length: u32) -> Started {
         let parameters = StartParameters {
             provider: &RustCrypto,
             policy: CommitmentPolicy::default(),

@@ -352,3 +352,31 @@ impl Machine for Encryptor {
         self.finish()
     }
 }
+
+#[cfg(all(test, feature = "rustcrypto"))]
+mod tests {
+    use super::*;
+    use crate::message::encrypt::tests::started;
+
+    #[test]
+    fn an_error_clears_what_the_encryptor_holds() {
+        // By a push, and by what was read straight into the input.
+        type Step = fn(&mut Encryptor) -> Result<()>;
+        let push: Step = |machine| machine.push(b"more than there may be");
+        let read_into: Step = |machine| {
+            machine.spare().fill(b'm');
+            machine.advance(20)
+        };
+        for step in [push, read_into] {
+            let mut machine = Encryptor::new(started(5), Some(15));
+            machine.push(b"0123456789ab").unwrap();
+            assert_eq!(machine.input.filled(), b"ab");
+            assert!(machine.output().len() > machine.header().length());
+            assert!(matches!(step(&mut machine), Err(Error::PlaintextTooLong { limit: 15, declared: true })));
+            assert!(machine.output().is_empty());
+            assert!(machine.input.is_empty(), "plaintext that waited for its frame to be full");
+            assert!(matches!(machine.advance(1), Err(Error::Ended)));
+            assert!(matches!(machine.finish(), Err(Error::Ended)));
+        }
+    }
+}

@@ -142,3 +142,43 @@ impl MessageKey {
             .inspect_err(|_| zeroize::Zeroize::zeroize(out))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A provider that decrypts before it verifies, and then fails: it may leave the plaintext behind.
+    struct Hasty;
+
+    impl AeadKey for Hasty {
+        fn seal_in_place(&self, _: &Iv, _: &[u8], _: &mut [u8]) -> Result<Tag> {
+            Ok(Tag::default())
+        }
+
+        fn open_in_place(&self, _: &Iv, _: &[u8], text: &mut [u8], _: &Tag) -> Result<()> {
+            text.fill(b'p');
+            Err(Error::Integrity)
+        }
+    }
+
+    #[test]
+    fn attack_16_what_a_provider_leaves_of_a_frame_that_fails_is_cleared() {
+        let message_id = MessageId::from_slice(&[7; 32]).unwrap();
+        let key = MessageKey { aead: Box::new(Hasty), message_id };
+        let mut sealed = [0; 2 * (10 + FRAME_OVERHEAD)];
+        key.seal_regular_frames(1, 10, b"0123456789abcdefghij", &mut sealed).unwrap();
+
+        let Ok(Parsed::Whole(prefix)) = parse_frame_prefix(&sealed, 10) else { panic!("no prefix") };
+        let Parsed::Whole(frame) = parse_piece(&sealed, &prefix) else { panic!("no frame") };
+        for part in [BodyPart::RegularFrame, BodyPart::FinalFrame, BodyPart::Unframed] {
+            let mut out = [0xee; 10];
+            assert!(matches!(key.open(part, &frame, &mut out), Err(Error::Integrity)));
+            assert_eq!(out, [0; 10]);
+        }
+        // Several frames at once, of which the first fails.
+        let mut out = [0xee; 20];
+        assert!(matches!(key.open_regular_frames(1, 10, &sealed, &mut out), Err(Error::Integrity)));
+        assert_eq!(out[..10], [0; 10]);
+        assert_eq!(out[10..], [0xee; 10], "the next is not opened");
+    }
+}

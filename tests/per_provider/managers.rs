@@ -5,7 +5,10 @@ use std::sync::Arc;
 use sealwax::{
     ContextError, EncryptedDataKey, Error, Result, UnwrapReason,
     keyring::{BoxFuture, Keyring, MultiKeyring, RawAesKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
-    materials::{DefaultMaterialsManager, RequiredContextManager},
+    materials::{
+        DecryptionMaterials, DecryptionRequest, DefaultMaterialsManager, EncryptionMaterials, EncryptionRequest,
+        MaterialsManager, RequiredContextManager,
+    },
 };
 
 use super::support::new_client;
@@ -187,6 +190,51 @@ fn keys_that_cannot_be_required_are_refused_at_once() {
     assert!(matches!(refuse(&[]), Error::Configuration(_)));
     assert!(matches!(refuse(&["a", ""]), Error::Context(ContextError::Empty)));
     assert!(matches!(refuse(&["aws-crypto-public-key"]), Error::Context(ContextError::ReservedPrefix)));
+}
+
+/// A manager that makes usable materials, and forgets which pairs are not to be stored.
+struct Forgetful(DefaultMaterialsManager<RawAesKeyring>);
+
+impl MaterialsManager for Forgetful {
+    fn encryption_materials<'a>(
+        &'a self,
+        request: EncryptionRequest<'a>,
+    ) -> BoxFuture<'a, Result<EncryptionMaterials>> {
+        Box::pin(async move {
+            let mut materials = self.0.encryption_materials(request).await?;
+            materials.required_context_keys.clear();
+            Ok(materials)
+        })
+    }
+
+    fn decryption_materials<'a>(
+        &'a self,
+        request: DecryptionRequest<'a>,
+    ) -> BoxFuture<'a, Result<DecryptionMaterials>> {
+        Box::pin(async move {
+            let mut materials = self.0.decryption_materials(request).await?;
+            for key in std::mem::take(&mut materials.required_context_keys) {
+                materials.context.remove(&key);
+            }
+            Ok(materials)
+        })
+    }
+}
+
+#[test]
+fn a_manager_that_forgets_the_required_context_is_refused_both_ways() {
+    let client = new_client();
+    let over = |inner: Box<dyn MaterialsManager>| RequiredContextManager::new(["tenant"], inner).unwrap();
+    let forgetful = over(Box::new(Forgetful(DefaultMaterialsManager::new(raw("a", 1)))));
+    let honest = over(Box::new(DefaultMaterialsManager::new(raw("a", 1))));
+
+    let stored = client.encrypt_with(&forgetful).context([("tenant", "blue")]).bytes(b"text").wait();
+    assert!(matches!(stored, Err(Error::Materials(why)) if why.contains("would be stored")));
+
+    let message = client.encrypt_with(&honest).context([("tenant", "blue")]).bytes(b"text").wait().unwrap().message;
+    let unchecked = client.decrypt_with(&forgetful).context([("tenant", "blue")]).bytes(&message).wait();
+    assert!(matches!(unchecked, Err(Error::Materials(why)) if why.contains("was not authenticated")));
+    assert!(client.decrypt_with(&honest).context([("tenant", "blue")]).bytes(&message).wait().is_ok());
 }
 
 #[cfg(feature = "conformance")]

@@ -7,6 +7,7 @@ mod caching;
 mod managers;
 mod official_vectors;
 mod properties;
+mod quorum;
 #[cfg(feature = "raw-ecdh")]
 mod raw_ecdh;
 mod shipped_vectors;

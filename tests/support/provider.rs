@@ -52,23 +52,33 @@ enum Randomness {
 pub struct Fronted {
     randomness: Randomness,
     log: Option<Arc<Mutex<Log>>>,
+    writes_before_it_verifies: bool,
 }
 
 impl Fronted {
     /// With a record of how the primitives were used. Its AES-GCM keys have only what every provider must have: they
     /// seal and open in place.
     pub fn watched() -> Self {
-        Self { randomness: Randomness::TheProviders, log: Some(Arc::default()) }
+        Self { log: Some(Arc::default()), ..Self::plain() }
     }
 
     /// With random bytes that are all this one, so that two messages of the same plaintext are the same.
     pub fn with_random_bytes_of(byte: u8) -> Self {
-        Self { randomness: Randomness::All(byte), log: None }
+        Self { randomness: Randomness::All(byte), ..Self::plain() }
     }
 
     /// Without random bytes.
     pub fn without_randomness() -> Self {
-        Self { randomness: Randomness::Fails, log: None }
+        Self { randomness: Randomness::Fails, ..Self::plain() }
+    }
+
+    /// Whose AES-GCM keys decrypt first and verify then: if the tag does not hold, the whole plaintext is left behind.
+    pub fn writing_before_it_verifies() -> Self {
+        Self { writes_before_it_verifies: true, ..Self::plain() }
+    }
+
+    fn plain() -> Self {
+        Self { randomness: Randomness::TheProviders, log: None, writes_before_it_verifies: false }
     }
 
     /// The record so far.
@@ -99,6 +109,7 @@ impl CryptoProvider for Fronted {
         let inner = provider().aes_gcm(key)?;
         Ok(match &self.log {
             Some(log) => Box::new(WatchedKey { key: key.to_vec(), inner, log: log.clone() }),
+            None if self.writes_before_it_verifies => Box::new(HastyKey { inner }),
             None => inner,
         })
     }
@@ -141,5 +152,23 @@ impl AeadKey for WatchedKey {
     fn open_in_place(&self, iv: &Iv, aad: &[u8], text: &mut [u8], tag: &Tag) -> Result<()> {
         self.log.lock().unwrap().opened += 1;
         self.inner.open_in_place(iv, aad, text, tag)
+    }
+}
+
+/// A key that writes before it verifies.
+struct HastyKey {
+    inner: Box<dyn AeadKey>,
+}
+
+impl AeadKey for HastyKey {
+    fn seal_in_place(&self, iv: &Iv, aad: &[u8], text: &mut [u8]) -> Result<Tag> {
+        self.inner.seal_in_place(iv, aad, text)
+    }
+
+    fn open_in_place(&self, iv: &Iv, aad: &[u8], text: &mut [u8], tag: &Tag) -> Result<()> {
+        let outcome = self.inner.open_in_place(iv, aad, &mut text.to_vec(), tag);
+        // Counter mode is its own inverse, so that sealing the ciphertext gives the plaintext.
+        self.inner.seal_in_place(iv, aad, text)?;
+        outcome
     }
 }

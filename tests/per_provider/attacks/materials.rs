@@ -160,6 +160,101 @@ fn attack_3_materials_that_do_not_fit_are_refused() {
     }
 }
 
+/// A manager that does not compare the context that the caller expects, and then alters what it gives.
+struct Uncomparing<D> {
+    inner: DefaultMaterialsManager<Fixed>,
+    alter: D,
+}
+
+impl<D: Fn(&mut DecryptionMaterials) + Send + Sync> MaterialsManager for Uncomparing<D> {
+    fn encryption_materials<'a>(&'a self, _: EncryptionRequest<'a>) -> BoxFuture<'a, Result<EncryptionMaterials>> {
+        unreachable!("only reads")
+    }
+
+    fn decryption_materials<'a>(
+        &'a self,
+        mut request: DecryptionRequest<'a>,
+    ) -> BoxFuture<'a, Result<DecryptionMaterials>> {
+        Box::pin(async move {
+            request.reproduced_context = NO_CONTEXT;
+            let mut materials = self.inner.decryption_materials(request).await?;
+            (self.alter)(&mut materials);
+            Ok(materials)
+        })
+    }
+}
+
+#[test]
+fn attack_14_the_expected_context_is_compared_whatever_the_manager_compares() {
+    for suite in FOUR {
+        // It stores tenant=blue, and authenticates stage=live without storing it.
+        let forge = Forge { required: serialize_context(&[("stage", "live")]), ..Forge::new(suite) };
+        let message = forge.message(TEXT);
+        let claim = |key: &'static str, value: &'static str| {
+            let alter = move |materials: &mut DecryptionMaterials| {
+                materials.context.insert(key, value);
+                materials.required_context_keys.insert(key.to_owned());
+            };
+            Uncomparing { inner: DefaultMaterialsManager::new(forge.keyring()), alter }
+        };
+        let open = |manager: &dyn MaterialsManager, expected: &[(&str, &str)]| {
+            let expected: EncryptionContext = expected.iter().copied().collect();
+            reads_all().decrypt_with(manager).context(expected).bytes(&message).wait()
+        };
+        let is_mismatch = |outcome: Result<Decrypted>| matches!(outcome, Err(Error::Context(ContextError::Mismatch)));
+
+        let honest = claim("stage", "live");
+        for right in [&[][..], &[("tenant", "blue")], &[("stage", "live")], &[("stage", "live"), ("tenant", "blue")]] {
+            assert_eq!(open(&honest, right).unwrap().plaintext, TEXT, "{suite:#06x}, {right:?}");
+        }
+        // Another value of a stored pair, a key that is nowhere, and another value of a pair that is not stored.
+        for wrong in [("tenant", "green"), ("tenant", ""), ("purpose", "test"), ("stage", "test")] {
+            assert!(is_mismatch(open(&honest, &[wrong])), "{suite:#06x}, {wrong:?}");
+            assert!(is_mismatch(open(&honest, &[("stage", "live"), wrong])), "{suite:#06x}, {wrong:?}");
+        }
+        // What the message stores counts, even if the manager claims another value for it.
+        assert!(is_mismatch(open(&claim("tenant", "green"), &[("tenant", "green")])), "{suite:#06x}");
+        // A pair that the manager adds without claiming that it is authenticated does not count.
+        let alter = |materials: &mut DecryptionMaterials| {
+            materials.context.insert("stage", "live");
+        };
+        let unclaimed = Uncomparing { inner: DefaultMaterialsManager::new(forge.keyring()), alter };
+        assert!(is_mismatch(open(&unclaimed, &[("stage", "live")])), "{suite:#06x}");
+    }
+}
+
+#[test]
+fn attack_15_reserved_keys_cannot_be_kept_out_of_a_message() {
+    // A message without the public key of its signature could be read with another in its place.
+    for (suite, key) in [(0x0578, PUBLIC_KEY), (0x0578, "aws-crypto-anything"), (0x0478, "aws-crypto-anything")] {
+        let forge = Forge::new(suite);
+        let claim = |context: &mut EncryptionContext, required: &mut BTreeSet<String>| {
+            if !context.contains_key(key) {
+                context.insert(key, "value");
+            }
+            required.insert(key.to_owned());
+        };
+        let manager = altered_encryption(&forge, |materials| {
+            claim(&mut materials.context, &mut materials.required_context_keys);
+        });
+        let client = new_client();
+        let encrypt = || client.encrypt_with(&manager).suite(AlgorithmSuite::from_id(suite).unwrap());
+        let is_refused = |outcome: Result<_>| matches!(outcome, Err(Error::Materials(why)) if why.contains("reserved"));
+        assert!(is_refused(encrypt().bytes(TEXT).wait().map(|_| ())), "{suite:#06x}, {key}");
+        assert!(is_refused(encrypt().machine().wait().map(|_| ())), "{suite:#06x}, {key}");
+
+        // Nor when it is read. The message is such that the header tag holds.
+        let value = forge.signs().filter(|_| key == PUBLIC_KEY).map(|curve| BASE64_STANDARD.encode(curve.public_key()));
+        let required = serialize_context(&[(key, value.as_deref().unwrap_or("value"))]);
+        let forge = Forge { required, ..forge.clone() };
+        let manager = altered_decryption(&forge, |materials| {
+            claim(&mut materials.context, &mut materials.required_context_keys);
+        });
+        let refused = new_client().decrypt_with(&manager).bytes(&forge.message(TEXT)).wait().map(|_| ());
+        assert!(is_refused(refused), "{suite:#06x}, {key}");
+    }
+}
+
 #[test]
 fn attack_14_materials_without_the_check_are_checked_again() {
     // A manager of one's own that gives a verifying key for a message whose context carries none.

@@ -11,6 +11,7 @@ mod limits;
 mod materials;
 mod release;
 mod signatures;
+mod sources;
 mod wrong;
 
 use std::{
@@ -26,6 +27,7 @@ use sealwax::{
     AlgorithmSuite, Client, CommitmentPolicy, ContextError, Decrypted, Direction, EncryptedDataKey, EncryptionContext,
     Error, FormatError, Header, HeaderDecoder, LimitError, Result, SecretBytes, UnwrapFailure, UnwrapReason,
     crypto::{HashAlgorithm, SignatureAlgorithm},
+    io::GetRange,
     keyring::{BoxFuture, Keyring, MultiKeyring, RawAesKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
     materials::{
         DecryptionMaterials, DecryptionRequest, DefaultMaterialsManager, EncryptionMaterials, EncryptionRequest,

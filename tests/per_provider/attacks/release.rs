@@ -172,3 +172,101 @@ fn attack_16_what_was_not_taken_away_is_cleared() {
     assert!(matches!(machine.push(b""), Err(Error::Ended)));
     assert!(matches!(machine.finish().map(|_| ()), Err(Error::Ended)));
 }
+
+/// An object in a store.
+struct Object(Vec<u8>);
+
+impl GetRange for Object {
+    type Bytes = Vec<u8>;
+
+    async fn size(&self) -> std::io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    async fn get_range(&self, range: std::ops::Range<u64>) -> std::io::Result<Vec<u8>> {
+        Ok(self.0[range.start as usize..range.end as usize].to_vec())
+    }
+}
+
+/// The provider promises nothing about what it leaves where a tag does not hold.
+#[test]
+fn attack_16_a_provider_that_writes_before_it_verifies_releases_nothing() {
+    let hasty = || {
+        let builder = Client::builder_with_provider(Fronted::writing_before_it_verifies());
+        builder.commitment_policy(CommitmentPolicy::RequireEncryptAllowDecrypt)
+    };
+    let client = hasty().build();
+    for suite in FOUR {
+        let forge = Forge::new(suite);
+        let keyring = forge.keyring();
+        reading(&client, &keyring).accepts(&forge.message(TEXT), TEXT);
+        let mut frames = forge.frames(TEXT);
+        for (index, before) in [(0, &b""[..]), (1, &TEXT[..5]), (2, &TEXT[..10]), (3, REGULAR)] {
+            *frames[index].last_mut().unwrap() ^= 1;
+            let message = forge.with_body(&frames);
+            reading(&client, &keyring).refuses(&message, before, is_integrity);
+            if index < 3 {
+                let decrypt = || client.decrypt(&keyring);
+                let (start, end) = (index * 5, index * 5 + 5);
+                for (start, end) in [(start, end), (start + 1, end - 1), (0, end), (0, TEXT.len())] {
+                    let reader = decrypt().release_unverified().ranges(&message[..]).wait().unwrap();
+                    let mut buffer = vec![0xee; end - start];
+                    assert!(matches!(reader.read_at(start as u64, &mut buffer), Err(Error::Integrity)));
+                    assert!(buffer.iter().all(|byte| *byte == 0), "{suite:#06x}, {start}..{end}: {buffer:?}");
+
+                    let reader =
+                        ready(decrypt().release_unverified().ranges_async(Object(message.clone())).into_future());
+                    let mut buffer = vec![0xee; end - start];
+                    let refused = ready(reader.unwrap().read_at(start as u64, &mut buffer));
+                    assert!(matches!(refused, Err(Error::Integrity)));
+                    assert!(buffer.iter().all(|byte| *byte == 0), "{suite:#06x}, {start}..{end}: {buffer:?}");
+                }
+            }
+            *frames[index].last_mut().unwrap() ^= 1;
+        }
+    }
+
+    // Several threads, on a message that is long enough for them.
+    let text: Vec<u8> = (0..400_000).map(|at: u32| (at % 251) as u8).collect();
+    for suite in [0x0478, 0x0578] {
+        let forge = Forge { frame_length: 4096, ..Forge::new(suite) };
+        let keyring = forge.keyring();
+        let (mut message, sealed) = (forge.message(&text), 4096 + 32);
+        let altered = 60;
+        message[forge.header().len() + altered * sealed + sealed - 1] ^= 1;
+        for threads in [2, 3, 8] {
+            let client = hasty().threads(threads).build();
+            for Outcome { way, released, end } in reading(&client, &keyring).every_way(&message) {
+                assert!(matches!(end, Err(Error::Integrity)), "{way}: {end:?}");
+                assert!(text[..altered * 4096].starts_with(&released), "{way}: {} bytes", released.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn attack_16_a_writer_that_failed_gives_nothing_out() {
+    let long = vec![7; 3_000_000];
+    let (short, keyring) = (&b"0123456789abcdef"[..], Forge::new(0x0478).keyring());
+    // On the calling thread, and where others seal.
+    for (threads, frame_length, text) in [(1, 5, short), (1, 4096, &long), (3, 4096, &long)] {
+        let client = client_builder().threads(threads).build();
+        let encrypt = client.encrypt(&keyring).suite(AlgorithmSuite::Aes256GcmHkdfSha512CommitKey);
+        let encrypt = encrypt.frame_length(frame_length).plaintext_length_bound(text.len() as u64);
+        let mut machine = encrypt.machine().wait().unwrap();
+        let (first, second) = text.split_at(text.len() - 3);
+        machine.push(first).unwrap();
+        assert!(!machine.output().is_empty(), "the header and some frames are ready");
+        let refused = machine.push(b"more than the bound");
+        assert!(matches!(refused, Err(Error::PlaintextTooLong { declared: true, .. })), "{refused:?}");
+        for _ in 0..2 {
+            assert!(machine.output().is_empty());
+            // Not even what would still be within the bound is taken.
+            assert!(matches!(machine.push(second), Err(Error::Ended)));
+            assert!(matches!(machine.push(b""), Err(Error::Ended)));
+            assert!(matches!(machine.settle(), Err(Error::Ended)));
+            machine.consume(1);
+        }
+        assert!(matches!(machine.finish(), Err(Error::Ended)));
+    }
+}

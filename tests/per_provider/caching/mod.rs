@@ -4,7 +4,10 @@
 mod counters;
 mod crowds;
 mod ids;
+mod incomplete;
 mod limits;
+#[cfg(feature = "tokio")]
+mod runtimes;
 mod sharing;
 
 use std::{

@@ -1,0 +1,358 @@
+//! Sources that fail. An error that a source reports once and then forgets must not make a message, or a plaintext, that
+//! looks whole: what is read of it ends in an error, and stays there.
+
+use std::io;
+
+use super::*;
+
+/// What a source does after it has failed once.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    /// It reports its end, as a socket does after a reset.
+    Ends,
+    /// It gives the bytes that follow.
+    GoesOn,
+}
+
+/// A source that fails once, before the byte at a position.
+#[derive(Clone, Copy, Debug)]
+struct Failing<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    fails_at: usize,
+    kind: Option<io::ErrorKind>,
+    then: Then,
+}
+
+impl<'a> Failing<'a> {
+    fn new(bytes: &'a [u8], fails_at: usize, kind: io::ErrorKind, then: Then) -> Self {
+        Self { bytes, position: 0, fails_at, kind: Some(kind), then }
+    }
+
+    /// The next bytes, four at the most, so that headers and frames come in parts; none at the end.
+    fn give(&mut self, room: usize) -> io::Result<&'a [u8]> {
+        if self.position == self.fails_at
+            && let Some(kind) = self.kind.take()
+        {
+            if matches!(self.then, Then::Ends) {
+                self.bytes = &self.bytes[..self.position];
+            }
+            return Err(kind.into());
+        }
+        let stop = if self.kind.is_some() { self.fails_at } else { self.bytes.len() };
+        let end = stop.min(self.position + room.min(4));
+        let next = &self.bytes[self.position..end];
+        self.position = end;
+        Ok(next)
+    }
+}
+
+impl Read for Failing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let next = self.give(buffer.len())?;
+        buffer[..next.len()].copy_from_slice(next);
+        Ok(next.len())
+    }
+}
+
+/// Every kind of error that ends a message. `Interrupted` and `WouldBlock` do not.
+const FINAL: [io::ErrorKind; 12] = [
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::NotConnected,
+    io::ErrorKind::TimedOut,
+    io::ErrorKind::UnexpectedEof,
+    io::ErrorKind::InvalidData,
+    io::ErrorKind::InvalidInput,
+    io::ErrorKind::PermissionDenied,
+    io::ErrorKind::WriteZero,
+    io::ErrorKind::OutOfMemory,
+    io::ErrorKind::Other,
+];
+
+/// All sources over these bytes that fail for good, at one of these positions.
+fn failing<'a>(bytes: &'a [u8], positions: &[usize]) -> Vec<Failing<'a>> {
+    let mut sources = Vec::new();
+    for &position in positions {
+        for kind in FINAL {
+            for then in [Then::Ends, Then::GoesOn] {
+                sources.push(Failing::new(bytes, position, kind, then));
+            }
+        }
+    }
+    sources
+}
+
+/// A way to read once.
+type ReadOnce<'a> = &'a mut dyn FnMut(&mut [u8]) -> io::Result<usize>;
+
+/// Reads up to the error of the source, behind which there must be nothing but errors; returns what came before it.
+fn read_to_the_error(source: &Failing<'_>, read: ReadOnce<'_>) -> Vec<u8> {
+    let (mut released, mut buffer) = (Vec::new(), [0; 7]);
+    let error = loop {
+        match read(&mut buffer) {
+            Ok(0) => panic!("{source:?}: an end instead of the error"),
+            Ok(count) => released.extend_from_slice(&buffer[..count]),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(Some(error.kind()), source.kind, "{source:?}");
+    for _ in 0..3 {
+        let again = read(&mut buffer).map_err(Error::from);
+        assert!(matches!(again, Err(Error::Ended)), "{source:?}: {again:?} after the error");
+    }
+    released
+}
+
+/// Reads all there is, and tries again where the source would block.
+fn read_with_retries(read: ReadOnce<'_>) -> (Vec<u8>, usize) {
+    let (mut released, mut buffer, mut retries) = (Vec::new(), [0; 7], 0);
+    loop {
+        match read(&mut buffer) {
+            Ok(0) => return (released, retries),
+            Ok(count) => released.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => retries += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+const SUITE: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
+/// Before the first byte of [`TEXT`], within a frame, between two, within the last, and instead of the end.
+const IN_TEXT: [usize; 5] = [0, 3, 10, 16, 17];
+
+/// A message of [`TEXT`], and positions in it behind its header: those of [`IN_TEXT`] in a body, about.
+fn message_and_positions(forge: &Forge) -> (Vec<u8>, [usize; 6]) {
+    let (message, start, frame) = (forge.message(TEXT), forge.header().len(), 5 + 32);
+    let end = message.len();
+    // Behind the piece in which the header ends.
+    (message, [start + 4, start + frame, start + frame + 9, start + 3 * frame, end - 1, end])
+}
+
+/// Whether these bytes are what a reader takes for a message.
+fn opens(keyring: &dyn Keyring, message: &[u8]) -> bool {
+    new_client().decrypt(keyring).bytes(message).wait().is_ok()
+}
+
+#[test]
+fn attack_32_an_encrypting_reader_ends_at_the_first_error_of_its_source() {
+    let (client, keyring) = (new_client(), Forge::new(0x0478).keyring());
+    for source in failing(TEXT, &IN_TEXT) {
+        let encrypt = client.encrypt(&keyring).suite(SUITE).frame_length(5);
+        let mut reader = encrypt.reader(source).wait().unwrap();
+        let message = read_to_the_error(&source, &mut |buffer| reader.read(buffer));
+        assert!(!opens(&keyring, &message), "{source:?}");
+    }
+}
+
+#[test]
+fn attack_32_a_decrypting_reader_ends_at_the_first_error_of_its_source() {
+    let client = new_client();
+    for suite in [0x0478, 0x0578] {
+        let forge = Forge::new(suite);
+        let (message, positions) = message_and_positions(&forge);
+        let keyring = forge.keyring();
+        for source in failing(&message, &positions) {
+            let mut reader = client.decrypt(&keyring).release_unverified().reader(source).wait().unwrap();
+            let released = read_to_the_error(&source, &mut |buffer| reader.read(buffer));
+            assert!(TEXT.starts_with(&released), "{source:?}");
+        }
+        // In the header, there is no reader.
+        for source in failing(&message, &[0, 1, forge.header().len() - 1]) {
+            let refused = client.decrypt(&keyring).release_unverified().reader(source).wait();
+            assert!(matches!(refused, Err(Error::Io(error)) if Some(error.kind()) == source.kind), "{source:?}");
+        }
+    }
+}
+
+#[test]
+fn attack_32_a_copy_of_a_source_that_fails_is_no_whole_message() {
+    let client = new_client();
+    let fails = |source: &Failing<'_>, outcome: Result<()>| {
+        assert!(matches!(outcome, Err(Error::Io(error)) if Some(error.kind()) == source.kind), "{source:?}");
+    };
+    let keyring = Forge::new(0x0478).keyring();
+    let blocking = Failing::new(TEXT, 10, io::ErrorKind::WouldBlock, Then::Ends);
+    for source in failing(TEXT, &IN_TEXT).into_iter().chain([blocking]) {
+        let mut sink = Vec::new();
+        let encrypt = client.encrypt(&keyring).suite(SUITE).frame_length(5);
+        fails(&source, encrypt.copy(source, &mut sink).wait().map(|_| ()));
+        assert!(!opens(&keyring, &sink), "{source:?}");
+    }
+    for suite in [0x0478, 0x0578] {
+        let forge = Forge::new(suite);
+        let (message, positions) = message_and_positions(&forge);
+        let (keyring, new) = (forge.keyring(), RawAesKeyring::new("example", "new", vec![7; 32]).unwrap());
+        let blocking = Failing::new(&message, positions[3], io::ErrorKind::WouldBlock, Then::Ends);
+        for source in failing(&message, &positions).into_iter().chain([blocking]) {
+            let mut sink = Vec::new();
+            fails(&source, client.decrypt(&keyring).release_unverified().copy(source, &mut sink).wait().map(|_| ()));
+            assert!(TEXT.starts_with(&sink), "{source:?}");
+
+            #[cfg(feature = "fs")]
+            {
+                let mut sink = Vec::new();
+                fails(&source, client.decrypt(&keyring).copy(source, &mut sink).wait().map(|_| ()));
+                assert!(TEXT.starts_with(&sink), "{source:?}");
+                assert!(suite == 0x0478 || sink.is_empty(), "{source:?}: {sink:?} of a signed message");
+            }
+
+            let mut sink = Vec::new();
+            let reencrypt = client.decrypt(&keyring).reencrypt(client.encrypt(&new).frame_length(5)).keep_context();
+            fails(&source, reencrypt.copy(source, &mut sink).wait().map(|_| ()));
+            assert!(!opens(&new, &sink), "{source:?}");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_would_block_or_is_interrupted_is_read_on_to_a_whole_message() {
+    let client = new_client();
+    let forge = Forge::new(0x0478);
+    let keyring = forge.keyring();
+    let (message, positions) = message_and_positions(&forge);
+    for (kind, expected) in [(io::ErrorKind::WouldBlock, 1), (io::ErrorKind::Interrupted, 0)] {
+        for position in IN_TEXT {
+            let source = Failing::new(TEXT, position, kind, Then::GoesOn);
+            let mut reader = client.encrypt(&keyring).suite(SUITE).frame_length(5).reader(source).wait().unwrap();
+            let (written, retries) = read_with_retries(&mut |buffer| reader.read(buffer));
+            assert_eq!(retries, expected, "{source:?}");
+            assert_eq!(client.decrypt(&keyring).bytes(&written).wait().unwrap().plaintext, TEXT, "{source:?}");
+        }
+        for position in positions {
+            let source = Failing::new(&message, position, kind, Then::GoesOn);
+            let mut reader = client.decrypt(&keyring).reader(source).wait().unwrap();
+            let released = read_with_retries(&mut |buffer| reader.read(buffer));
+            assert_eq!(released, (TEXT.to_vec(), expected), "{source:?}");
+        }
+    }
+}
+
+#[cfg(all(feature = "tokio", feature = "futures"))]
+mod asynchronous {
+    use std::pin::Pin;
+
+    use futures_util::{AsyncReadExt as FuturesRead, Stream, StreamExt};
+    use tokio::io::{AsyncReadExt as TokioRead, ReadBuf};
+
+    use super::{super::super::support::patient::drive, *};
+
+    impl tokio::io::AsyncRead for Failing<'_> {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let room = out.remaining();
+            Poll::Ready(self.give(room).map(|next| out.put_slice(next)))
+        }
+    }
+
+    impl futures_util::AsyncRead for Failing<'_> {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Read::read(&mut *self, buffer))
+        }
+    }
+
+    impl<'a> Stream for Failing<'a> {
+        type Item = io::Result<&'a [u8]>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            let next = self.give(usize::MAX);
+            Poll::Ready(Some(next).filter(|next| !matches!(next, Ok(next) if next.is_empty())))
+        }
+    }
+
+    #[test]
+    fn attack_32_asynchronous_readers_end_at_the_first_error_of_their_source() {
+        let client = new_client();
+        let keyring = Forge::new(0x0478).keyring();
+        for source in failing(TEXT, &IN_TEXT) {
+            let encrypt = || client.encrypt(&keyring).suite(SUITE).frame_length(5);
+            let mut reader = encrypt().tokio_reader(source).wait().unwrap();
+            let message = read_to_the_error(&source, &mut |buffer| drive(TokioRead::read(&mut reader, buffer)));
+            assert!(!opens(&keyring, &message), "{source:?}");
+            let mut reader = encrypt().futures_reader(source).wait().unwrap();
+            let message = read_to_the_error(&source, &mut |buffer| drive(FuturesRead::read(&mut reader, buffer)));
+            assert!(!opens(&keyring, &message), "{source:?}");
+        }
+        for suite in [0x0478, 0x0578] {
+            let forge = Forge::new(suite);
+            let (message, positions) = message_and_positions(&forge);
+            let keyring = forge.keyring();
+            for source in failing(&message, &positions) {
+                let decrypt = || client.decrypt(&keyring);
+                let mut reader = decrypt().release_unverified().tokio_reader(source).wait().unwrap();
+                let released = read_to_the_error(&source, &mut |buffer| drive(TokioRead::read(&mut reader, buffer)));
+                assert!(TEXT.starts_with(&released), "{source:?}");
+                let mut reader = decrypt().release_unverified().futures_reader(source).wait().unwrap();
+                let released = read_to_the_error(&source, &mut |buffer| drive(FuturesRead::read(&mut reader, buffer)));
+                assert!(TEXT.starts_with(&released), "{source:?}");
+            }
+            for source in failing(&message, &[0, 1, forge.header().len() - 1]) {
+                let refused = client.decrypt(&keyring).release_unverified().tokio_reader(source).wait();
+                assert!(matches!(refused, Err(Error::Io(error)) if Some(error.kind()) == source.kind), "{source:?}");
+            }
+        }
+    }
+
+    /// Reads a stream to the error of its source, with which it must end.
+    fn next_to_the_error<B: AsRef<[u8]>>(
+        source: &Failing<'_>,
+        mut stream: impl Stream<Item = Result<B>> + Unpin,
+    ) -> Vec<u8> {
+        let mut released = Vec::new();
+        let error = loop {
+            match drive(stream.next()).expect("the error comes before the end") {
+                Ok(piece) => released.extend_from_slice(piece.as_ref()),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, Error::Io(error) if Some(error.kind()) == source.kind), "{source:?}");
+        for _ in 0..3 {
+            assert!(drive(stream.next()).is_none(), "{source:?}: there is more after the error");
+        }
+        released
+    }
+
+    #[test]
+    fn attack_32_streams_end_with_the_first_error_of_their_source() {
+        let client = new_client();
+        let keyring = Forge::new(0x0478).keyring();
+        for source in failing(TEXT, &IN_TEXT) {
+            let encrypt = client.encrypt(&keyring).suite(SUITE).frame_length(5);
+            let message = next_to_the_error(&source, encrypt.stream(source).wait().unwrap());
+            assert!(!opens(&keyring, &message), "{source:?}");
+        }
+        for suite in [0x0478, 0x0578] {
+            let forge = Forge::new(suite);
+            let (message, positions) = message_and_positions(&forge);
+            let keyring = forge.keyring();
+            for source in failing(&message, &positions) {
+                let stream = client.decrypt(&keyring).release_unverified().stream(source).wait().unwrap();
+                assert!(TEXT.starts_with(&next_to_the_error(&source, stream)), "{source:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_asynchronous_source_that_would_block_or_is_interrupted_is_read_on_to_a_whole_message() {
+        let client = new_client();
+        let forge = Forge::new(0x0478);
+        let keyring = forge.keyring();
+        let (message, positions) = message_and_positions(&forge);
+        for (kind, expected) in [(io::ErrorKind::WouldBlock, 1), (io::ErrorKind::Interrupted, 0)] {
+            for position in IN_TEXT {
+                let source = Failing::new(TEXT, position, kind, Then::GoesOn);
+                let encrypt = client.encrypt(&keyring).suite(SUITE).frame_length(5);
+                let mut reader = encrypt.tokio_reader(source).wait().unwrap();
+                let (written, retries) = read_with_retries(&mut |buffer| drive(TokioRead::read(&mut reader, buffer)));
+                assert_eq!(retries, expected, "{source:?}");
+                assert_eq!(client.decrypt(&keyring).bytes(&written).wait().unwrap().plaintext, TEXT, "{source:?}");
+            }
+            for position in positions {
+                let source = Failing::new(&message, position, kind, Then::GoesOn);
+                let mut reader = client.decrypt(&keyring).futures_reader(source).wait().unwrap();
+                let released = read_with_retries(&mut |buffer| drive(FuturesRead::read(&mut reader, buffer)));
+                assert_eq!(released, (TEXT.to_vec(), expected), "{source:?}");
+            }
+        }
+    }
+}
