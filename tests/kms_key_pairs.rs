@@ -72,7 +72,7 @@ fn cause<T>(result: Result<T>) -> String {
 
 fn kind<T>(result: Result<T>) -> (KmsOperation, KmsErrorKind) {
     let Err(Error::Keyring { source, .. }) = result else { panic!("{}", support::outcome(&result)) };
-    let error = source.downcast::<KmsError>().expect("an error of the service");
+    let error = source.downcast_ref::<KmsError>().expect("an error of the service");
     (error.operation(), error.kind())
 }
 

@@ -98,11 +98,15 @@ impl AeadKey for Nothing {
     }
 }
 
-struct Verifier(SignatureAlgorithm);
+struct Verifier(SignatureAlgorithm, Vec<u8>);
 
 impl VerifyingKey for Verifier {
     fn algorithm(&self) -> SignatureAlgorithm {
         self.0
+    }
+
+    fn public_key(&self) -> &[u8] {
+        &self.1
     }
 
     fn verify_digest(&self, _: &[u8], signature: &[u8]) -> Result<()> {

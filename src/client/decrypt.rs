@@ -125,7 +125,7 @@ impl From<Finished> for Opened {
 
 /// Whether the plaintext of a signed message may be seen before its signature is verified.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Release {
+pub(super) enum Release {
     Verified,
     Unverified,
 }
@@ -207,7 +207,11 @@ impl<'a> Decrypt<'a> {
     }
 
     /// Reads the header from a source and starts the machine for it; also, what was read of the body with it.
-    async fn start_from(&self, source: &mut impl io::Read, release: Release) -> Result<(Decryptor, Vec<u8>)> {
+    pub(super) async fn start_from(
+        &self,
+        source: &mut impl io::Read,
+        release: Release,
+    ) -> Result<(Decryptor, Vec<u8>)> {
         let (received, ahead) = read_header(source, self.client.header_decoder())?;
         Ok((self.start_machine(received, release).await?, ahead))
     }
@@ -227,7 +231,7 @@ impl<'a> Decrypt<'a> {
         Operation::new(async move {
             let (received, body) = self.client.header_decoder().decode(message)?;
             let verified = self.verify(received, Release::Unverified).await?;
-            let VerifiedHeader { header, opened_by, body: opener } = verified;
+            let VerifiedHeader { header, opened_by, body: opener, .. } = verified;
             let mut plaintext: Zeroizing<Vec<u8>> = open_all(opener, body, self.client.plan)?;
             Ok(Decrypted { plaintext: std::mem::take(&mut *plaintext), header, opened_by })
         })

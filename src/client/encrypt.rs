@@ -160,6 +160,9 @@ impl<'a> Encrypt<'a> {
         request.suite = self.suite;
         request.max_plaintext_length = length.or(self.plaintext_length_bound);
         let materials = self.source.manager().encryption_materials(request).await?;
+        if self.suite.is_some_and(|wanted| wanted != materials.suite) {
+            return Err(Error::Materials("the algorithm suite is not the one that was requested"));
+        }
         start(&StartParameters { provider: &**provider, policy, limits: *limits, frame_length }, materials)
     }
 

@@ -4,15 +4,15 @@ use std::io;
 #[cfg(feature = "fs")]
 use std::{fs::File, path::Path};
 
-use super::{Decrypt, Encrypt, Opened, Sealed};
+use super::{Decrypt, Encrypt, Opened, Sealed, decrypt::Release};
 #[cfg(feature = "fs")]
 use crate::io::PendingFile;
 use crate::{
     blocking::Operation,
     context::{EncryptionContext, PUBLIC_KEY_ENTRY},
-    error::{ContextError, Result},
+    error::{ContextError, Error, Result},
     format::Header,
-    io::copy_encrypting,
+    io::{DecryptingReader, copy_encrypting},
     message::Encryptor,
 };
 
@@ -115,15 +115,17 @@ impl<'a> Reencrypt<'a> {
         })
     }
 
-    async fn run(self, source: impl io::Read, sink: impl io::Write) -> Result<Reencrypted> {
+    async fn run(self, mut source: impl io::Read, sink: impl io::Write) -> Result<Reencrypted> {
         let Self { decrypt, mut encrypt, keep_context } = self;
-        let expected = decrypt.context.clone();
-        // Nothing of it is released: its end, which is that of the new message too, comes only once the signature holds.
-        let mut plaintext = decrypt.release_unverified().reader(source).await?;
+        // Nothing is released early: the new message ends only once the old signature is verified.
+        let (machine, ahead) = decrypt.start_from(&mut source, Release::Unverified).await?;
+        let hidden = machine.hidden_context().clone();
+        let mut plaintext = DecryptingReader::new(source, machine, &ahead)?;
         let machine = if keep_context {
-            encrypt.context = kept_context(plaintext.header(), &expected, &encrypt.context);
+            let kept = kept_context(plaintext.header(), &hidden);
+            encrypt.context = kept.iter().chain(encrypt.context.iter()).collect();
             let machine = encrypt.start_machine().await?;
-            check_not_stored(plaintext.header(), &expected, &machine)?;
+            check_kept(&kept, &hidden, &machine)?;
             machine
         } else {
             encrypt.start_machine().await?
@@ -135,22 +137,23 @@ impl<'a> Reencrypt<'a> {
     }
 }
 
-/// The context of the old message, stored and expected, with what is given for the new one.
-fn kept_context(old: &Header, expected: &EncryptionContext, given: &EncryptionContext) -> EncryptionContext {
-    // The public key belongs to the old signature, also where the caller expected it; the new message gets its own.
-    let kept = old.context().iter().chain(expected.iter()).filter(|(key, _)| *key != PUBLIC_KEY_ENTRY);
-    let mut context = EncryptionContext::new();
-    for (key, value) in kept.chain(given.iter()) {
-        context.insert(key, value);
-    }
-    context
+/// Returns the whole context of the old message, without the public key, which belongs to the old
+/// signature.
+fn kept_context(old: &Header, hidden: &EncryptionContext) -> EncryptionContext {
+    old.context().iter().chain(hidden.iter()).filter(|(key, _)| *key != PUBLIC_KEY_ENTRY).collect()
 }
 
-/// What was kept out of the old message stays out of the new one.
-fn check_not_stored(old: &Header, expected: &EncryptionContext, new: &Encryptor) -> Result<()> {
-    let hidden = |key: &str| !old.context().contains_key(key);
-    if expected.iter().any(|(key, _)| hidden(key) && new.header().context().contains_key(key)) {
-        return Err(ContextError::WouldBeStored.into());
+/// Checks that the new message authenticates every pair that is kept, and does not store a pair
+/// that the old one did not store.
+fn check_kept(kept: &EncryptionContext, hidden: &EncryptionContext, new: &Encryptor) -> Result<()> {
+    for (key, _) in kept {
+        let stored = new.header().context().contains_key(key);
+        if stored && hidden.contains_key(key) {
+            return Err(ContextError::WouldBeStored.into());
+        }
+        if !stored && !new.hidden_context_keys().contains(key) {
+            return Err(Error::Materials("the materials lack a pair of the encryption context that is to be kept"));
+        }
     }
     Ok(())
 }

@@ -123,7 +123,7 @@ impl CryptoProvider for AwsLcRs {
             return Err(Error::Integrity);
         }
         let key = ParsedPublicKey::new(curve(algorithm).verification, compressed).map_err(|_| Error::Integrity)?;
-        Ok(Arc::new(Verifying { algorithm, key }))
+        Ok(Arc::new(Verifying { algorithm, key, compressed: compressed.to_vec() }))
     }
 }
 
@@ -309,11 +309,16 @@ fn der(r: &[u8], s: &[u8]) -> Vec<u8> {
 struct Verifying {
     algorithm: SignatureAlgorithm,
     key: ParsedPublicKey,
+    compressed: Vec<u8>,
 }
 
 impl VerifyingKey for Verifying {
     fn algorithm(&self) -> SignatureAlgorithm {
         self.algorithm
+    }
+
+    fn public_key(&self) -> &[u8] {
+        &self.compressed
     }
 
     fn verify_digest(&self, digest: &[u8], signature: &[u8]) -> Result<()> {

@@ -222,6 +222,9 @@ pub trait VerifyingKey: Send + Sync {
     /// Returns the algorithm of the key.
     fn algorithm(&self) -> SignatureAlgorithm;
 
+    /// Returns the public key, as the compressed point that the key was made from.
+    fn public_key(&self) -> &[u8];
+
     /// Verifies a DER-encoded signature of a digest that was computed with the algorithm's own hash
     /// function.
     ///
@@ -232,6 +235,13 @@ pub trait VerifyingKey: Send + Sync {
 }
 
 impl dyn SigningKey + '_ {
+    /// Returns the public key as it is stored in an encryption context.
+    pub(crate) fn public_key_entry(&self) -> String {
+        BASE64_STANDARD.encode(self.public_key())
+    }
+}
+
+impl dyn VerifyingKey + '_ {
     /// Returns the public key as it is stored in an encryption context.
     pub(crate) fn public_key_entry(&self) -> String {
         BASE64_STANDARD.encode(self.public_key())

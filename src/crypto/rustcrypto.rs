@@ -193,11 +193,15 @@ macro_rules! ecdsa {
                 }
             }
 
-            pub(super) struct Verifying(PublicKey);
+            pub(super) struct Verifying {
+                key: PublicKey,
+                compressed: Vec<u8>,
+            }
 
             impl Verifying {
                 pub(super) fn from_compressed(bytes: &[u8]) -> Result<Self> {
-                    PublicKey::from_sec1_bytes(bytes).map(Self).map_err(|_| Error::Integrity)
+                    let key = PublicKey::from_sec1_bytes(bytes).map_err(|_| Error::Integrity)?;
+                    Ok(Self { key, compressed: bytes.to_vec() })
                 }
             }
 
@@ -206,9 +210,13 @@ macro_rules! ecdsa {
                     ALGORITHM
                 }
 
+                fn public_key(&self) -> &[u8] {
+                    &self.compressed
+                }
+
                 fn verify_digest(&self, digest: &[u8], signature: &[u8]) -> Result<()> {
                     let signature = Signature::from_der(signature).map_err(|_| Error::Integrity)?;
-                    self.0.verify_prehash(digest, &signature).map_err(|_| Error::Integrity)
+                    self.key.verify_prehash(digest, &signature).map_err(|_| Error::Integrity)
                 }
             }
         }

@@ -65,7 +65,16 @@ pub(crate) fn copy_verified(
 fn pump<M: Machine>(mut source: impl Read, sink: &mut impl Write, mut machine: M) -> Result<M::End> {
     loop {
         machine.make_ready()?;
-        let count = read_some(&mut source, machine.spare())?;
+        let read = read_some(&mut source, machine.spare());
+        let count = match read {
+            Ok(count) => count,
+            Err(error) => {
+                // What came before is given out, and a fault in it takes precedence.
+                machine.settle()?;
+                write_ready(&mut machine, sink)?;
+                return Err(error.into());
+            }
+        };
         if count == 0 {
             // What other threads still have is written from where it is, and not gathered for the end.
             machine.settle()?;

@@ -8,6 +8,7 @@ mod copy;
 mod outline;
 #[cfg(feature = "fs")]
 mod pending_file;
+mod pump;
 mod range;
 mod read;
 #[cfg(any(feature = "tokio", feature = "futures"))]
@@ -21,6 +22,8 @@ pub(crate) use copy::{copy_decrypting, copy_encrypting};
 pub use outline::{BodyOutline, Outline};
 #[cfg(feature = "fs")]
 pub use pending_file::{Overwrite, PendingFile};
+#[cfg(any(feature = "tokio", feature = "futures"))]
+pub(crate) use pump::PollRead;
 pub use range::{AsyncRangeReader, GetRange, RangeReader, ReadAt, Seekable};
 pub(crate) use range::{Frames, Ready, fetch, fetch_header};
 pub(crate) use read::read_header;
@@ -35,7 +38,7 @@ pub use streams::{
     EncryptingStream,
 };
 #[cfg(any(feature = "tokio", feature = "futures"))]
-pub(crate) use streams::{PollRead, await_header, next_header};
+pub(crate) use streams::{await_header, next_header};
 pub(crate) use verified::verify_source;
 pub use verified::{Verified, VerifiedReader};
 pub use write::{DecryptingWriter, EncryptingWriter, Written};

@@ -2,12 +2,12 @@
 
 use std::io::{self, Read};
 
-use super::read_some;
+use super::{pump::Pump, read_some};
 use crate::{
-    error::{Error, FormatError, Result},
+    error::{FormatError, Result},
     format::{Header, HeaderDecoder, ReceivedHeader},
     materials::OpenedBy,
-    message::{Decryptor, Encryptor, Machine},
+    message::{Decryptor, Encryptor},
 };
 
 /// Reads the header of a message from a source; also, what was read of the body with it.
@@ -22,16 +22,6 @@ pub(crate) fn read_header(source: &mut impl Read, mut decoder: HeaderDecoder) ->
             return Ok((header, buffer[taken..count].to_vec()));
         }
     }
-}
-
-/// What a reader is at.
-enum State<M: Machine> {
-    /// Turning input into output.
-    Running(M),
-    /// Giving out the last of the output, from a position on.
-    Ending(M::End, usize),
-    /// An error has ended it.
-    Failed,
 }
 
 /// Encrypts what it reads: the plaintext goes in at the source, the message is read out.
@@ -52,12 +42,12 @@ enum State<M: Machine> {
 pub struct EncryptingReader<R> {
     source: R,
     header: Header,
-    state: State<Encryptor>,
+    pump: Pump<Encryptor>,
 }
 
 impl<R: Read> EncryptingReader<R> {
     pub(crate) fn new(source: R, machine: Encryptor) -> Self {
-        Self { source, header: machine.header().clone(), state: State::Running(machine) }
+        Self { source, header: machine.header().clone(), pump: Pump::new(machine) }
     }
 
     /// The header of the message.
@@ -96,7 +86,7 @@ pub struct DecryptingReader<R> {
     source: R,
     header: Header,
     opened_by: OpenedBy,
-    state: State<Decryptor>,
+    pump: Pump<Decryptor>,
 }
 
 impl<R: Read> DecryptingReader<R> {
@@ -104,7 +94,7 @@ impl<R: Read> DecryptingReader<R> {
     pub(crate) fn new(source: R, mut machine: Decryptor, ahead: &[u8]) -> Result<Self> {
         machine.push(ahead)?;
         let (header, opened_by) = (machine.header().clone(), machine.opened_by().clone());
-        Ok(Self { source, header, opened_by, state: State::Running(machine) })
+        Ok(Self { source, header, opened_by, pump: Pump::new(machine) })
     }
 
     /// The header, which is authentic; if the message is signed, its signature is not verified before the end.
@@ -123,70 +113,14 @@ impl<R: Read> DecryptingReader<R> {
     }
 }
 
-impl<M: Machine> State<M> {
-    /// Reads output into `buffer`. Every error is final but `Interrupted` and `WouldBlock`: a source that fails and then
-    /// reports its end must not make a message, or a plaintext, that looks whole.
-    fn read(&mut self, source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self {
-                Self::Running(machine) => {
-                    if buffer.is_empty() {
-                        return Ok(0);
-                    }
-                    if !machine.output().is_empty() {
-                        let count = machine.output().len().min(buffer.len());
-                        buffer[..count].copy_from_slice(&machine.output()[..count]);
-                        machine.consume(count);
-                        return Ok(count);
-                    }
-                    machine.make_ready().map_err(|error| Self::fail(self, error))?;
-                    let Self::Running(machine) = self else { return Err(Error::Ended.into()) };
-                    if !machine.output().is_empty() {
-                        continue;
-                    }
-                    let count = match read_some(source, machine.spare()) {
-                        Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(self.fail(error.into())),
-                        outcome => outcome?,
-                    };
-                    if count > 0 {
-                        machine.advance(count).map_err(|error| Self::fail(self, error))?;
-                    } else {
-                        self.end()?;
-                    }
-                }
-                Self::Ending(rest, at) => {
-                    let rest = rest.as_ref();
-                    let count = (rest.len() - *at).min(buffer.len());
-                    buffer[..count].copy_from_slice(&rest[*at..*at + count]);
-                    *at += count;
-                    return Ok(count);
-                }
-                Self::Failed => return Err(Error::Ended.into()),
-            }
-        }
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        if let Self::Running(machine) = std::mem::replace(self, Self::Failed) {
-            *self = Self::Ending(machine.finish()?, 0);
-        }
-        Ok(())
-    }
-
-    fn fail(&mut self, error: Error) -> io::Error {
-        *self = Self::Failed;
-        error.into()
-    }
-}
-
 impl<R: Read> Read for EncryptingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.state.read(&mut self.source, buffer)
+        self.pump.read(&mut self.source, buffer)
     }
 }
 
 impl<R: Read> Read for DecryptingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.state.read(&mut self.source, buffer)
+        self.pump.read(&mut self.source, buffer)
     }
 }

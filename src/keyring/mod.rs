@@ -235,13 +235,16 @@ pub struct Wrapped {
 }
 
 impl Wrapped {
-    /// Takes the report. If it is empty, reports that the keyring with this label wrapped
-    /// everything.
+    /// Takes the report. If it does not account for every encrypted data key, the keyring with this
+    /// label wrapped them, or changed what others wrapped; it is then reported for all of them.
     pub(crate) fn take_report(&mut self, label: impl FnOnce() -> Arc<str>) -> KeyReport {
-        if self.report.is_empty() {
-            self.report.add_wrapped(&label(), self.encrypted_data_keys.len());
+        let mut report = std::mem::take(&mut self.report);
+        let count = self.encrypted_data_keys.len();
+        if report.wrapped().len() != count {
+            report.clear_wrapped();
+            report.add_wrapped(&label(), count);
         }
-        std::mem::take(&mut self.report)
+        report
     }
 
     /// Returns the result for a data key that the keyring generated.

@@ -114,8 +114,12 @@ impl MultiKeyring {
                 }
             }
         }
-        // With a quorum of zero and no generator, nothing may have been wrapped at all.
-        check_wrapped(all, self)
+        // With a quorum of zero and no generator it is possible that nothing wrapped. That must not
+        // pass for success.
+        match all.report.failed().first() {
+            Some(failure) if all.encrypted_data_keys.is_empty() => Err(failure.cause.clone()),
+            _ => check_wrapped(all, self),
+        }
     }
 
     async fn unwrap(&self, request: UnwrapRequest<'_>) -> Result<Unwrapped> {

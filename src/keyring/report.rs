@@ -57,9 +57,9 @@ impl KeyReport {
         &self.failed
     }
 
-    /// Returns whether nothing has been reported.
-    pub(super) fn is_empty(&self) -> bool {
-        self.wrapped.is_empty() && self.failed.is_empty()
+    /// Removes the keyrings that wrapped, and keeps those that failed.
+    pub(super) fn clear_wrapped(&mut self) {
+        self.wrapped.clear();
     }
 
     /// Adds `count` encrypted data keys of one keyring.

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use crate::{
     context::EncryptionContext,
     crypto::{CryptoProvider, SigningKey, VerifyingKey},
-    error::Result,
+    error::{Error, Result},
     format::EncryptedDataKey,
     keyring::{BoxFuture, KeyReport},
     secret::SecretBytes,
@@ -164,6 +164,15 @@ pub struct EncryptionMaterials {
 }
 
 impl EncryptionMaterials {
+    /// Checks what holds for all materials a message can be written with, whichever keyring or
+    /// manager they come from.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.encrypted_data_keys.is_empty() {
+            return Err(Error::Materials("there is no encrypted data key"));
+        }
+        check_data_key(&self.data_key, self.suite)
+    }
+
     /// Returns a copy, for materials that serve several messages.
     fn duplicate(&self) -> Self {
         Self {
@@ -231,6 +240,17 @@ pub struct DecryptionMaterials {
 }
 
 impl DecryptionMaterials {
+    /// Checks what holds for all materials that can open a message with this number of encrypted
+    /// data keys, whichever keyring or manager they come from.
+    pub(crate) fn check(&self, encrypted_data_keys: usize) -> Result<()> {
+        if self.opened_by.encrypted_data_key >= encrypted_data_keys {
+            return Err(Error::Materials(
+                "the data key comes from an encrypted data key that the message does not have",
+            ));
+        }
+        check_data_key(&self.data_key, self.suite)
+    }
+
     /// Returns a copy, for materials that serve several messages.
     fn duplicate(&self) -> Self {
         Self {
@@ -263,4 +283,11 @@ pub struct OpenedBy {
     pub keyring: Arc<str>,
     /// The index of the encrypted data key in the message, from 0.
     pub encrypted_data_key: usize,
+}
+
+fn check_data_key(data_key: &SecretBytes, suite: AlgorithmSuite) -> Result<()> {
+    if data_key.len() != suite.data_key_length() {
+        return Err(Error::Materials("the data key has the wrong length for the algorithm suite"));
+    }
+    Ok(())
 }

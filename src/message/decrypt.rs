@@ -27,6 +27,8 @@ use crate::{
 /// A message whose header has been verified.
 pub(crate) struct VerifiedHeader {
     pub(crate) header: Header,
+    /// The pairs of the encryption context that are authenticated but not stored.
+    pub(crate) hidden: EncryptionContext,
     pub(crate) opened_by: OpenedBy,
     pub(crate) body: BodyOpener,
 }
@@ -74,7 +76,8 @@ pub(crate) fn verify_header(
     let verifier = verifying_key.map(|key| FooterVerifier::new(provider, key, &bytes));
     let key = Arc::new(key);
     let body = BodyOpener { key, content_type: header.content_type(), limits, next: 1, verifier };
-    Ok(VerifiedHeader { header, opened_by, body })
+    let hidden = context.iter().filter(|(key, _)| required_context_keys.contains(*key)).collect();
+    Ok(VerifiedHeader { header, hidden, opened_by, body })
 }
 
 /// Checks that the materials belong to the message and that its encryption context is the one the
@@ -88,9 +91,7 @@ fn check_materials(parameters: &OpenParameters<'_>, header: &Header, materials: 
     if suite != header.suite() {
         return Err(Error::Materials("the algorithm suite differs from that of the message"));
     }
-    if materials.data_key.len() != suite.data_key_length() {
-        return Err(Error::Materials("the data key has the wrong length for the algorithm suite"));
-    }
+    materials.check(header.encrypted_data_keys().len())?;
     // Check the whole context and not only the stored one. Otherwise a pair that is authenticated
     // but not stored could stand in for the public key of a signature that does not exist.
     let public_key = header.context().get(PUBLIC_KEY_ENTRY);
@@ -104,6 +105,10 @@ fn check_materials(parameters: &OpenParameters<'_>, header: &Header, materials: 
     }
     if suite.signature() != materials.verifying_key.as_ref().map(|key| key.algorithm()) {
         return Err(Error::Materials("the verifying key does not match the algorithm suite"));
+    }
+    // A caller that expects a public key relies on the signature being verified with that key.
+    if materials.verifying_key.as_ref().map(|key| key.public_key_entry()).as_deref() != public_key {
+        return Err(Error::Materials("the verifying key is not the public key of the message"));
     }
     if !required_context_keys.iter().all(|key| context.contains_key(key) && !key.starts_with(RESERVED_PREFIX)) {
         return Err(Error::Materials("a required encryption context key is reserved or not in the context"));

@@ -12,6 +12,7 @@ use super::{
     parallel::{Plan, SpreadOpener},
 };
 use crate::{
+    context::EncryptionContext,
     error::{Error, FormatError, Result},
     format::{FrameKind, Header, Parsed},
     materials::OpenedBy,
@@ -49,6 +50,7 @@ use crate::{
 #[must_use = "the message is verified only after `finish`"]
 pub struct Decryptor {
     header: Header,
+    hidden: EncryptionContext,
     opened_by: OpenedBy,
     stage: Stage,
     plan: Plan,
@@ -76,7 +78,7 @@ impl SecondPass {
     /// pass: either nobody else can change them, or the caller compares a digest of them.
     pub(crate) fn after(self, _first: &Finished) -> Decryptor {
         let Self { header, opened_by, body, plan } = self;
-        Decryptor::new(VerifiedHeader { header, opened_by, body }).with_plan(plan)
+        Decryptor::new(VerifiedHeader { header, hidden: EncryptionContext::new(), opened_by, body }).with_plan(plan)
     }
 }
 
@@ -120,9 +122,10 @@ pub struct Finished {
 
 impl Decryptor {
     pub(crate) fn new(verified: VerifiedHeader) -> Self {
-        let VerifiedHeader { header, opened_by, body } = verified;
+        let VerifiedHeader { header, hidden, opened_by, body } = verified;
         Self {
             header,
+            hidden,
             opened_by,
             stage: Stage::Body(body),
             plan: Plan::default(),
@@ -149,6 +152,11 @@ impl Decryptor {
             }
             _ => None,
         }
+    }
+
+    /// Returns the pairs of the encryption context that are authenticated but not stored.
+    pub(crate) fn hidden_context(&self) -> &EncryptionContext {
+        &self.hidden
     }
 
     /// Returns the header. It is authentic, but if the message is signed, its signature is verified

@@ -2,7 +2,7 @@
 //!
 //! Specification: client-apis/encrypt.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 use super::{
     key::MessageKey,
@@ -36,6 +36,8 @@ pub(crate) struct Started {
     pub(crate) bytes: Vec<u8>,
     pub(crate) sealer: FrameSealer,
     pub(crate) key_report: KeyReport,
+    /// The keys of the context pairs that are authenticated but not stored.
+    pub(crate) hidden_keys: BTreeSet<String>,
 }
 
 /// Writes the header of a message and returns the sealer for its body.
@@ -44,6 +46,7 @@ pub(crate) struct Started {
 /// [`Error::Materials`], [`Error::Commitment`], [`Error::Limit`] or [`Error::Context`] if the
 /// materials cannot be used for a message.
 pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMaterials) -> Result<Started> {
+    materials.check()?;
     let EncryptionMaterials {
         suite,
         context,
@@ -57,14 +60,8 @@ pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMater
     if !policy.allows_encrypt(suite) {
         return Err(Error::Commitment { suite, policy, operation: Direction::Encrypt });
     }
-    if encrypted_data_keys.is_empty() {
-        return Err(Error::Materials("there are no encrypted data keys"));
-    }
     // This client must be able to read what it writes.
     limits.check_encrypted_data_keys(encrypted_data_keys.len())?;
-    if data_key.len() != suite.data_key_length() {
-        return Err(Error::Materials("the data key has the wrong length for the algorithm suite"));
-    }
     if !required_context_keys.iter().all(|key| context.contains_key(key) && !key.starts_with(RESERVED_PREFIX)) {
         return Err(Error::Materials("a required encryption context key is reserved or not in the context"));
     }
@@ -107,7 +104,13 @@ pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMater
 
     let signer = signing_key.map(|key| Signer::new(provider, key, &bytes));
     let sealer = FrameSealer { key: Arc::new(key), frame_length: frame_length as usize, next: 1, signer };
-    Ok(Started { header: fields.into_header(bytes.len()), bytes, sealer, key_report })
+    Ok(Started {
+        header: fields.into_header(bytes.len()),
+        bytes,
+        sealer,
+        key_report,
+        hidden_keys: required_context_keys,
+    })
 }
 
 /// Checks that a signing suite has a matching signing key whose public key is in the context, and
@@ -237,7 +240,7 @@ const OVERLONG_SIGNATURE: Error = Error::Provider("the signature is longer than 
 /// Seals a plaintext that is entirely in memory. If the plaintext is a nonzero multiple of the
 /// frame length, the final frame is full.
 pub(crate) fn seal_all(started: Started, plaintext: &[u8], plan: Plan) -> Result<(Header, KeyReport, Vec<u8>)> {
-    let Started { header, bytes, sealer, key_report } = started;
+    let Started { header, bytes, sealer, key_report, .. } = started;
     let frame_length = sealer.frame_length();
     let regular = plaintext.len().saturating_sub(1) / frame_length;
     if regular as u64 >= MAX_FRAMES.into() {

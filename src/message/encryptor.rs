@@ -1,6 +1,9 @@
 //! An incremental encryptor.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    collections::BTreeSet,
+    task::{Context, Poll, ready},
+};
 
 use super::{
     CHUNK, Machine,
@@ -40,6 +43,7 @@ use crate::{
 #[must_use = "the message is complete only after `finish`"]
 pub struct Encryptor {
     header: Header,
+    hidden_keys: BTreeSet<String>,
     key_report: KeyReport,
     stage: Stage,
     plan: Plan,
@@ -67,17 +71,22 @@ struct Bound {
 
 impl Encryptor {
     pub(crate) fn new(started: Started, plaintext_length_bound: Option<u64>) -> Self {
-        let Started { header, bytes, sealer, key_report } = started;
+        let Started { header, bytes, sealer, key_report, hidden_keys } = started;
         let mut output = Output::default();
         output.own().extend(&bytes);
         let bound = plaintext_length_bound.map(|limit| Bound { limit, left: limit });
         let (stage, plan, input) = (Stage::Here(sealer), Plan::default(), Buffer::default());
-        Self { header, key_report, stage, plan, input, output, bound }
+        Self { header, hidden_keys, key_report, stage, plan, input, output, bound }
     }
 
     /// Uses the threads of the plan once the message is long enough.
     pub(crate) fn with_plan(self, plan: Plan) -> Self {
         Self { plan, ..self }
+    }
+
+    /// Returns the keys of the context pairs that are authenticated but not stored.
+    pub(crate) fn hidden_context_keys(&self) -> &BTreeSet<String> {
+        &self.hidden_keys
     }
 
     /// Returns the header of the message.

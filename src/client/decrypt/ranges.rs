@@ -45,7 +45,7 @@ impl<'a> Decrypt<'a> {
         if received.header().content_type() == ContentType::Unframed {
             return Err(Error::Unframed);
         }
-        let VerifiedHeader { header, opened_by, body } = self.verify(received, self.release).await?;
+        let VerifiedHeader { header, opened_by, body, .. } = self.verify(received, self.release).await?;
         let search = FinalFrameSearch::new(body, header.length() as u64, size, None)?;
         let tail = fetch(source, search.wants()).await?;
         let (access, plaintext) = search.open(tail.as_ref())?;

@@ -11,7 +11,6 @@ mod writer;
 
 #[cfg(feature = "futures")]
 pub(crate) use poll::Futures;
-pub(crate) use poll::PollRead;
 #[cfg(feature = "tokio")]
 pub(crate) use poll::Tokio;
 pub(crate) use reader::await_header;

@@ -6,10 +6,8 @@ use std::{
     task::{Context, Poll},
 };
 
-/// A source that is asked for bytes.
-pub(crate) trait PollRead {
-    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
-}
+#[cfg(any(feature = "tokio", feature = "futures"))]
+use crate::io::pump::PollRead;
 
 /// A sink that is offered bytes.
 pub(crate) trait PollWrite {
@@ -24,6 +22,8 @@ pub(crate) struct Tokio<'a, T>(pub(crate) &'a mut T);
 
 #[cfg(feature = "tokio")]
 impl<R: tokio::io::AsyncRead + Unpin> PollRead for Tokio<'_, R> {
+    const BLOCKS: bool = false;
+
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = tokio::io::ReadBuf::new(buffer);
         Pin::new(&mut *self.0).poll_read(context, &mut buffer).map_ok(|()| buffer.filled().len())
@@ -51,6 +51,8 @@ pub(crate) struct Futures<'a, T>(pub(crate) &'a mut T);
 
 #[cfg(feature = "futures")]
 impl<R: futures_io::AsyncRead + Unpin> PollRead for Futures<'_, R> {
+    const BLOCKS: bool = false;
+
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut *self.0).poll_read(context, buffer)
     }
@@ -71,20 +73,6 @@ impl<W: futures_io::AsyncWrite + Unpin> PollWrite for Futures<'_, W> {
     }
 }
 
-/// Reads, and again where a signal came in between.
-pub(super) fn poll_some(
-    source: &mut impl PollRead,
-    context: &mut Context<'_>,
-    buffer: &mut [u8],
-) -> Poll<io::Result<usize>> {
-    loop {
-        match source.poll_read(context, buffer) {
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            outcome => return outcome,
-        }
-    }
-}
-
 /// Offers a sink some bytes; says how many it took, at least one.
 pub(super) fn poll_offer(
     sink: &mut impl PollWrite,
@@ -98,10 +86,4 @@ pub(super) fn poll_offer(
             outcome => return outcome,
         }
     }
-}
-
-/// Gives other tasks a turn, and asks for another.
-pub(super) fn yield_now<T>(context: &Context<'_>) -> Poll<T> {
-    context.waker().wake_by_ref();
-    Poll::Pending
 }

@@ -7,12 +7,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::poll::{PollRead, poll_some, yield_now};
 use crate::{
-    error::{Error, FormatError, Result},
+    error::{FormatError, Result},
     format::{Header, HeaderDecoder, ReceivedHeader},
+    io::pump::{PollRead, Pump, poll_some},
     materials::OpenedBy,
-    message::{CHUNK, Decryptor, Encryptor, Machine},
+    message::{Decryptor, Encryptor},
 };
 
 /// Reads the header of a message from a source; also, what was read of the body with it.
@@ -29,95 +29,6 @@ pub(crate) async fn await_header(
         if let (taken, Some(header)) = decoder.push(&buffer[..count])? {
             return Ok((header, buffer[taken..count].to_vec()));
         }
-    }
-}
-
-/// What a reader is at.
-enum State<M: Machine> {
-    /// Turning input into output.
-    Running(M),
-    /// Waiting for other threads, after the end of the source.
-    Settling(M),
-    /// Giving out the last of the output, from a position on.
-    Ending(M::End, usize),
-    /// An error has ended it.
-    Failed,
-}
-
-impl<M: Machine> State<M> {
-    /// Reads output into `buffer`. Every error is final but `Interrupted` and `WouldBlock`: a source that fails and then
-    /// reports its end must not make a message, or a plaintext, that looks whole.
-    fn poll_read(
-        &mut self,
-        context: &mut Context<'_>,
-        source: &mut impl PollRead,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut worked = false;
-        loop {
-            match self {
-                Self::Running(machine) => {
-                    if buffer.is_empty() {
-                        return Poll::Ready(Ok(0));
-                    }
-                    if !machine.output().is_empty() {
-                        let count = machine.output().len().min(buffer.len());
-                        buffer[..count].copy_from_slice(&machine.output()[..count]);
-                        machine.consume(count);
-                        return Poll::Ready(Ok(count));
-                    }
-                    if worked {
-                        // A frame is longer than what one poll may work on, or ends with the next byte.
-                        return yield_now(context);
-                    }
-                    let ready = ready!(machine.poll_ready(context));
-                    ready.map_err(|error| self.fail(error))?;
-                    let Self::Running(machine) = self else { return Poll::Ready(Err(Error::Ended.into())) };
-                    if !machine.output().is_empty() {
-                        continue;
-                    }
-                    let room = machine.spare();
-                    let room = room.len().min(CHUNK);
-                    let count = match ready!(poll_some(source, context, &mut machine.spare()[..room])) {
-                        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                            return Poll::Ready(Err(self.fail(error.into())));
-                        }
-                        outcome => outcome?,
-                    };
-                    worked = true;
-                    if count > 0 {
-                        machine.advance(count).map_err(|error| Self::fail(self, error))?;
-                    } else if let Self::Running(machine) = std::mem::replace(self, Self::Failed) {
-                        *self = Self::Settling(machine);
-                    }
-                }
-                Self::Settling(machine) => {
-                    let settled = ready!(machine.poll_settle(context));
-                    settled.map_err(|error| self.fail(error))?;
-                    self.end()?;
-                }
-                Self::Ending(rest, at) => {
-                    let rest = rest.as_ref();
-                    let count = (rest.len() - *at).min(buffer.len());
-                    buffer[..count].copy_from_slice(&rest[*at..*at + count]);
-                    *at += count;
-                    return Poll::Ready(Ok(count));
-                }
-                Self::Failed => return Poll::Ready(Err(Error::Ended.into())),
-            }
-        }
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        if let Self::Settling(machine) = std::mem::replace(self, Self::Failed) {
-            *self = Self::Ending(machine.finish()?, 0);
-        }
-        Ok(())
-    }
-
-    fn fail(&mut self, error: Error) -> io::Error {
-        *self = Self::Failed;
-        error.into()
     }
 }
 
@@ -145,12 +56,12 @@ impl<M: Machine> State<M> {
 pub struct AsyncEncryptingReader<R> {
     source: R,
     header: Header,
-    state: State<Encryptor>,
+    pump: Pump<Encryptor>,
 }
 
 impl<R> AsyncEncryptingReader<R> {
     pub(crate) fn new(source: R, machine: Encryptor) -> Self {
-        Self { source, header: machine.header().clone(), state: State::Running(machine) }
+        Self { source, header: machine.header().clone(), pump: Pump::new(machine) }
     }
 
     /// The header of the message.
@@ -197,7 +108,7 @@ pub struct AsyncDecryptingReader<R> {
     source: R,
     header: Header,
     opened_by: OpenedBy,
-    state: State<Decryptor>,
+    pump: Pump<Decryptor>,
 }
 
 impl<R> AsyncDecryptingReader<R> {
@@ -205,7 +116,7 @@ impl<R> AsyncDecryptingReader<R> {
     pub(crate) fn new(source: R, mut machine: Decryptor, ahead: &[u8]) -> Result<Self> {
         machine.push(ahead)?;
         let (header, opened_by) = (machine.header().clone(), machine.opened_by().clone());
-        Ok(Self { source, header, opened_by, state: State::Running(machine) })
+        Ok(Self { source, header, opened_by, pump: Pump::new(machine) })
     }
 
     /// The header, which is authentic; if the message is signed, its signature is not verified before the end.
@@ -233,9 +144,9 @@ macro_rules! families {
                 context: &mut Context<'_>,
                 buffer: &mut tokio::io::ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
-                let Self { source, state, .. } = &mut *self;
+                let Self { source, pump, .. } = &mut *self;
                 let room = buffer.initialize_unfilled();
-                let count = ready!(state.poll_read(context, &mut super::Tokio(source), room))?;
+                let count = ready!(pump.poll_read(context, &mut super::Tokio(source), room))?;
                 buffer.advance(count);
                 Poll::Ready(Ok(()))
             }
@@ -248,8 +159,8 @@ macro_rules! families {
                 context: &mut Context<'_>,
                 buffer: &mut [u8],
             ) -> Poll<io::Result<usize>> {
-                let Self { source, state, .. } = &mut *self;
-                state.poll_read(context, &mut super::Futures(source), buffer)
+                let Self { source, pump, .. } = &mut *self;
+                pump.poll_read(context, &mut super::Futures(source), buffer)
             }
         }
 

@@ -10,10 +10,10 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::poll::yield_now;
 use crate::{
     error::{BoxError, Error, FormatError, Result},
     format::{Header, HeaderDecoder, ReceivedHeader},
+    io::pump::yield_now,
     materials::OpenedBy,
     message::{Decryptor, Encryptor, Machine},
 };
@@ -57,10 +57,12 @@ fn source_error(error: impl Into<BoxError>) -> Error {
 
 /// What a stream is at.
 enum State<M: Machine> {
-    /// Turning input into output.
-    Running(M),
-    /// Waiting for other threads, after the end of the source.
-    Settling(M),
+    /// Turning input into output. The flag is set while the source is polled: found set, it means
+    /// that the source panicked.
+    Running(M, bool),
+    /// The source has ended, or has failed with this error; what came before is still to be
+    /// processed by other threads and to be given out.
+    Settling(M, Option<Error>),
     /// The last of the output is still to be given.
     Ending(M::End),
     /// There is nothing more, because the end or an error was given.
@@ -102,7 +104,8 @@ impl<M: Machine> State<M> {
         let mut worked = false;
         loop {
             match self {
-                Self::Running(machine) => {
+                Self::Running(_, true) => return Poll::Ready(Some(Err(Error::Ended))),
+                Self::Running(machine, reading) => {
                     if !machine.output().is_empty() {
                         return Poll::Ready(Some(Ok(take_output(machine))));
                     }
@@ -122,19 +125,33 @@ impl<M: Machine> State<M> {
                         worked = true;
                         continue;
                     }
-                    match ready!(Pin::new(&mut *source).poll_next(context)) {
-                        Some(Ok(bytes)) => *piece = Some((bytes, 0)),
-                        Some(Err(error)) => return Poll::Ready(Some(Err(source_error(error)))),
-                        None => {
-                            if let Self::Running(machine) = std::mem::replace(self, Self::Over) {
-                                *self = Self::Settling(machine);
-                            }
+                    *reading = true;
+                    let next = Pin::new(&mut *source).poll_next(context);
+                    *reading = false;
+                    let ended = match ready!(next) {
+                        Some(Ok(bytes)) => {
+                            *piece = Some((bytes, 0));
+                            continue;
                         }
+                        Some(Err(error)) => Some(source_error(error)),
+                        None => None,
+                    };
+                    if let Self::Running(machine, _) = std::mem::replace(self, Self::Over) {
+                        *self = Self::Settling(machine, ended);
                     }
                 }
-                Self::Settling(machine) => {
+                Self::Settling(machine, error) => {
+                    // A fault in what came before takes precedence over the error of the source.
                     ready!(machine.poll_settle(context))?;
-                    self.end()?;
+                    if !machine.output().is_empty() {
+                        return Poll::Ready(Some(Ok(take_output(machine))));
+                    }
+                    if let Some(error) = error.take() {
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    if let Self::Settling(machine, _) = std::mem::replace(self, Self::Over) {
+                        *self = Self::Ending(machine.finish()?);
+                    }
                 }
                 Self::Ending(end) => {
                     let last = Bytes::copy_from_slice(end.as_ref());
@@ -144,13 +161,6 @@ impl<M: Machine> State<M> {
                 Self::Over => return Poll::Ready(None),
             }
         }
-    }
-
-    fn end(&mut self) -> Result<()> {
-        if let Self::Settling(machine) = std::mem::replace(self, Self::Over) {
-            *self = Self::Ending(machine.finish()?);
-        }
-        Ok(())
     }
 }
 
@@ -189,7 +199,7 @@ pub struct EncryptingStream<S, B> {
 
 impl<S, B> EncryptingStream<S, B> {
     pub(crate) fn new(source: S, machine: Encryptor) -> Self {
-        Self { source, piece: None, header: machine.header().clone(), state: State::Running(machine) }
+        Self { source, piece: None, header: machine.header().clone(), state: State::Running(machine, false) }
     }
 
     /// The header of the message.
@@ -237,7 +247,7 @@ impl<S, B> DecryptingStream<S, B> {
     /// `piece` is what is left of the piece in which the header ended.
     pub(crate) fn new(source: S, piece: Piece<B>, machine: Decryptor) -> Self {
         let (header, opened_by) = (machine.header().clone(), machine.opened_by().clone());
-        Self { source, piece, header, opened_by, state: State::Running(machine) }
+        Self { source, piece, header, opened_by, state: State::Running(machine, false) }
     }
 
     /// The header, which is authentic; if the message is signed, its signature is not verified before the end.

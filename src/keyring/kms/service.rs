@@ -12,6 +12,7 @@ use crate::{
     format::EncryptedDataKey,
     keyring::{UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
     secret::SecretBytes,
+    text::Escaped,
 };
 
 /// The key provider id of data keys that AWS KMS wraps under symmetric keys.
@@ -40,7 +41,7 @@ impl Service {
 
     /// Fails with an error that names the keyring.
     pub(super) fn refuse<T>(&self, why: &str) -> Result<T> {
-        Err(Error::Configuration(format!("the keyring {} {why}", self.label)))
+        Err(Error::Configuration(format!("the keyring {} {why}", Escaped(&self.label))))
     }
 
     /// Generates a data key or, if there is one, encrypts it. `is_right` must accept the key that

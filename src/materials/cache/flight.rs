@@ -9,6 +9,7 @@
 use std::{
     collections::HashMap,
     hash::Hash,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -137,7 +138,16 @@ impl<K: Eq + Hash, O> Drop for Leader<'_, K, O> {
             state.outcome = Some(self.outcome.take().unwrap_or(Outcome::Abandoned));
             std::mem::take(&mut state.wakers)
         };
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        // A waker that panics must not keep the other followers from being woken.
+        let mut panicked = None;
+        for waker in wakers.into_iter().flatten() {
+            panicked = catch_unwind(AssertUnwindSafe(|| waker.wake())).err().or(panicked);
+        }
+        if let Some(payload) = panicked
+            && !std::thread::panicking()
+        {
+            resume_unwind(payload);
+        }
     }
 }
 
@@ -156,24 +166,24 @@ impl<O: Clone> Future for Follower<O> {
         if let Some(outcome) = &state.outcome {
             return Poll::Ready(outcome.clone());
         }
-        let waker = Some(context.waker().clone());
-        match self.place.and_then(|place| state.wakers.get_mut(place)) {
-            Some(place) => *place = waker,
-            None => {
-                self.place = Some(state.wakers.len());
-                state.wakers.push(waker);
-            }
+        let place = *self.place.get_or_insert_with(|| {
+            // Places of followers that have gone are used again.
+            state.wakers.iter().position(Option::is_none).unwrap_or(state.wakers.len())
+        });
+        if place == state.wakers.len() {
+            state.wakers.push(None);
         }
+        let replaced = state.wakers.get_mut(place).and_then(|place| place.replace(context.waker().clone()));
+        // Dropped without the lock: dropping a waker can run any code.
+        drop(state);
+        drop(replaced);
         Poll::Pending
     }
 }
 
 impl<O> Drop for Follower<O> {
     fn drop(&mut self) {
-        if let Some(place) = self.place
-            && let Some(place) = lock(&self.flight.state).wakers.get_mut(place)
-        {
-            *place = None;
-        }
+        let waker = self.place.and_then(|place| lock(&self.flight.state).wakers.get_mut(place)?.take());
+        drop(waker);
     }
 }

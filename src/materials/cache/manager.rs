@@ -309,7 +309,9 @@ impl<M: MaterialsManager> CachingManager<M> {
         length: u64,
     ) -> Option<EncryptionMaterials> {
         let Content::Encryption { materials, usage } = &entry.content else { return None };
-        let serves = entry.is_for(identity, self.clock.now(), self.max_age) && suits(materials.suite, request);
+        // By this manager's own limits: another one may share the entry and allow more.
+        let max_age = self.age_of(materials, request)?;
+        let serves = entry.is_for(identity, self.clock.now(), max_age);
         (serves && usage.reserve(length, self.limits)).then(|| materials.duplicate())
     }
 
@@ -340,6 +342,8 @@ impl<M: MaterialsManager> CachingManager<M> {
         let take = |outcome| match outcome {
             Outcome::Entry(entry) => taken(self.take_encryption(&entry, identity, request, length)),
             Outcome::NotShared => Taken::AskAlone,
+            // The policy is the leader's own.
+            Outcome::Failed(Error::Commitment { .. }) => Taken::AskAlone,
             Outcome::Failed(error) => Taken::This(Err(error)),
         };
         self.flights.get(identity, find, load, take, may_wait).await
@@ -399,7 +403,10 @@ impl<M: MaterialsManager> CachingManager<M> {
         let load = || async {
             match metrics::inner_call(Direction::Decrypt, self.inner.decryption_materials(*request)).await {
                 Err(error) => failed(error),
-                Ok(materials) if materials.suite == request.suite => {
+                Ok(materials)
+                    if materials.suite == request.suite
+                        && materials.check(request.encrypted_data_keys.len()).is_ok() =>
+                {
                     let own = materials.duplicate();
                     let opened = request.encrypted_data_keys.get(own.opened_by.encrypted_data_key).cloned();
                     let entry = self.keep(identity, Content::Decryption { materials, opened }, self.max_age);
@@ -411,6 +418,8 @@ impl<M: MaterialsManager> CachingManager<M> {
         let take = |outcome| match outcome {
             Outcome::Entry(entry) => taken(self.take_decryption(&entry, identity, request)),
             Outcome::NotShared => Taken::AskAlone,
+            // The policy is the leader's own.
+            Outcome::Failed(Error::Commitment { .. }) => Taken::AskAlone,
             Outcome::Failed(error) => Taken::This(Err(error)),
         };
         self.flights.get(identity, find, load, take, may_wait).await
@@ -418,7 +427,9 @@ impl<M: MaterialsManager> CachingManager<M> {
 
     /// Returns how long the materials may be cached, or `None` if they may serve one message only.
     fn age_of(&self, materials: &EncryptionMaterials, request: &EncryptionRequest<'_>) -> Option<Duration> {
-        if !derives_keys(materials.suite) || !suits(materials.suite, request) {
+        // What no message can be written with is not kept: a keyring that failed once may be well by
+        // the next request.
+        if !derives_keys(materials.suite) || !suits(materials.suite, request) || materials.check().is_err() {
             return None;
         }
         if materials.key_report.failed().is_empty() {

@@ -163,7 +163,10 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
         if !state.has_done(wanted) {
             let Some(started) = state.start_work().or_else(|| state.start_digest()) else {
                 state.wanted = wanted;
-                state.waker = Some(context.waker().clone());
+                let replaced = state.waker.replace(context.waker().clone());
+                // Dropped without the lock: dropping a waker can run any code.
+                drop(state);
+                drop(replaced);
                 return Poll::Pending;
             };
             drop(state);
@@ -174,10 +177,13 @@ impl<I: AsRef<[u8]>, O: Memory> Line<I, O> {
                 return Poll::Pending;
             }
         }
-        (state.wanted, state.waker) = (0, None);
+        state.wanted = 0;
+        let replaced = state.waker.take();
         if state.can_start() {
             self.work.notify_one();
         }
+        drop(state);
+        drop(replaced);
         Poll::Ready(())
     }
 
