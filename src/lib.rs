@@ -1,13 +1,15 @@
 //! Client-side envelope encryption in the [AWS Encryption SDK] message format.
 //!
-//! Data is encrypted where it is, before it goes anywhere: each message under a data key of its own, which travels with
-//! it, wrapped by a key that stays with a [keyring]. What this crate writes, the official SDKs (Python,
-//! JavaScript, Java, C, .NET, Rust) read, and the reverse.
+//! Data is encrypted before it leaves the machine. Each message has its own data key, which is
+//! stored in the message, wrapped by a key that a [keyring] holds. The official SDKs (Python,
+//! JavaScript, Java, C, .NET, Rust) read what this crate writes, and the reverse.
+//!
+//! # Bytes
 //!
 //! ```
 //! use sealwax::{Client, keyring::RawAesKeyring};
 //!
-//! // 32 secret random bytes; without them nothing opens again.
+//! // A real key is 32 secret random bytes. Without it, nothing can be decrypted.
 //! let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
 //! let client = Client::new();
 //!
@@ -17,7 +19,66 @@
 //! # Ok::<(), sealwax::Error>(())
 //! ```
 //!
-//! In an asynchronous program, `.await` stands in the place of `.wait()`.
+//! Every operation can be awaited, or completed with `wait`, which needs no executor. An
+//! asynchronous program writes `.await` in place of `.wait()`.
+//!
+//! # A file
+//!
+//! With the feature `fs`. The target appears only when it is complete and, on decrypt, verified.
+//!
+//! ```
+//! # use sealwax::{Client, keyring::RawAesKeyring};
+//! # #[cfg(feature = "fs")] {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = |name| directory.path().join(name);
+//! # let (report, sealed, copy) = (path("report.txt"), path("report.sealed"), path("copy.txt"));
+//! # std::fs::write(&report, "text")?;
+//! # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+//! # let client = Client::new();
+//! client.encrypt(&keyring).file(&report, &sealed).wait()?;
+//! client.decrypt(&keyring).file(&sealed, &copy).wait()?;
+//! # assert_eq!(std::fs::read(&copy)?, b"text");
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # A stream
+//!
+//! Any length, in constant memory. `finish` completes the message; a message without it is
+//! truncated, and is refused.
+//!
+//! ```
+//! # use sealwax::{Client, keyring::RawAesKeyring};
+//! # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+//! # let client = Client::new();
+//! # let (mut source, upload) = (&b"text"[..], std::io::Cursor::new(Vec::new()));
+//! let mut writer = client.encrypt(&keyring).writer(upload).wait()?; // any `std::io::Write`
+//! std::io::copy(&mut source, &mut writer)?;
+//! let upload = writer.finish()?;
+//!
+//! // Verifies all of the message first, then reads it a second time and releases the plaintext.
+//! let mut reader = client.decrypt(&keyring).reader_verified(upload.get_ref().as_slice()).wait()?;
+//! std::io::copy(&mut reader, &mut std::io::sink())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # A range
+//!
+//! Reads only the frames that hold the range. Such messages are unsigned, because a signature is
+//! over the whole message; [`Decrypt::ranges_verified`] reads signed ones.
+//!
+//! ```
+//! # use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
+//! # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+//! # let client = Client::new();
+//! let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
+//! let message = client.encrypt(&keyring).suite(unsigned).bytes(b"some longer text").wait()?.message;
+//!
+//! // Here a slice; a `File` works the same way.
+//! let part = client.decrypt(&keyring).ranges(&message[..]).wait()?.read_range(5..11)?;
+//! assert_eq!(part, b"longer");
+//! # Ok::<(), sealwax::Error>(())
+//! ```
 //!
 //! # What to call
 //!
@@ -30,53 +91,62 @@
 //! | something to write to | [`Encrypt::writer`] | [`Decrypt::writer`] |
 //! | asynchronous readers and writers (features `tokio`, `futures`) | `Encrypt::tokio_reader` and so on | `Decrypt::tokio_reader` and so on |
 //! | streams of pieces (either of these features) | `Encrypt::stream` | `Decrypt::stream` |
-//! | a part of a message, out of a file or an object store | | [`Decrypt::ranges`], [`Decrypt::ranges_async`] |
-//! | a file that is verified first and read then | | [`Decrypt::reader_verified`] |
-//! | bytes you move yourself | [`Encrypt::machine`] | [`Decrypt::machine`] |
+//! | a range, from a file or an object store | | [`Decrypt::ranges`], [`Decrypt::ranges_async`] |
+//! | a file that is verified first, then read | | [`Decrypt::reader_verified`] |
+//! | bytes that the application moves itself | [`Encrypt::machine`] | [`Decrypt::machine`] |
+//! | other keys, another suite or context | | [`Decrypt::reencrypt`] |
 //!
-//! [`Decrypt::reencrypt`] moves a message to other keys.
+//! All but the first row take constant memory, whatever the length of the message.
 //!
-//! All but the first take constant memory, whatever the length of the message.
+//! # Keyrings and materials managers
 //!
-//! # Who wraps the data keys
+//! A [`Keyring`](keyring::Keyring) wraps data keys:
 //!
-//! A [`Keyring`](keyring::Keyring): [`RawAesKeyring`](keyring::RawAesKeyring) holds its key in memory,
-//! `RawRsaKeyring` and `RawEcdhKeyring` (features) take keys in pairs, [`AwsKmsKeyring`](keyring::AwsKmsKeyring) and its relatives
-//! keep them in AWS KMS, `LocalKms` (feature `local-kms`) is a key service in a folder, [`MultiKeyring`](keyring::MultiKeyring) makes
-//! messages that several keys open, and a key service of your own takes [three methods](keyring::KmsApi). A [`MaterialsManager`](materials::MaterialsManager) above it decides what else
-//! goes into a message, and a [`CachingManager`](materials::CachingManager) uses a data key for several messages, so that a key service
-//! is asked less often.
+//! | keyring | where the key is |
+//! |---|---|
+//! | [`RawAesKeyring`](keyring::RawAesKeyring) | in memory |
+//! | `RawRsaKeyring`, `RawEcdhKeyring` (features `raw-rsa`, `raw-ecdh`) | in memory, as key pairs |
+//! | [`AwsKmsKeyring`](keyring::AwsKmsKeyring) and its relatives | in AWS KMS |
+//! | `LocalKms` (feature `local-kms`) | in a key store: a directory |
+//! | [`KmsKeyring`](keyring::KmsKeyring) | in any other key service, through [three methods](keyring::KmsApi) |
+//! | [`MultiKeyring`](keyring::MultiKeyring) | in several of these, any of which opens the message |
 //!
-//! # What is promised
+//! A [`MaterialsManager`](materials::MaterialsManager) above the keyring decides what else goes
+//! into a message. [`CachingManager`](materials::CachingManager) uses one data key for several
+//! messages, to call a key service less often.
 //!
-//! - The default [suite](AlgorithmSuite) commits to its key and signs: no other key opens the message to something else, and
-//!   who can only read cannot write.
-//! - No plaintext is released that is not authenticated; that of a signed message only once its signature holds, unless
-//!   [`Decrypt::release_unverified`] is called.
-//! - A message that is cut off, extended, reordered or altered in any bit is refused.
+//! # Guarantees
+//!
+//! - The default [suite](AlgorithmSuite) commits to its key and signs. No other key decrypts the
+//!   message to something else, and a reader who can unwrap the data key, but has no wrapping key
+//!   to encrypt with, cannot alter the message.
+//! - No plaintext is released before it is authenticated, and that of a signed message only after
+//!   its signature is verified, unless [`Decrypt::release_unverified`] is called.
+//! - A message that is truncated, extended, reordered or altered in any bit is refused.
 //! - The [encryption context](EncryptionContext) is authenticated, and **not secret**.
-//! - Limits on what a message may make a reader hold are on by default ([`ClientBuilder`]).
-//! - There is no `unsafe` in this crate; keys are overwritten when they are dropped, and cannot be printed.
+//! - Limits on what a message can make a reader hold are on by default ([`ClientBuilder`]).
+//! - There is no `unsafe` in this crate. Keys are overwritten when they are dropped, and cannot be
+//!   printed.
 //!
-//! The repository's SECURITY.md says what is not promised.
+//! SECURITY.md in the repository also lists what is not promised.
 //!
 //! # Features
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `rustcrypto` (default) | the crypto provider in pure Rust, and what uses it as its default |
-//! | `aws-lc-rs` | [a second crypto provider](crypto), faster; takes a C compiler |
+//! | `rustcrypto` (default) | the crypto provider in pure Rust, and what uses it by default |
+//! | `aws-lc-rs` | [a second, faster crypto provider](crypto); needs a C compiler |
 //! | `fs` | whole files, and verified copies of signed messages from any source |
-//! | `tokio` | the asynchronous readers, writers and streams of Tokio; `wait` recognises its runtime, and refuses to block it |
-//! | `futures` | the asynchronous readers, writers and streams of the `futures` crates |
-//! | `raw-rsa` | the raw RSA keyring; takes a C compiler |
+//! | `tokio` | readers, writers and streams of Tokio; `wait` refuses to block a thread of its runtime |
+//! | `futures` | readers, writers and streams of the `futures` crates |
+//! | `raw-rsa` | the raw RSA keyring; needs a C compiler |
 //! | `raw-ecdh` | the raw ECDH keyring |
-//! | `local-kms` | a key management service in a folder |
-//! | `aws-kms` | AWS KMS through the official SDK, over an HTTP client of your own |
-//! | `aws-kms-rustls` | that, over HTTPS: rustls with ring |
-//! | `aws-config` | that, with the configuration that the AWS tools use |
-//! | `metrics` | counts what the data-key cache does, for the recorder of the `metrics` crate |
-//! | `conformance` | suites to try keyrings and caches of your own with, in their tests |
+//! | `local-kms` | a key management service in a directory |
+//! | `aws-kms` | AWS KMS through the official SDK, with an HTTP client of the application |
+//! | `aws-kms-rustls` | AWS KMS over HTTPS: rustls with ring |
+//! | `aws-config` | AWS KMS with the configuration of the AWS tools |
+//! | `metrics` | metrics of the data-key cache, for the recorder of the `metrics` crate |
+//! | `conformance` | test suites for keyrings and caches of an application |
 //! | `cli` | the command-line tool |
 //!
 //! [AWS Encryption SDK]: https://docs.aws.amazon.com/encryption-sdk/latest/developer-guide/introduction.html

@@ -48,7 +48,7 @@ impl CryptoProvider for Permissive {
 
     fn verifying_key(&self, algorithm: SignatureAlgorithm, compressed: &[u8]) -> Result<Arc<dyn VerifyingKey>> {
         check(compressed)?;
-        Ok(Arc::new(Verifier(algorithm)))
+        Ok(Arc::new(Verifier(algorithm, compressed.to_vec())))
     }
 }
 

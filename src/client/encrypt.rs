@@ -113,7 +113,8 @@ impl<'a> Encrypt<'a> {
         self
     }
 
-    /// The algorithm suite; otherwise the default of the commitment policy.
+    /// Sets the algorithm suite; by default that of the commitment policy. A materials manager other
+    /// than the default one may choose another suite.
     pub fn suite(mut self, suite: AlgorithmSuite) -> Self {
         self.suite = Some(suite);
         self
@@ -160,9 +161,6 @@ impl<'a> Encrypt<'a> {
         request.suite = self.suite;
         request.max_plaintext_length = length.or(self.plaintext_length_bound);
         let materials = self.source.manager().encryption_materials(request).await?;
-        if self.suite.is_some_and(|wanted| wanted != materials.suite) {
-            return Err(Error::Materials("the algorithm suite is not the one that was requested"));
-        }
         start(&StartParameters { provider: &**provider, policy, limits: *limits, frame_length }, materials)
     }
 

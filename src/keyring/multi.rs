@@ -117,7 +117,9 @@ impl MultiKeyring {
         // With a quorum of zero and no generator it is possible that nothing wrapped. That must not
         // pass for success.
         match all.report.failed().first() {
-            Some(failure) if all.encrypted_data_keys.is_empty() => Err(failure.cause.clone()),
+            Some(failure) if all.encrypted_data_keys.is_empty() => {
+                Err(Error::keyring(&*self.label(), failure.cause.clone()))
+            }
             _ => check_wrapped(all, self),
         }
     }
