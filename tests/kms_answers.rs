@@ -46,7 +46,7 @@ fn refuses_answers_from(lie: &'static str, keyring: &dyn Keyring, kms: &FakeKms)
     kms.fail([Fault::KeyId(lie), Fault::KeyId(lie)]);
     let found = wrap_both_ways(keyring).map(|outcome| {
         let Err(Error::Keyring { source, .. }) = outcome else { panic!("{lie:?}: {}", support::outcome(&outcome)) };
-        let error = source.downcast::<KmsError>().expect("an error of the service");
+        let error = source.downcast_ref::<KmsError>().expect("an error of the service");
         (error.operation(), error.kind())
     });
     assert_eq!(found, [(KmsOperation::GenerateDataKey, ANOTHER_KEY), (KmsOperation::Encrypt, ANOTHER_KEY)], "{lie:?}");
