@@ -125,17 +125,12 @@ fn messages(
             let (c, k, p) = (client.clone(), keyring.clone(), plaintext.clone());
             let run = move || {
                 let encrypt = c.encrypt(&*k).suite(suite).frame_length(frame);
-                drop(encrypt.copy(&p[..], io::sink()).wait().expect("a message"));
+                drop(encrypt.copy(&p[..], io::sink()).expect("a message"));
             };
             add(", stream", encrypting, Box::new(run));
             let run = move || {
                 drop(
-                    client
-                        .decrypt(&*keyring)
-                        .release_unverified()
-                        .copy(&message[..], io::sink())
-                        .wait()
-                        .expect("a plaintext"),
+                    client.decrypt(&*keyring).release_unverified().copy(&message[..], io::sink()).expect("a plaintext"),
                 )
             };
             add(", stream", decrypting, Box::new(run));

@@ -159,16 +159,11 @@ fn messages<'a>(
             .bounded(bounds(open_new)),
             Case::new(name, format!("{id} encrypt, stream"), size, move || {
                 let encrypt = three.client.encrypt(keyring).suite(suite).frame_length(frame as u32);
-                encrypt.copy(plaintext, std::io::sink()).wait().unwrap();
+                encrypt.copy(plaintext, std::io::sink()).unwrap();
             })
             .bounded(bounds(seal_hot)),
             Case::new(name, format!("{id} decrypt, stream"), size, move || {
-                four.client
-                    .decrypt(keyring)
-                    .release_unverified()
-                    .copy(&message_too[..], std::io::sink())
-                    .wait()
-                    .unwrap();
+                four.client.decrypt(keyring).release_unverified().copy(&message_too[..], std::io::sink()).unwrap();
             })
             .bounded(bounds(open_hot)),
             Case::new(name, format!("{id} encrypt, machine"), size, move || {

@@ -46,11 +46,11 @@ fn measure(length: u64, frame_length: u32) -> Result<(), Box<dyn std::error::Err
     let client = Client::new();
     let mut file = tempfile::tempfile()?;
     let encrypt = client.encrypt(&keyring).suite(AlgorithmSuite::Aes256GcmHkdfSha512CommitKey);
-    encrypt.frame_length(frame_length).copy(io::repeat(5).take(length), &mut file).wait()?;
+    encrypt.frame_length(frame_length).copy(io::repeat(5).take(length), &mut file)?;
 
     let start = Instant::now();
     let source = Counting { file, read: AtomicU64::new(0) };
-    let reader = client.decrypt(&keyring).ranges(source).wait()?;
+    let reader = client.decrypt(&keyring).ranges(source)?;
     let opening = (start.elapsed().as_secs_f64() * 1e3, reader.get_ref().read.swap(0, Ordering::Relaxed));
     assert_eq!(reader.len(), length);
 

@@ -114,7 +114,7 @@ fn run(
                     }
                     _ => {
                         let encrypt = client.encrypt(keyring).suite(*suite).frame_length(frame as u32);
-                        encrypt.copy(&plaintext[..], io::sink()).wait().unwrap();
+                        encrypt.copy(&plaintext[..], io::sink()).unwrap();
                     }
                 }));
             }
@@ -133,9 +133,7 @@ fn run(
                         }
                         black_box(machine.finish().unwrap());
                     }
-                    _ => drop(
-                        client.decrypt(keyring).release_unverified().copy(&message[..], io::sink()).wait().unwrap(),
-                    ),
+                    _ => drop(client.decrypt(keyring).release_unverified().copy(&message[..], io::sink()).unwrap()),
                 }));
             }
         }

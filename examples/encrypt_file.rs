@@ -19,12 +19,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let keyring = RawAesKeyring::new("example", "key-1", RustCrypto.random_key(32)?)?;
     let client = Client::new();
 
-    let sealed_with =
-        client.encrypt(&keyring).context([("file", path.as_str())]).file(Path::new(&path), &sealed).wait()?;
+    let sealed_with = client.encrypt(&keyring).context([("file", path.as_str())]).file(Path::new(&path), &sealed)?;
     println!("{path}: {} bytes, sealed with {}", fs::metadata(&sealed)?.len(), sealed_with.header.suite());
 
     // The target appears only once everything is verified, the signature last.
-    let opened = client.decrypt(&keyring).context([("file", path.as_str())]).file(&sealed, &back).wait()?;
+    let opened = client.decrypt(&keyring).context([("file", path.as_str())]).file(&sealed, &back)?;
     println!("opened by {}", opened.opened_by.keyring);
 
     if fs::read(&path)? != fs::read(&back)? {

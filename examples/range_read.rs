@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     writer.finish()?;
 
     // Reads the header and the final frame, which say that the message has this length, and no more.
-    let mut reader = client.decrypt(&keyring).ranges(File::open(file.path())?).wait()?;
+    let mut reader = client.decrypt(&keyring).ranges(File::open(file.path())?)?;
     let line_length = reader.len() / 1_000_000;
     let range = 500_000 * line_length..500_001 * line_length;
     println!("line 500000 is in the bytes {:?} of the file", reader.plan(range.clone()));
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A signed message is verified as a whole first. What is read afterwards is what was verified, or an error.
     let signed = client.encrypt(&keyring).bytes(b"some signed text").wait()?.message;
     let mut text = String::new();
-    client.decrypt(&keyring).reader_verified(signed).wait()?.read_to_string(&mut text)?;
+    client.decrypt(&keyring).reader_verified(signed)?.read_to_string(&mut text)?;
     println!("{text}");
     Ok(())
 }

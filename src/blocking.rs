@@ -114,7 +114,7 @@ impl Drop for PolledOnce {
 }
 
 /// Runs a future to completion on the current thread.
-fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let mut future = pin!(future);
     if inside_a_runtime() {
         let _mark = PolledOnce::mark();

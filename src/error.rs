@@ -172,7 +172,7 @@ pub enum Error {
     /// verified.
     #[error(
         "the message is signed, and streaming it would release plaintext before the signature is verified; decrypt it in \
-         memory, to a file, or with a verified copy or reader, or call `release_unverified` first"
+         memory, to a file, or with a verified copy or reader, call `release_unverified` first, or encrypt with `unsigned`"
     )]
     SignedStream,
 

@@ -19,8 +19,10 @@
 //! # Ok::<(), sealwax::Error>(())
 //! ```
 //!
-//! Every operation can be awaited, or completed with `wait`, which needs no executor. An
-//! asynchronous program writes `.await` in place of `.wait()`.
+//! What waits only for keys, or for an asynchronous source or sink, is an [`Operation`]: awaited with
+//! `.await`, or completed with `.wait()`, which needs no executor. What reads and writes through
+//! `std::io` or files blocks, and returns a [`Result`]; an asynchronous program calls it in its
+//! runtime's `spawn_blocking`.
 //!
 //! # A file
 //!
@@ -35,8 +37,8 @@
 //! # std::fs::write(&report, "text")?;
 //! # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
 //! # let client = Client::new();
-//! client.encrypt(&keyring).file(&report, &sealed).wait()?;
-//! client.decrypt(&keyring).file(&sealed, &copy).wait()?;
+//! client.encrypt(&keyring).file(&report, &sealed)?;
+//! client.decrypt(&keyring).file(&sealed, &copy)?;
 //! # assert_eq!(std::fs::read(&copy)?, b"text");
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -57,7 +59,7 @@
 //! let upload = writer.finish()?;
 //!
 //! // Verifies all of the message first, then reads it a second time and releases the plaintext.
-//! let mut reader = client.decrypt(&keyring).reader_verified(upload.get_ref().as_slice()).wait()?;
+//! let mut reader = client.decrypt(&keyring).reader_verified(upload.get_ref().as_slice())?;
 //! std::io::copy(&mut reader, &mut std::io::sink())?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -68,14 +70,13 @@
 //! over the whole message; [`Decrypt::ranges_verified`] reads signed ones.
 //!
 //! ```
-//! # use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
+//! # use sealwax::{Client, keyring::RawAesKeyring};
 //! # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
 //! # let client = Client::new();
-//! let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
-//! let message = client.encrypt(&keyring).suite(unsigned).bytes(b"some longer text").wait()?.message;
+//! let message = client.encrypt(&keyring).unsigned().bytes(b"some longer text").wait()?.message;
 //!
 //! // Here a slice; a `File` works the same way.
-//! let part = client.decrypt(&keyring).ranges(&message[..]).wait()?.read_range(5..11)?;
+//! let part = client.decrypt(&keyring).ranges(&message[..])?.read_range(5..11)?;
 //! assert_eq!(part, b"longer");
 //! # Ok::<(), sealwax::Error>(())
 //! ```

@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    io::Cursor,
+    io::{self, Cursor},
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -188,7 +188,7 @@ fn polls_of_streams_never_park() {
     beside_another_task(async |client, keyring| {
         let text = text();
         let pieces = |bytes: Vec<u8>| {
-            let pieces: Vec<_> = bytes.chunks(100_000).map(|piece| std::io::Result::Ok(piece.to_vec())).collect();
+            let pieces: Vec<_> = bytes.chunks(100_000).map(|piece| io::Result::Ok(piece.to_vec())).collect();
             stream::iter(pieces)
         };
         let sealing = client.encrypt(&keyring).suite(SUITE).stream(pieces(text.clone())).await.unwrap();
@@ -211,14 +211,59 @@ fn a_fault_behind_frames_of_other_threads_does_not_park_either() {
         let mut released = Vec::new();
         let mut reader = client.decrypt(&keyring).tokio_reader(&message[..]).await.unwrap();
         let error = reader.read_to_end(&mut released).await.unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(text.starts_with(&released) && released.len() > 5_000_000, "{}", released.len());
         // The end of a stream after its error is the end.
-        let mut opening = client.decrypt(&keyring).stream(stream::iter([std::io::Result::Ok(message)])).await.unwrap();
+        let mut opening = client.decrypt(&keyring).stream(stream::iter([io::Result::Ok(message)])).await.unwrap();
         let mut errors = 0;
         while let Some(piece) = opening.next().await {
             errors += usize::from(piece.is_err());
         }
         assert_eq!(errors, 1);
+    });
+}
+
+/// A source and sink of the standard library that must not be used on this thread, which is an executor's.
+struct Blocking;
+
+impl io::Read for Blocking {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        panic!("a future read a blocking source");
+    }
+}
+
+impl io::Write for Blocking {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        panic!("a future wrote to a blocking sink");
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        panic!("a future flushed a blocking sink");
+    }
+}
+
+#[tokio::test]
+async fn a_future_never_touches_a_blocking_source_or_sink() {
+    let (client, keyring) = (Client::new(), RawAesKeyring::new("example", "key-1", vec![7; 32]).unwrap());
+    // These are the only futures that are given one: they wait for the keys. Whatever reads or writes at once returns a
+    // `Result`, which does not compile with `.await`.
+    let reader = client.encrypt(&keyring).reader(Blocking).await.unwrap();
+    assert!(reader.header().suite().is_signed());
+    let writer = client.encrypt(&keyring).writer(Blocking).await.unwrap();
+    assert!(writer.header().suite().is_signed());
+    let _: Result<sealwax::Sealed> = client.encrypt(&keyring).copy(&b"text"[..], io::sink());
+}
+
+#[test]
+fn blocking_operations_work_with_local_keys_inside_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (client, keyring) = (Client::new(), RawAesKeyring::new("example", "key-1", vec![7; 32]).unwrap());
+        let mut message = Vec::new();
+        client.encrypt(&keyring).unsigned().copy(&b"some text"[..], &mut message).unwrap();
+        let mut opened = Vec::new();
+        client.decrypt(&keyring).copy(&message[..], &mut opened).unwrap();
+        assert_eq!(opened, b"some text");
+        assert_eq!(client.decrypt(&keyring).ranges(&message[..]).unwrap().read_range(5..9).unwrap(), b"text");
     });
 }

@@ -212,15 +212,10 @@ fn every_suite_and_frame_length_gives_the_bytes_of_one_thread() {
                 }
                 let mut sealed = OddWriter::default();
                 let encrypt = several.encrypt(&keyring).suite(suite).frame_length(frame_length as u32);
-                encrypt.copy(OddReader::new(&plaintext), &mut sealed).wait().unwrap();
+                encrypt.copy(OddReader::new(&plaintext), &mut sealed).unwrap();
                 assert!(sealed.bytes == message, "{what}: copy");
                 let mut opened = OddWriter::default();
-                several
-                    .decrypt(&keyring)
-                    .release_unverified()
-                    .copy(OddReader::new(&message), &mut opened)
-                    .wait()
-                    .unwrap();
+                several.decrypt(&keyring).release_unverified().copy(OddReader::new(&message), &mut opened).unwrap();
                 assert!(opened.bytes == plaintext, "{what}: copy");
                 no_worker_is_left();
             }
@@ -249,16 +244,16 @@ fn every_shell_gives_the_same_on_any_number_of_threads() {
 
             let decrypt = || client.decrypt(&keyring);
             let mut opened = Vec::new();
-            decrypt().release_unverified().reader(&message[..]).wait().unwrap().read_to_end(&mut opened).unwrap();
+            decrypt().release_unverified().reader(&message[..]).unwrap().read_to_end(&mut opened).unwrap();
             assert!(opened == plaintext, "reader, {threads} threads");
             let mut writer = decrypt().release_unverified().writer(Vec::new());
             writer.write_all(&message).unwrap();
             assert!(writer.finish().unwrap().sink == plaintext, "writer, {threads} threads");
             let mut opened = Vec::new();
             #[cfg(feature = "fs")]
-            decrypt().copy(&message[..], &mut opened).wait().unwrap();
+            decrypt().copy(&message[..], &mut opened).unwrap();
             #[cfg(not(feature = "fs"))]
-            decrypt().release_unverified().copy(&message[..], &mut opened).wait().unwrap();
+            decrypt().release_unverified().copy(&message[..], &mut opened).unwrap();
             assert!(opened == plaintext, "copy, {threads} threads");
         }
         no_worker_is_left();
@@ -364,7 +359,7 @@ fn a_broken_frame_is_refused_as_by_one_thread() {
             broken[at] ^= 4;
             let outcome = |threads, message: &[u8]| {
                 let (client, mut released) = (client(&provider, suite, threads), Vec::new());
-                let end = client.decrypt(&keyring).release_unverified().copy(message, &mut released).wait().map(|_| ());
+                let end = client.decrypt(&keyring).release_unverified().copy(message, &mut released).map(|_| ());
                 let whole = client.decrypt(&keyring).bytes(message).wait().map(|_| ());
                 (released, format!("{end:?}"), format!("{whole:?}"))
             };
@@ -397,9 +392,9 @@ fn a_panic_in_a_worker_is_one_error_and_leaves_no_thread() {
             let encrypt = || client.encrypt(&keyring).suite(suite);
             let ends = [
                 encrypt().bytes(&plaintext).wait().map(|_| ()),
-                encrypt().copy(&plaintext[..], io::sink()).wait().map(|_| ()),
+                encrypt().copy(&plaintext[..], io::sink()).map(|_| ()),
                 client.decrypt(&keyring).bytes(&message).wait().map(|_| ()),
-                client.decrypt(&keyring).release_unverified().copy(&message[..], io::sink()).wait().map(|_| ()),
+                client.decrypt(&keyring).release_unverified().copy(&message[..], io::sink()).map(|_| ()),
             ];
             for end in ends {
                 assert!(matches!(end, Err(Error::Provider("a worker thread panicked"))), "{end:?}");
@@ -452,7 +447,7 @@ fn a_slow_sink_holds_the_threads_back() {
         let client = client(&provider, UNSIGNED, threads);
         let mut sink = Slow { provider, written: 0, most_ahead: 0 };
         let encrypt = client.encrypt(&keyring).suite(UNSIGNED);
-        encrypt.copy(io::repeat(1).take(12_000_000), &mut sink).wait().unwrap();
+        encrypt.copy(io::repeat(1).take(12_000_000), &mut sink).unwrap();
         // Three batches for each thread and three more, and what the system was about to hand over.
         let bound = (3 * (threads + 1) + 2) * BATCH;
         assert!(sink.most_ahead < bound, "{} ahead with {threads} threads", sink.most_ahead);
@@ -483,10 +478,10 @@ fn memory_does_not_grow_with_the_message() {
                 client.encrypt(&keyring).suite(suite).bytes(&vec![1; length as usize]).wait().unwrap().message;
             let sealing = cost(|| {
                 let encrypt = client.encrypt(&keyring).suite(suite);
-                encrypt.copy(io::repeat(1).take(length), io::sink()).wait().unwrap();
+                encrypt.copy(io::repeat(1).take(length), io::sink()).unwrap();
             });
             let opening = cost(|| {
-                client.decrypt(&keyring).release_unverified().copy(&message[..], io::sink()).wait().unwrap();
+                client.decrypt(&keyring).release_unverified().copy(&message[..], io::sink()).unwrap();
             });
             [sealing, opening]
         };
@@ -511,7 +506,7 @@ fn memory_does_not_grow_with_the_message_where_it_is_verified_first() {
             let encrypt = client.encrypt(&keyring).suite(SIGNED).frame_length(frame_length);
             let message = encrypt.bytes(&vec![1; length]).wait().unwrap().message;
             let (_, most) = cost(|| {
-                client.decrypt(&keyring).copy_verified(&message[..], io::sink()).wait().unwrap();
+                client.decrypt(&keyring).copy_verified(&message[..], io::sink()).unwrap();
             });
             most
         };

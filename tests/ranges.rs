@@ -39,7 +39,7 @@ fn messages(forge: &Forge, text: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn open<S: ReadAt>(forge: &Forge, source: S) -> Result<RangeReader<S>> {
-    reads_all().decrypt(&forge.keyring()).ranges(source).wait()
+    reads_all().decrypt(&forge.keyring()).ranges(source)
 }
 
 /// Opens and reads all of it, which touches every byte of the message.
@@ -251,7 +251,7 @@ fn a_range_reads_no_more_than_its_frames() {
         let encrypt = client.encrypt(&keyring).suite(AlgorithmSuite::Aes256GcmHkdfSha512CommitKey);
         let message = encrypt.frame_length(frame_length).bytes(&text).wait().unwrap().message;
         for start in [0, 1, 777_777, u64::from(frame_length)] {
-            let reader = client.decrypt(&keyring).ranges(Watched::new(message.clone())).wait().unwrap();
+            let reader = client.decrypt(&keyring).ranges(Watched::new(message.clone())).unwrap();
             let opening = reader.get_ref().counted();
             let range = start..start + MIB;
             assert_eq!(reader.read_range(range.clone()).unwrap(), text[start as usize..][..MIB as usize]);
@@ -428,7 +428,7 @@ fn attack_25_header_and_commitment_are_authenticated_first() {
     assert!(matches!(open(&forge, altered).err(), Some(Error::Integrity)));
     let green = reads_all();
     let (green, keyring) = (&green, forge.keyring());
-    let refused = green.decrypt(&keyring).context([("tenant", "green")]).ranges(&message[..]).wait();
+    let refused = green.decrypt(&keyring).context([("tenant", "green")]).ranges(&message[..]);
     assert!(matches!(refused.err(), Some(Error::Context(_))));
 }
 
@@ -443,7 +443,7 @@ fn attack_25_signed_messages_are_refused_unless_by_name() {
                 let asynchronous = client.decrypt(&keyring).ranges_async(Object(message.clone(), 0));
                 assert!(matches!(block_on(asynchronous.into_future()).err(), Some(Error::SignedStream)));
 
-                let open = |message| client.decrypt(&keyring).release_unverified().ranges(message).wait();
+                let open = |message| client.decrypt(&keyring).release_unverified().ranges(message);
                 let reader = open(message.clone()).unwrap();
                 assert_eq!(reader.read_range(0..100).unwrap(), text, "{suite:#06x}");
                 let asynchronous =
@@ -468,7 +468,7 @@ fn attack_25_unframed_messages_are_refused() {
         let message = forge.unframed_message(b"text");
         assert!(matches!(open(&forge, &message[..]).err(), Some(Error::Unframed)), "{suite:#06x}");
         let (client, keyring) = (reads_all(), forge.keyring());
-        let refused = client.decrypt(&keyring).release_unverified().ranges(&message[..]).wait();
+        let refused = client.decrypt(&keyring).release_unverified().ranges(&message[..]);
         assert!(matches!(refused.err(), Some(Error::Unframed)), "{suite:#06x}");
     }
 }
@@ -533,7 +533,7 @@ fn a_long_header_takes_few_requests() {
         assert!(requests <= most, "{requests} requests for a message of {} bytes", message.len());
         assert_eq!(block_on(reader.read_range(0..4)).unwrap(), b"text");
 
-        let reader = client.decrypt(&keyring).ranges(Watched::new(message)).wait().unwrap();
+        let reader = client.decrypt(&keyring).ranges(Watched::new(message)).unwrap();
         let (calls, read) = reader.get_ref().counted();
         let header = reader.header().length() as u64;
         assert!(calls <= most, "{calls}");
@@ -610,7 +610,7 @@ fn the_callers_limit_on_frames_acts_before_any_key() {
     let forge = Forge { frame_length: 2000, ..Forge::new(0x0478) };
     let message = forge.message(b"text");
     let client = Client::builder().max_frame_length(1999).build();
-    let refused = client.decrypt(&forge.keyring()).ranges(&message[..]).wait();
+    let refused = client.decrypt(&forge.keyring()).ranges(&message[..]);
     assert!(matches!(refused.err(), Some(Error::Limit(LimitError::FrameLength { limit: 1999, found: 2000 }))));
 }
 

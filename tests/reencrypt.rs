@@ -29,7 +29,7 @@ fn old_message(suite: AlgorithmSuite, plaintext: &[u8]) -> Vec<u8> {
 fn moved(message: &[u8]) -> (Result<Reencrypted>, Vec<u8>) {
     let (old, new) = (keys().0.keyring(), keys().1.keyring());
     let (client, mut out) = (reading_client(), Vec::new());
-    let done = client.decrypt(&old).reencrypt(client.encrypt(&new)).keep_context().copy(message, &mut out).wait();
+    let done = client.decrypt(&old).reencrypt(client.encrypt(&new)).keep_context().copy(message, &mut out);
     (done, out)
 }
 
@@ -61,13 +61,7 @@ fn attack_26_reencryption_makes_a_new_data_key_and_message_id() {
     let (client, keyring) = (Client::new(), key.keyring());
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for out in [&mut first, &mut second] {
-        client
-            .decrypt(&keyring)
-            .reencrypt(client.encrypt(&keyring))
-            .keep_context()
-            .copy(&message[..], out)
-            .wait()
-            .unwrap();
+        client.decrypt(&keyring).reencrypt(client.encrypt(&keyring)).keep_context().copy(&message[..], out).unwrap();
     }
     let header = |message: &[u8]| client.decrypt(&keyring).bytes(message).wait().unwrap().header;
     let headers = [header(&message), header(&first), header(&second)];
@@ -115,7 +109,7 @@ fn the_context_is_kept_added_to_or_replaced() {
         if keep {
             reencrypt = reencrypt.keep_context();
         }
-        let done = reencrypt.copy(&message[..], io::sink()).wait().unwrap();
+        let done = reencrypt.copy(&message[..], io::sink()).unwrap();
         let pairs = done.sealed.header.context().iter().filter(|(key, _)| !key.starts_with("aws-crypto-"));
         pairs.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()
     };
@@ -126,7 +120,7 @@ fn the_context_is_kept_added_to_or_replaced() {
     assert_eq!(run(false, &[("stage", "live")]), ["stage=live"]);
 
     let wrong = client.decrypt(&old).context([("tenant", "green")]).reencrypt(client.encrypt(&new));
-    assert!(matches!(wrong.copy(&message[..], io::sink()).wait(), Err(Error::Context(_))));
+    assert!(matches!(wrong.copy(&message[..], io::sink()), Err(Error::Context(_))));
 }
 
 #[test]
@@ -141,7 +135,7 @@ fn what_was_not_stored_is_not_stored_by_moving() {
     let run = |manager: &dyn MaterialsManager| {
         let (mut out, from) = (Vec::new(), old.keyring());
         let from = client.decrypt(&from).context([("tenant", "blue")]);
-        from.reencrypt(client.encrypt_with(manager)).keep_context().copy(&message[..], &mut out).wait().map(|_| out)
+        from.reencrypt(client.encrypt_with(manager)).keep_context().copy(&message[..], &mut out).map(|_| out)
     };
     let plain = DefaultMaterialsManager::new(new.keyring());
     assert!(matches!(run(&plain), Err(Error::Context(ContextError::WouldBeStored))));
@@ -164,7 +158,7 @@ fn a_file_is_replaced_at_one_stroke_or_stays() {
     let run = |overwrite: bool| {
         let to = client.encrypt(&new).frame_length(1 << 16);
         let to = if overwrite { to.overwrite() } else { to };
-        client.decrypt(&old).reencrypt(to).keep_context().file(&file, &file).wait()
+        client.decrypt(&old).reencrypt(to).keep_context().file(&file, &file)
     };
 
     fs::write(&file, &damaged).unwrap();

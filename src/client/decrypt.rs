@@ -10,7 +10,7 @@ use super::{Client, Encrypt, Reencrypt, Source};
 #[cfg(feature = "fs")]
 use crate::io::{Overwrite, PendingFile, copy_verified};
 use crate::{
-    blocking::Operation,
+    blocking::{Operation, wait},
     context::EncryptionContext,
     error::{Direction, Error, Result},
     format::{Header, ReceivedHeader},
@@ -103,7 +103,7 @@ impl fmt::Debug for Decrypted {
 /// # let client = Client::new();
 /// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
 /// # #[cfg(feature = "fs")] {
-/// let opened = client.decrypt(&keyring).copy(&message[..], std::io::sink()).wait()?;
+/// let opened = client.decrypt(&keyring).copy(&message[..], std::io::sink())?;
 /// println!("verified, under {}", opened.opened_by.keyring);
 /// # }
 /// # Ok::<(), sealwax::Error>(())
@@ -164,7 +164,7 @@ impl<'a> Decrypt<'a> {
     /// # let client = Client::new();
     /// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
     /// let mut text = String::new();
-    /// client.decrypt(&keyring).release_unverified().reader(&message[..]).wait()?.read_to_string(&mut text)?;
+    /// client.decrypt(&keyring).release_unverified().reader(&message[..])?.read_to_string(&mut text)?;
     /// assert_eq!(text, "text");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -207,18 +207,9 @@ impl<'a> Decrypt<'a> {
     }
 
     /// Reads the header from a source and starts the machine for it; also, what was read of the body with it.
-    pub(super) async fn start_from(
-        &self,
-        source: &mut impl io::Read,
-        release: Release,
-    ) -> Result<(Decryptor, Vec<u8>)> {
+    pub(super) fn start_from(&self, source: &mut impl io::Read, release: Release) -> Result<(Decryptor, Vec<u8>)> {
         let (received, ahead) = read_header(source, self.client.header_decoder())?;
-        Ok((self.start_machine(received, release).await?, ahead))
-    }
-
-    async fn start_reader<R: io::Read>(&self, mut source: R) -> Result<DecryptingReader<R>> {
-        let (machine, ahead) = self.start_from(&mut source, self.release).await?;
-        DecryptingReader::new(source, machine, &ahead)
+        Ok((wait(self.start_machine(received, release))?, ahead))
     }
 
     /// Decrypts a message that is there as a whole.
@@ -242,11 +233,9 @@ impl<'a> Decrypt<'a> {
     ///
     /// # Errors
     /// As [`bytes`](Self::bytes), [`Error::Io`], and [`Error::SignedStream`] for a signed message.
-    pub fn reader<R: io::Read + 'a>(
-        self,
-        source: R,
-    ) -> Operation<impl Future<Output = Result<DecryptingReader<R>>> + 'a> {
-        Operation::new(async move { self.start_reader(source).await })
+    pub fn reader<R: io::Read>(self, mut source: R) -> Result<DecryptingReader<R>> {
+        let (machine, ahead) = self.start_from(&mut source, self.release)?;
+        DecryptingReader::new(source, machine, &ahead)
     }
 
     /// A writer that decrypts the message written to it into a sink. It waits for the keyring on the thread that writes
@@ -273,26 +262,20 @@ impl<'a> Decrypt<'a> {
     /// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
     /// # #[cfg(feature = "fs")] {
     /// let mut plaintext = Vec::new();
-    /// client.decrypt(&keyring).copy(&message[..], &mut plaintext).wait()?;
+    /// client.decrypt(&keyring).copy(&message[..], &mut plaintext)?;
     /// assert_eq!(plaintext, b"text");
     /// # }
     /// # Ok::<(), sealwax::Error>(())
     /// ```
-    pub fn copy<R: io::Read + 'a, W: io::Write + 'a>(
-        self,
-        mut source: R,
-        sink: W,
-    ) -> Operation<impl Future<Output = Result<Opened>> + 'a> {
-        Operation::new(async move {
-            // Without temporary files there is nowhere to keep a signed message until it is verified.
-            let release = if cfg!(feature = "fs") { Release::Unverified } else { self.release };
-            let (machine, ahead) = self.start_from(&mut source, release).await?;
-            #[cfg(feature = "fs")]
-            if self.release == Release::Verified && machine.header().suite().is_signed() {
-                return Ok(copy_verified(&ahead, source, sink, machine)?.into());
-            }
-            Ok(copy_decrypting(&ahead, source, sink, machine)?.into())
-        })
+    pub fn copy(self, mut source: impl io::Read, sink: impl io::Write) -> Result<Opened> {
+        // Without temporary files there is nowhere to keep a signed message until it is verified.
+        let release = if cfg!(feature = "fs") { Release::Unverified } else { self.release };
+        let (machine, ahead) = self.start_from(&mut source, release)?;
+        #[cfg(feature = "fs")]
+        if self.release == Release::Verified && machine.header().suite().is_signed() {
+            return Ok(copy_verified(&ahead, source, sink, machine)?.into());
+        }
+        Ok(copy_decrypting(&ahead, source, sink, machine)?.into())
     }
 
     /// Decrypts a file into another, which appears only once the whole message is verified; an existing one is kept unless
@@ -301,15 +284,13 @@ impl<'a> Decrypt<'a> {
     /// # Errors
     /// As [`bytes`](Self::bytes), and [`Error::Io`]. The target is then as it was.
     #[cfg(feature = "fs")]
-    pub fn file(self, source: &'a Path, target: &'a Path) -> Operation<impl Future<Output = Result<Opened>> + 'a> {
-        Operation::new(async move {
-            let source = File::open(source)?;
-            let mut target = PendingFile::create(target, self.overwrite)?;
-            // The temporary file is read by nobody before all is verified.
-            let opened = self.release_unverified().copy(source, &mut target).await?;
-            target.commit()?;
-            Ok(opened)
-        })
+    pub fn file(self, source: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<Opened> {
+        let source = File::open(source)?;
+        let mut target = PendingFile::create(target, self.overwrite)?;
+        // Nothing reads the temporary file before all of the message is verified.
+        let opened = self.release_unverified().copy(source, &mut target)?;
+        target.commit()?;
+        Ok(opened)
     }
 
     /// Encrypts again what is decrypted: under other keys, or with another suite, frame length or encryption context.

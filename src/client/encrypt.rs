@@ -8,7 +8,7 @@ use super::{Client, Source};
 #[cfg(feature = "fs")]
 use crate::io::{Overwrite, PendingFile};
 use crate::{
-    blocking::Operation,
+    blocking::{Operation, wait},
     context::EncryptionContext,
     error::{Direction, Error, Result},
     format::Header,
@@ -16,7 +16,7 @@ use crate::{
     keyring::KeyReport,
     materials::EncryptionRequest,
     message::{Encryptor, StartParameters, Started, seal_all, start},
-    suite::AlgorithmSuite,
+    suite::{AlgorithmSuite, CommitmentPolicy},
 };
 
 #[cfg(any(feature = "tokio", feature = "futures"))]
@@ -120,6 +120,20 @@ impl<'a> Encrypt<'a> {
         self
     }
 
+    /// Selects the suite without a signature: for messages that are read as streams or by range.
+    ///
+    /// A signature proves which writer made a message, but it stands at the end: a signed message
+    /// must be read to its end before any of it can be released. Without one, everyone who can
+    /// decrypt the message could have written it. It commits to its key and authenticates every frame
+    /// all the same.
+    pub fn unsigned(self) -> Self {
+        let suite = match self.client.policy {
+            CommitmentPolicy::ForbidEncryptAllowDecrypt => AlgorithmSuite::Aes256GcmIv12Tag16HkdfSha256,
+            _ => AlgorithmSuite::Aes256GcmHkdfSha512CommitKey,
+        };
+        self.suite(suite)
+    }
+
     /// The number of plaintext bytes a frame, 4096 by default; from 1 to 2^31 - 1, the most that every SDK reads.
     ///
     /// A reader holds a frame before it can authenticate it. Longer frames make messages a little shorter and faster.
@@ -213,21 +227,15 @@ impl<'a> Encrypt<'a> {
     /// # use sealwax::{Client, keyring::RawAesKeyring};
     /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
     /// let mut message = Vec::new();
-    /// Client::new().encrypt(&keyring).copy(&b"text"[..], &mut message).wait()?;
+    /// Client::new().encrypt(&keyring).copy(&b"text"[..], &mut message)?;
     /// # assert!(message.len() > 4);
     /// # Ok::<(), sealwax::Error>(())
     /// ```
-    pub fn copy<R: io::Read + 'a, W: io::Write + 'a>(
-        self,
-        source: R,
-        sink: W,
-    ) -> Operation<impl Future<Output = Result<Sealed>> + 'a> {
-        Operation::new(async move {
-            let machine = self.start_machine().await?;
-            let sealed = Sealed::of(&machine);
-            copy_encrypting(source, sink, machine)?;
-            Ok(sealed)
-        })
+    pub fn copy(self, source: impl io::Read, sink: impl io::Write) -> Result<Sealed> {
+        let machine = wait(self.start_machine())?;
+        let sealed = Sealed::of(&machine);
+        copy_encrypting(source, sink, machine)?;
+        Ok(sealed)
     }
 
     /// Encrypts a file into another, which appears only once it is whole; an existing one is kept unless
@@ -242,21 +250,17 @@ impl<'a> Encrypt<'a> {
     /// # let folder = tempfile::tempdir()?;
     /// let (plain, sealed) = (folder.path().join("report.txt"), folder.path().join("report.txt.sealed"));
     /// std::fs::write(&plain, "text")?;
-    /// Client::new().encrypt(&keyring).file(&plain, &sealed).wait()?;
-    /// Client::new().decrypt(&keyring).overwrite().file(&sealed, &plain).wait()?;
+    /// Client::new().encrypt(&keyring).file(&plain, &sealed)?;
+    /// Client::new().decrypt(&keyring).overwrite().file(&sealed, &plain)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "fs")]
-    pub fn file(self, source: &'a Path, target: &'a Path) -> Operation<impl Future<Output = Result<Sealed>> + 'a> {
-        Operation::new(async move {
-            let source = File::open(source)?;
-            let mut target = PendingFile::create(target, self.overwrite)?;
-            let machine = self.start_machine().await?;
-            let sealed = Sealed::of(&machine);
-            copy_encrypting(source, &mut target, machine)?;
-            target.commit()?;
-            Ok(sealed)
-        })
+    pub fn file(self, source: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<Sealed> {
+        let source = File::open(source)?;
+        let mut target = PendingFile::create(target, self.overwrite)?;
+        let sealed = self.copy(source, &mut target)?;
+        target.commit()?;
+        Ok(sealed)
     }
 
     /// The machine itself, for those who move the bytes.

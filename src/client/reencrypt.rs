@@ -8,7 +8,7 @@ use super::{Decrypt, Encrypt, Opened, Sealed, decrypt::Release};
 #[cfg(feature = "fs")]
 use crate::io::PendingFile;
 use crate::{
-    blocking::Operation,
+    blocking::wait,
     context::{EncryptionContext, PUBLIC_KEY_ENTRY},
     error::{ContextError, Error, Result},
     format::Header,
@@ -34,7 +34,7 @@ use crate::{
 /// let message = client.encrypt(&old).context([("tenant", "blue")]).bytes(b"text").wait()?.message;
 ///
 /// let mut moved = Vec::new();
-/// client.decrypt(&old).reencrypt(client.encrypt(&new)).keep_context().copy(&message[..], &mut moved).wait()?;
+/// client.decrypt(&old).reencrypt(client.encrypt(&new)).keep_context().copy(&message[..], &mut moved)?;
 /// let opened = client.decrypt(&new).context([("tenant", "blue")]).bytes(&moved).wait()?;
 /// assert_eq!(opened.plaintext, b"text");
 /// # Ok::<(), sealwax::Error>(())
@@ -78,12 +78,25 @@ impl<'a> Reencrypt<'a> {
     /// pair of a context that is kept would be stored and was not. What the sink has got by then is a message that is cut off, which no reader accepts as
     /// whole. Its frames may be those of a signed message whose signature does not hold, so that a sink should not be
     /// seen before this succeeds; `file` (feature `fs`) sees to that.
-    pub fn copy<R: io::Read + 'a, W: io::Write + 'a>(
-        self,
-        source: R,
-        sink: W,
-    ) -> Operation<impl Future<Output = Result<Reencrypted>> + 'a> {
-        Operation::new(self.run(source, sink))
+    pub fn copy(self, mut source: impl io::Read, sink: impl io::Write) -> Result<Reencrypted> {
+        let Self { decrypt, mut encrypt, keep_context } = self;
+        // Nothing is released early: the new message ends only once the old signature is verified.
+        let (machine, ahead) = decrypt.start_from(&mut source, Release::Unverified)?;
+        let hidden = machine.hidden_context().clone();
+        let mut plaintext = DecryptingReader::new(source, machine, &ahead)?;
+        let machine = if keep_context {
+            let kept = kept_context(plaintext.header(), &hidden);
+            encrypt.context = kept.iter().chain(encrypt.context.iter()).collect();
+            let machine = wait(encrypt.start_machine())?;
+            check_kept(&kept, &hidden, &machine)?;
+            machine
+        } else {
+            wait(encrypt.start_machine())?
+        };
+        let sealed = Sealed::of(&machine);
+        copy_encrypting(&mut plaintext, sink, machine)?;
+        let opened = Opened { header: plaintext.header().clone(), opened_by: plaintext.opened_by().clone() };
+        Ok(Reencrypted { opened, sealed })
     }
 
     /// Re-encrypts a file into another, or into itself: [`Encrypt::overwrite`] lets the target be replaced, at one stroke and only
@@ -100,40 +113,17 @@ impl<'a> Reencrypt<'a> {
     /// # let file = folder.path().join("report.sealed");
     /// # let client = Client::new();
     /// # std::fs::write(&file, client.encrypt(&old).bytes(b"text").wait()?.message)?;
-    /// client.decrypt(&old).reencrypt(client.encrypt(&new).overwrite()).keep_context().file(&file, &file).wait()?;
+    /// client.decrypt(&old).reencrypt(client.encrypt(&new).overwrite()).keep_context().file(&file, &file)?;
     /// # assert_eq!(client.decrypt(&new).bytes(&std::fs::read(&file)?).wait()?.plaintext, b"text");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "fs")]
-    pub fn file(self, source: &'a Path, target: &'a Path) -> Operation<impl Future<Output = Result<Reencrypted>> + 'a> {
-        Operation::new(async move {
-            let source = File::open(source)?;
-            let mut target = PendingFile::create(target, self.encrypt.overwrite)?;
-            let done = self.run(source, &mut target).await?;
-            target.commit()?;
-            Ok(done)
-        })
-    }
-
-    async fn run(self, mut source: impl io::Read, sink: impl io::Write) -> Result<Reencrypted> {
-        let Self { decrypt, mut encrypt, keep_context } = self;
-        // Nothing is released early: the new message ends only once the old signature is verified.
-        let (machine, ahead) = decrypt.start_from(&mut source, Release::Unverified).await?;
-        let hidden = machine.hidden_context().clone();
-        let mut plaintext = DecryptingReader::new(source, machine, &ahead)?;
-        let machine = if keep_context {
-            let kept = kept_context(plaintext.header(), &hidden);
-            encrypt.context = kept.iter().chain(encrypt.context.iter()).collect();
-            let machine = encrypt.start_machine().await?;
-            check_kept(&kept, &hidden, &machine)?;
-            machine
-        } else {
-            encrypt.start_machine().await?
-        };
-        let sealed = Sealed::of(&machine);
-        copy_encrypting(&mut plaintext, sink, machine)?;
-        let opened = Opened { header: plaintext.header().clone(), opened_by: plaintext.opened_by().clone() };
-        Ok(Reencrypted { opened, sealed })
+    pub fn file(self, source: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<Reencrypted> {
+        let source = File::open(source)?;
+        let mut target = PendingFile::create(target, self.encrypt.overwrite)?;
+        let done = self.copy(source, &mut target)?;
+        target.commit()?;
+        Ok(done)
     }
 }
 

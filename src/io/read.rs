@@ -77,7 +77,7 @@ impl<R: Read> EncryptingReader<R> {
 /// let message = client.encrypt(&keyring).suite(unsigned).bytes(b"text").wait()?.message;
 ///
 /// let mut text = String::new();
-/// client.decrypt(&keyring).reader(&message[..]).wait()?.read_to_string(&mut text)?;
+/// client.decrypt(&keyring).reader(&message[..])?.read_to_string(&mut text)?;
 /// assert_eq!(text, "text");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -187,7 +187,7 @@ impl<S: ReadAt> ReadAt for Verified<S> {
 /// std::fs::write(&path, client.encrypt(&keyring).bytes(b"signed text").wait()?.message)?;
 ///
 /// let mut text = String::new();
-/// client.decrypt(&keyring).reader_verified(File::open(&path)?).wait()?.read_to_string(&mut text)?;
+/// client.decrypt(&keyring).reader_verified(File::open(&path)?)?.read_to_string(&mut text)?;
 /// assert_eq!(text, "signed text");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -60,7 +60,7 @@ impl Reading<'_> {
 
     pub(crate) fn reader(&self, message: &[u8], step: usize) -> Outcome {
         let mut released = Vec::new();
-        let end = self.decrypt().release_unverified().reader(Slowly(message, step)).wait().and_then(|mut reader| {
+        let end = self.decrypt().release_unverified().reader(Slowly(message, step)).and_then(|mut reader| {
             // `read_to_end` keeps what it has got before an error.
             reader.read_to_end(&mut released)?;
             Ok(())
@@ -116,14 +116,14 @@ impl Reading<'_> {
     #[cfg(feature = "fs")]
     fn copy(&self, message: &[u8]) -> Outcome {
         let mut released = Vec::new();
-        let end = self.decrypt().copy(message, &mut released).wait().map(|_| ());
+        let end = self.decrypt().copy(message, &mut released).map(|_| ());
         Outcome { way: "copy", released, end }
     }
 
     /// A first pass verifies all of the message, a second releases.
     fn copy_verified(&self, message: &[u8]) -> Outcome {
         let mut released = Vec::new();
-        let end = self.decrypt().copy_verified(message, &mut released).wait().map(|_| ());
+        let end = self.decrypt().copy_verified(message, &mut released).map(|_| ());
         assert!(end.is_ok() || released.is_empty(), "a verified copy released what did not verify");
         Outcome { way: "copy verified", released, end }
     }

@@ -80,12 +80,12 @@ const ENCRYPTIONS: &[Step] = &[
         s.text.chunks(PIECE).for_each(|piece| machine.push(piece).unwrap());
     }),
     ("encrypt copy", |s| {
-        s.client.encrypt(&s.keyring).suite(s.suite).copy(s.text, io::sink()).wait().unwrap();
+        s.client.encrypt(&s.keyring).suite(s.suite).copy(s.text, io::sink()).unwrap();
     }),
     #[cfg(feature = "fs")]
     ("encrypt file", |s| {
         let (source, target) = (s.folder.path().join("text"), s.folder.path().join("new"));
-        s.client.encrypt(&s.keyring).suite(s.suite).overwrite().file(&source, &target).wait().unwrap();
+        s.client.encrypt(&s.keyring).suite(s.suite).overwrite().file(&source, &target).unwrap();
     }),
 ];
 
@@ -108,13 +108,13 @@ const DECRYPTIONS: &[Step] = &[
         message[middle] ^= 1;
         assert!(s.client.decrypt(&s.keyring).bytes(&message).wait().is_err());
     }),
-    ("decrypt reader", |s| drain(s.client.decrypt(&s.keyring).release_unverified().reader(s.message).wait().unwrap())),
+    ("decrypt reader", |s| drain(s.client.decrypt(&s.keyring).release_unverified().reader(s.message).unwrap())),
     ("decrypt reader, dropped half-way", |s| {
-        read_some(s.client.decrypt(&s.keyring).release_unverified().reader(s.message).wait().unwrap());
+        read_some(s.client.decrypt(&s.keyring).release_unverified().reader(s.message).unwrap());
     }),
     ("decrypt reader, cut off", |s| {
         let cut = &s.message[..s.message.len() - 1];
-        let mut reader = s.client.decrypt(&s.keyring).release_unverified().reader(cut).wait().unwrap();
+        let mut reader = s.client.decrypt(&s.keyring).release_unverified().reader(cut).unwrap();
         let mut buffer = Zeroizing::new(vec![0; 10_000]);
         while reader.read(&mut buffer).is_ok_and(|count| count > 0) {}
     }),
@@ -140,14 +140,14 @@ const DECRYPTIONS: &[Step] = &[
         machine.consume(machine.output().len() / 2);
     }),
     ("decrypt ranges", |s| {
-        let ranges = s.client.decrypt(&s.keyring).release_unverified().ranges(s.message).wait().unwrap();
+        let ranges = s.client.decrypt(&s.keyring).release_unverified().ranges(s.message).unwrap();
         let mut buffer = Zeroizing::new([0; 600]);
         for offset in (0..s.text.len()).step_by(1000) {
             assert!(ranges.read_at(offset as u64, &mut buffer[..]).unwrap() > 0);
         }
     }),
     ("decrypt ranges, verified", |s| {
-        let ranges = s.client.decrypt(&s.keyring).ranges_verified(s.message).wait().unwrap();
+        let ranges = s.client.decrypt(&s.keyring).ranges_verified(s.message).unwrap();
         let end = s.text.len() as u64;
         let mut bytes = ranges.read_range(end / 3..end).unwrap();
         assert!(bytes == s.text[s.text.len() / 3..]);
@@ -156,28 +156,28 @@ const DECRYPTIONS: &[Step] = &[
             piece.unwrap().zeroize();
         }
     }),
-    ("decrypt reader, verified", |s| drain(s.client.decrypt(&s.keyring).reader_verified(s.message).wait().unwrap())),
+    ("decrypt reader, verified", |s| drain(s.client.decrypt(&s.keyring).reader_verified(s.message).unwrap())),
     ("decrypt reader, verified, dropped half-way", |s| {
-        read_some(s.client.decrypt(&s.keyring).reader_verified(s.message).wait().unwrap());
+        read_some(s.client.decrypt(&s.keyring).reader_verified(s.message).unwrap());
     }),
     ("decrypt copy, verified", |s| {
-        s.client.decrypt(&s.keyring).copy_verified(s.message, io::sink()).wait().unwrap();
+        s.client.decrypt(&s.keyring).copy_verified(s.message, io::sink()).unwrap();
     }),
     ("decrypt copy, unverified", |s| {
-        s.client.decrypt(&s.keyring).release_unverified().copy(s.message, io::sink()).wait().unwrap();
+        s.client.decrypt(&s.keyring).release_unverified().copy(s.message, io::sink()).unwrap();
     }),
     #[cfg(feature = "fs")]
     ("decrypt copy", |s| {
-        s.client.decrypt(&s.keyring).copy(s.message, io::sink()).wait().unwrap();
+        s.client.decrypt(&s.keyring).copy(s.message, io::sink()).unwrap();
     }),
     #[cfg(feature = "fs")]
     ("decrypt file", |s| {
         let (source, target) = (s.folder.path().join("message"), s.folder.path().join("new"));
-        s.client.decrypt(&s.keyring).overwrite().file(&source, &target).wait().unwrap();
+        s.client.decrypt(&s.keyring).overwrite().file(&source, &target).unwrap();
     }),
     ("re-encrypt", |s| {
         let to = s.client.encrypt(&s.keyring).suite(s.suite);
-        s.client.decrypt(&s.keyring).reencrypt(to).copy(s.message, io::sink()).wait().unwrap();
+        s.client.decrypt(&s.keyring).reencrypt(to).copy(s.message, io::sink()).unwrap();
     }),
     ("caching manager, cleared and dropped", |s| {
         let cache = Arc::new(MemoryCache::new(2).unwrap());

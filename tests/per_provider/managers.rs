@@ -431,3 +431,24 @@ mod conformance {
         }
     }
 }
+
+#[test]
+fn the_unsigned_suite_is_the_one_that_the_policy_allows() {
+    use sealwax::{AlgorithmSuite, Client, CommitmentPolicy};
+
+    for (policy, suite) in [
+        (CommitmentPolicy::RequireEncryptRequireDecrypt, AlgorithmSuite::Aes256GcmHkdfSha512CommitKey),
+        (CommitmentPolicy::RequireEncryptAllowDecrypt, AlgorithmSuite::Aes256GcmHkdfSha512CommitKey),
+        (CommitmentPolicy::ForbidEncryptAllowDecrypt, AlgorithmSuite::Aes256GcmIv12Tag16HkdfSha256),
+    ] {
+        let client: Client = support::client_builder().commitment_policy(policy).build();
+        let sealed = client.encrypt(&raw("key", 1)).unsigned().bytes(b"text").wait().unwrap();
+        assert_eq!(sealed.header.suite(), suite);
+        assert!(!sealed.header.context().contains_key("aws-crypto-public-key"));
+        // What a stream writes, a stream reads.
+        let mut text = Vec::new();
+        std::io::Read::read_to_end(&mut client.decrypt(&raw("key", 1)).reader(&sealed.message[..]).unwrap(), &mut text)
+            .unwrap();
+        assert_eq!(text, b"text");
+    }
+}

@@ -247,7 +247,7 @@ fn round_trips(suite: AlgorithmSuite, case: &Case) -> Result<(), TestCaseError> 
     let by_writer = writer.finish().map_err(|error| fail(&error))?.bytes;
     let by_machine = encrypt_by_machine(encrypt().machine().wait().unwrap(), text, sizes, takes);
     let mut by_copy = Vec::new();
-    encrypt().copy(Source::new(text, usize::MAX, steps), &mut by_copy).wait().map_err(|error| fail(&error))?;
+    encrypt().copy(Source::new(text, usize::MAX, steps), &mut by_copy).map_err(|error| fail(&error))?;
     let messages = [
         by_reader.map_err(|error| fail(&error))?,
         by_writer,
@@ -266,7 +266,7 @@ fn round_trips(suite: AlgorithmSuite, case: &Case) -> Result<(), TestCaseError> 
         prop_assert!(&decrypt().bytes(message).wait().map_err(|error| fail(&error))?.plaintext == text);
 
         let source = Source::new(message, header_length, steps);
-        let reader = decrypt().release_unverified().reader(source).wait().map_err(|error| fail(&error))?;
+        let reader = decrypt().release_unverified().reader(source).map_err(|error| fail(&error))?;
         prop_assert!(&read_all(reader, takes).map_err(|error| fail(&error))? == text);
 
         calm.set(true);
@@ -280,13 +280,13 @@ fn round_trips(suite: AlgorithmSuite, case: &Case) -> Result<(), TestCaseError> 
 
         let mut copied = Vec::new();
         let source = Source::new(message, usize::MAX, steps);
-        decrypt().release_unverified().copy(source, &mut copied).wait().map_err(|error| fail(&error))?;
+        decrypt().release_unverified().copy(source, &mut copied).map_err(|error| fail(&error))?;
         prop_assert!(&copied == text);
         #[cfg(feature = "fs")]
         {
             let mut copied = Vec::new();
             let source = Source::new(message, usize::MAX, steps);
-            decrypt().copy(source, &mut copied).wait().map_err(|error| fail(&error))?;
+            decrypt().copy(source, &mut copied).map_err(|error| fail(&error))?;
             prop_assert!(&copied == text);
         }
     }

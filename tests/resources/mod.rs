@@ -94,9 +94,9 @@ fn costs(suite: AlgorithmSuite, frames: usize) -> Vec<(&'static str, Cost)> {
             "encrypt machine",
             cost(|| drain_encryptor(encrypt(&client, &keyring, suite).machine().wait().unwrap(), &text)),
         ),
-        ("encrypt copy", cost(|| encrypt(&client, &keyring, suite).copy(&text[..], std::io::sink()).wait().unwrap())),
+        ("encrypt copy", cost(|| encrypt(&client, &keyring, suite).copy(&text[..], std::io::sink()).unwrap())),
         ("decrypt bytes", cost(|| decrypt().bytes(&message).wait().unwrap())),
-        ("decrypt reader", cost(|| exhaust(decrypt().release_unverified().reader(&message[..]).wait().unwrap()))),
+        ("decrypt reader", cost(|| exhaust(decrypt().release_unverified().reader(&message[..]).unwrap()))),
         (
             "decrypt writer",
             cost(|| {
@@ -112,7 +112,7 @@ fn costs(suite: AlgorithmSuite, frames: usize) -> Vec<(&'static str, Cost)> {
                 drain_decryptor(decrypt().release_unverified().machine(received).wait().unwrap(), body);
             }),
         ),
-        ("decrypt copy", cost(|| decrypt().release_unverified().copy(&message[..], std::io::sink()).wait().unwrap())),
+        ("decrypt copy", cost(|| decrypt().release_unverified().copy(&message[..], std::io::sink()).unwrap())),
     ]
 }
 
@@ -154,7 +154,7 @@ fn cost_of_start(client: &Client, forge: &Forge, start: &[u8]) -> usize {
     let is_cut_off = |error: Error| assert!(matches!(error, Error::Format(FormatError::Truncated)), "{error:?}");
     let by_bytes = cost(|| is_cut_off(client.decrypt(&keyring).bytes(start).wait().unwrap_err()));
     let by_reader = cost(|| {
-        let reader = client.decrypt(&keyring).release_unverified().reader(start).wait();
+        let reader = client.decrypt(&keyring).release_unverified().reader(start);
         let outcome = reader.and_then(|mut reader| Ok(reader.read_to_end(&mut Vec::new())?));
         is_cut_off(outcome.unwrap_err());
     });
@@ -271,7 +271,7 @@ fn a_million_frames_take_no_stack() {
         tiny().reader(&text[..]).wait().unwrap().read_to_end(&mut streamed).unwrap();
         assert_eq!(streamed.len(), message.len());
         let mut read = Vec::new();
-        client.decrypt(&keyring).reader(&streamed[..]).wait().unwrap().read_to_end(&mut read).unwrap();
+        client.decrypt(&keyring).reader(&streamed[..]).unwrap().read_to_end(&mut read).unwrap();
         assert!(read == text);
         let mut writer = client.decrypt(&keyring).writer(Vec::new());
         writer.write_all(&message).unwrap();
@@ -288,7 +288,7 @@ fn a_signed_message_takes_no_stack() {
         let message = client.encrypt(&keyring).suite(SIGNED).frame_length(1).bytes(&text).wait().unwrap().message;
         assert!(client.decrypt(&keyring).bytes(&message).wait().unwrap().plaintext == text);
         let mut sink = Vec::new();
-        client.decrypt(&keyring).release_unverified().copy(&message[..], &mut sink).wait().unwrap();
+        client.decrypt(&keyring).release_unverified().copy(&message[..], &mut sink).unwrap();
         assert!(sink == text);
     });
 }

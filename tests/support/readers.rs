@@ -146,12 +146,12 @@ impl Way {
             }
             Self::CopyUnverified => {
                 let mut sink = OddWriter::default();
-                let opened = decrypt.release_unverified().copy(OddReader::new(message), &mut sink).wait()?;
+                let opened = decrypt.release_unverified().copy(OddReader::new(message), &mut sink)?;
                 Ok(Opening { plaintext: sink.bytes, header: opened.header, opened_by: opened.opened_by })
             }
             Self::Copy => {
                 let mut sink = OddWriter::default();
-                let opened = decrypt.copy(OddReader::new(message), &mut sink).wait().inspect_err(|_| {
+                let opened = decrypt.copy(OddReader::new(message), &mut sink).inspect_err(|_| {
                     let header = client.header_decoder().decode(message);
                     let signed = header.is_ok_and(|(received, _)| received.header().suite().is_signed());
                     assert!(!signed || sink.bytes.is_empty(), "a copy released what did not verify");
@@ -165,7 +165,7 @@ impl Way {
     fn verified(self, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
         if self == Self::CopyVerified {
             let mut sink = OddWriter::default();
-            let opened = decrypt.copy_verified(message, &mut sink).wait();
+            let opened = decrypt.copy_verified(message, &mut sink);
             assert!(opened.is_ok() || sink.bytes.is_empty(), "a verified copy released what did not verify");
             return opened.map(|opened| Opening {
                 plaintext: sink.bytes,
@@ -173,7 +173,7 @@ impl Way {
                 opened_by: opened.opened_by,
             });
         }
-        let mut reader = decrypt.reader_verified(Seekable::new(io::Cursor::new(message))).wait()?;
+        let mut reader = decrypt.reader_verified(Seekable::new(io::Cursor::new(message)))?;
         let mut plaintext = Vec::new();
         reader.read_to_end(&mut plaintext)?;
         Ok(Opening { plaintext, header: reader.header().clone(), opened_by: reader.opened_by().clone() })
@@ -182,8 +182,8 @@ impl Way {
     fn through_reader(self, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
         let source = OddReader::new(message);
         let mut reader = match self {
-            Self::Reader => decrypt.reader(source).wait()?,
-            _ => decrypt.release_unverified().reader(source).wait()?,
+            Self::Reader => decrypt.reader(source)?,
+            _ => decrypt.release_unverified().reader(source)?,
         };
         let mut plaintext = Vec::new();
         reader.read_to_end(&mut plaintext)?;
@@ -232,9 +232,9 @@ impl PartsWay {
             });
         }
         match self {
-            Self::Ranges => read_backwards(&decrypt.ranges(message).wait()?),
-            Self::RangesVerified => read_backwards(&decrypt.ranges_verified(message).wait()?),
-            _ => read_backwards(&decrypt.release_unverified().ranges(message).wait()?),
+            Self::Ranges => read_backwards(&decrypt.ranges(message)?),
+            Self::RangesVerified => read_backwards(&decrypt.ranges_verified(message)?),
+            _ => read_backwards(&decrypt.release_unverified().ranges(message)?),
         }
     }
 }

@@ -77,7 +77,7 @@ impl Sealing<'_> {
             Writing::Machine => through_machine(encrypt.machine().wait()?, plaintext),
             Writing::Copy => {
                 let mut sink = OddWriter::default();
-                encrypt.copy(OddReader::new(plaintext), &mut sink).wait()?;
+                encrypt.copy(OddReader::new(plaintext), &mut sink)?;
                 Ok(sink.bytes)
             }
         }

@@ -53,7 +53,7 @@ fn open_in_memory(bench: Bench) -> (Bench, Vec<u8>) {
 #[bench::large(args = (1 << 20,), config = at_most(SEAL_STREAM))]
 fn seal_stream(bench: Bench) -> Bench {
     let encrypt = bench.client.encrypt(&bench.keyring).suite(UNSIGNED);
-    drop(black_box(encrypt.copy(&bench.plaintext[..], io::sink()).wait().expect("a message")));
+    drop(black_box(encrypt.copy(&bench.plaintext[..], io::sink()).expect("a message")));
     bench
 }
 
@@ -61,7 +61,7 @@ fn seal_stream(bench: Bench) -> Bench {
 #[bench::large(args = (1 << 20,), config = at_most(OPEN_STREAM))]
 fn open_stream(bench: Bench) -> Bench {
     let decrypt = bench.client.decrypt(&bench.keyring);
-    drop(black_box(decrypt.copy(&bench.message[..], io::sink()).wait().expect("a plaintext")));
+    drop(black_box(decrypt.copy(&bench.message[..], io::sink()).expect("a plaintext")));
     bench
 }
 

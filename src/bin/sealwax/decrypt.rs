@@ -96,9 +96,9 @@ impl Opening {
                 let verified_first = output.shows_at_once() && !unverified;
                 let outcome = write_behind(self.threads, &mut output, |output| {
                     if verified_first {
-                        decrypt.copy(source, output).wait()
+                        decrypt.copy(source, output)
                     } else {
-                        decrypt.release_unverified().copy(source, output).wait()
+                        decrypt.release_unverified().copy(source, output)
                     }
                 });
                 let opened = outcome.map_err(|error| Failure::about(output.blame(&name), error))?;
@@ -122,7 +122,7 @@ impl Opening {
         let name = input.name.clone();
         let mut nowhere = Nowhere::default();
         // Nobody sees what is released before the signature is verified.
-        let opened = self.decrypt().release_unverified().copy(&mut input, &mut nowhere).wait();
+        let opened = self.decrypt().release_unverified().copy(&mut input, &mut nowhere);
         let opened = opened.map_err(|error| Failure::about(&name, error))?;
         let mut report = Report::verified(&opened.header, &opened.opened_by, name);
         let plaintext_length = Some(nowhere.count);

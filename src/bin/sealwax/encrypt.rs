@@ -123,7 +123,7 @@ impl<'a> Sealing<'a> {
                     None => encrypt,
                 };
                 let source = begin.chain(&mut input);
-                let sealed = write_behind(self.threads, &mut output, |output| encrypt.copy(source, output).wait());
+                let sealed = write_behind(self.threads, &mut output, |output| encrypt.copy(source, output));
                 let sealed = sealed.map_err(|error| fail(error, output.blame(&name)))?;
                 (sealed.header, sealed.key_report)
             }

@@ -42,13 +42,13 @@ pub(crate) fn run(arguments: &ReencryptArguments) -> Result<(), Failure> {
     let outcome = if output.shows_at_once() {
         // Nothing is seen of the new message before the old one is verified; until then it is kept, encrypted as it is.
         let mut spool = tempfile::SpooledTempFile::new(SPOOLED_IN_MEMORY);
-        reencrypt.copy(&mut input, &mut spool).wait().and_then(|done| {
+        reencrypt.copy(&mut input, &mut spool).and_then(|done| {
             spool.seek(SeekFrom::Start(0))?;
             io::copy(&mut spool, &mut output)?;
             Ok(done)
         })
     } else {
-        reencrypt.copy(&mut input, &mut output).wait()
+        reencrypt.copy(&mut input, &mut output)
     };
     let done = outcome.map_err(|error| Failure::about(output.blame(&name), error))?;
     let output_name = output.name.clone();

@@ -2,7 +2,7 @@
 
 use super::Decrypt;
 use crate::{
-    blocking::Operation,
+    blocking::{Operation, wait},
     error::{Error, Result},
     format::ContentType,
     io::{AsyncRangeReader, Frames, GetRange, RangeReader, ReadAt, Ready, fetch, fetch_header},
@@ -17,11 +17,9 @@ impl<'a> Decrypt<'a> {
     /// # Errors
     /// As [`bytes`](Self::bytes), [`Error::Io`], [`Error::NotSeekable`] for a pipe, [`Error::Unframed`], and
     /// [`Error::SignedStream`] for a signed message.
-    pub fn ranges<S: ReadAt + 'a>(self, source: S) -> Operation<impl Future<Output = Result<RangeReader<S>>> + 'a> {
-        Operation::new(async move {
-            let frames = self.start_ranges(&Ready(&source)).await?;
-            Ok(RangeReader::new(source, frames))
-        })
+    pub fn ranges<S: ReadAt>(self, source: S) -> Result<RangeReader<S>> {
+        let frames = wait(self.start_ranges(&Ready(&source)))?;
+        Ok(RangeReader::new(source, frames))
     }
 
     /// As [`ranges`](Self::ranges), from a source that must be awaited, such as an object in a store. [`AsyncRangeReader`] has

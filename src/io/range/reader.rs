@@ -37,7 +37,7 @@ const ITERATED: u64 = 1 << 20;
 /// let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 /// let message = client.encrypt(&keyring).suite(unsigned).frame_length(10).bytes(b"some longer text").wait()?.message;
 ///
-/// let reader = client.decrypt(&keyring).ranges(&message[..]).wait()?;
+/// let reader = client.decrypt(&keyring).ranges(&message[..])?;
 /// assert_eq!(reader.len(), 16);
 /// assert_eq!(reader.read_range(5..11)?, b"longer");
 /// # Ok::<(), sealwax::Error>(())
@@ -82,7 +82,7 @@ impl<S: ReadAt> RangeReader<S> {
     /// # let client = Client::new();
     /// # let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
     /// # let message = client.encrypt(&keyring).suite(unsigned).frame_length(10).bytes(&[1; 100]).wait()?.message;
-    /// let reader = client.decrypt(&keyring).ranges(&message[..]).wait()?;
+    /// let reader = client.decrypt(&keyring).ranges(&message[..])?;
     /// let header = reader.header().length() as u64;
     /// // The second frame and the third. Each has 10 bytes of plaintext and 32 more.
     /// assert_eq!(reader.plan(15..25), header + 42..header + 3 * 42);
@@ -126,7 +126,7 @@ impl<S: ReadAt> RangeReader<S> {
     /// # let client = Client::new();
     /// # let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
     /// # let message = client.encrypt(&keyring).suite(unsigned).bytes(&[1; 100]).wait()?.message;
-    /// let reader = client.decrypt(&keyring).ranges(&message[..]).wait()?;
+    /// let reader = client.decrypt(&keyring).ranges(&message[..])?;
     /// for piece in reader.pieces(10..60) {
     ///     println!("{} bytes", piece?.len());
     /// }

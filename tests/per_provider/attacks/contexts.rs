@@ -176,12 +176,12 @@ fn refused_everywhere(
     let mut writer = decrypt().release_unverified().writer(&mut sink);
     check(&"writer", writer.write_all(message).map_err(Error::from));
     drop(writer);
-    check(&"copy", decrypt().release_unverified().copy(message, &mut sink).wait().map(|_| ()));
-    check(&"copy_verified", decrypt().copy_verified(message, &mut sink).wait().map(|_| ()));
+    check(&"copy", decrypt().release_unverified().copy(message, &mut sink).map(|_| ()));
+    check(&"copy_verified", decrypt().copy_verified(message, &mut sink).map(|_| ()));
     for keep_context in [false, true] {
         let reencrypt = decrypt().reencrypt(client.encrypt(&Unasked));
         let reencrypt = if keep_context { reencrypt.keep_context() } else { reencrypt };
-        check(&"reencrypt", reencrypt.copy(message, &mut sink).wait().map(|_| ()));
+        check(&"reencrypt", reencrypt.copy(message, &mut sink).map(|_| ()));
     }
     assert!(sink.is_empty(), "{what}: something was released");
 
@@ -190,8 +190,8 @@ fn refused_everywhere(
         let folder = tempfile::tempdir().unwrap();
         let (source, target) = (folder.path().join("message"), folder.path().join("text"));
         std::fs::write(&source, message).unwrap();
-        check(&"file", decrypt().file(&source, &target).wait().map(|_| ()));
-        check(&"reencrypt", decrypt().reencrypt(client.encrypt(&Unasked)).file(&source, &target).wait().map(|_| ()));
+        check(&"file", decrypt().file(&source, &target).map(|_| ()));
+        check(&"reencrypt", decrypt().reencrypt(client.encrypt(&Unasked)).file(&source, &target).map(|_| ()));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "{what}: a file was made");
         assert_eq!(std::fs::read(&source).unwrap(), message, "{what}");
     }
@@ -314,7 +314,7 @@ fn attack_29_a_pinned_message_is_reencrypted_under_a_public_key_of_its_own() {
         let mut moved = Vec::new();
         let decrypt = client.decrypt(&old).context(pinned(&public_key));
         let reencrypt = decrypt.reencrypt(client.encrypt(&new).suite(suite)).keep_context();
-        let done = reencrypt.copy(&message[..], &mut moved).wait().unwrap();
+        let done = reencrypt.copy(&message[..], &mut moved).unwrap();
         assert_eq!(done.opened.header.context().get(PUBLIC_KEY), Some(public_key.as_str()));
         let mut kept = done.sealed.header.context().clone();
         let own_key = kept.remove(PUBLIC_KEY);

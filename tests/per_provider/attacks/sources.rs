@@ -154,13 +154,13 @@ fn attack_32_a_decrypting_reader_ends_at_the_first_error_of_its_source() {
         let (message, positions) = message_and_positions(&forge);
         let keyring = forge.keyring();
         for source in failing(&message, &positions) {
-            let mut reader = client.decrypt(&keyring).release_unverified().reader(source).wait().unwrap();
+            let mut reader = client.decrypt(&keyring).release_unverified().reader(source).unwrap();
             let released = read_to_the_error(&source, &mut |buffer| reader.read(buffer));
             assert!(TEXT.starts_with(&released), "{source:?}");
         }
         // In the header, there is no reader.
         for source in failing(&message, &[0, 1, forge.header().len() - 1]) {
-            let refused = client.decrypt(&keyring).release_unverified().reader(source).wait();
+            let refused = client.decrypt(&keyring).release_unverified().reader(source);
             assert!(matches!(refused, Err(Error::Io(error)) if Some(error.kind()) == source.kind), "{source:?}");
         }
     }
@@ -177,7 +177,7 @@ fn attack_32_a_copy_of_a_source_that_fails_is_no_whole_message() {
     for source in failing(TEXT, &IN_TEXT).into_iter().chain([blocking]) {
         let mut sink = Vec::new();
         let encrypt = client.encrypt(&keyring).suite(SUITE).frame_length(5);
-        fails(&source, encrypt.copy(source, &mut sink).wait().map(|_| ()));
+        fails(&source, encrypt.copy(source, &mut sink).map(|_| ()));
         assert!(!opens(&keyring, &sink), "{source:?}");
     }
     for suite in [0x0478, 0x0578] {
@@ -187,20 +187,20 @@ fn attack_32_a_copy_of_a_source_that_fails_is_no_whole_message() {
         let blocking = Failing::new(&message, positions[3], io::ErrorKind::WouldBlock, Then::Ends);
         for source in failing(&message, &positions).into_iter().chain([blocking]) {
             let mut sink = Vec::new();
-            fails(&source, client.decrypt(&keyring).release_unverified().copy(source, &mut sink).wait().map(|_| ()));
+            fails(&source, client.decrypt(&keyring).release_unverified().copy(source, &mut sink).map(|_| ()));
             assert!(TEXT.starts_with(&sink), "{source:?}");
 
             #[cfg(feature = "fs")]
             {
                 let mut sink = Vec::new();
-                fails(&source, client.decrypt(&keyring).copy(source, &mut sink).wait().map(|_| ()));
+                fails(&source, client.decrypt(&keyring).copy(source, &mut sink).map(|_| ()));
                 assert!(TEXT.starts_with(&sink), "{source:?}");
                 assert!(suite == 0x0478 || sink.is_empty(), "{source:?}: {sink:?} of a signed message");
             }
 
             let mut sink = Vec::new();
             let reencrypt = client.decrypt(&keyring).reencrypt(client.encrypt(&new).frame_length(5)).keep_context();
-            fails(&source, reencrypt.copy(source, &mut sink).wait().map(|_| ()));
+            fails(&source, reencrypt.copy(source, &mut sink).map(|_| ()));
             assert!(!opens(&new, &sink), "{source:?}");
         }
     }
@@ -222,7 +222,7 @@ fn a_source_that_would_block_or_is_interrupted_is_read_on_to_a_whole_message() {
         }
         for position in positions {
             let source = Failing::new(&message, position, kind, Then::GoesOn);
-            let mut reader = client.decrypt(&keyring).reader(source).wait().unwrap();
+            let mut reader = client.decrypt(&keyring).reader(source).unwrap();
             let released = read_with_retries(&mut |buffer| reader.read(buffer));
             assert_eq!(released, (TEXT.to_vec(), expected), "{source:?}");
         }

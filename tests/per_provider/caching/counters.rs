@@ -72,7 +72,7 @@ fn the_cache_counts_what_it_does() {
             encrypt_in(&manager, &context(&[("name", name)]), 1).unwrap();
         }
         nanoseconds.fetch_add(60_000_000_000, Ordering::SeqCst);
-        client.encrypt_with(&manager).copy(TEXT, &mut Vec::new()).wait().unwrap();
+        client.encrypt_with(&manager).copy(TEXT, &mut Vec::new()).unwrap();
         for _ in 0..3 {
             client.decrypt_with(&manager).bytes(&message).wait().unwrap();
         }

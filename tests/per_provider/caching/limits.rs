@@ -103,14 +103,14 @@ fn lengths_that_are_unknown_are_not_cached_and_bounds_are_counted() {
     let manager = builder(&inner).max_bytes(100).build().unwrap();
     let client = new_client();
     for _ in 0..2 {
-        client.encrypt_with(&manager).copy(TEXT, &mut Vec::new()).wait().unwrap();
+        client.encrypt_with(&manager).copy(TEXT, &mut Vec::new()).unwrap();
     }
     assert_eq!(inner.encryptions(), 2);
     for _ in 0..4 {
-        client.encrypt_with(&manager).plaintext_length_bound(50).copy(TEXT, &mut Vec::new()).wait().unwrap();
+        client.encrypt_with(&manager).plaintext_length_bound(50).copy(TEXT, &mut Vec::new()).unwrap();
     }
     assert_eq!(inner.encryptions(), 4, "two a key: the bound is counted, not the text");
-    client.encrypt_with(&manager).plaintext_length_bound(101).copy(TEXT, &mut Vec::new()).wait().unwrap();
+    client.encrypt_with(&manager).plaintext_length_bound(101).copy(TEXT, &mut Vec::new()).unwrap();
     assert_eq!(inner.encryptions(), 5);
 }
 
