@@ -114,7 +114,7 @@ fn reasons<T>(result: Result<T>) -> Vec<String> {
 /// What a keyring met while it wrapped.
 fn refusal<T>(result: Result<T>) -> (KmsOperation, KmsErrorKind) {
     let Err(Error::Keyring { source, .. }) = result else { panic!("{}", support::outcome(&result)) };
-    let error = source.downcast::<KmsError>().expect("an error of the service");
+    let error = source.downcast_ref::<KmsError>().expect("an error of the service");
     (error.operation(), error.kind())
 }
 
