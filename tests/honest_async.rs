@@ -4,12 +4,16 @@
 use std::{
     fmt,
     io::{self, Cursor},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
     },
+    task::{Context, Wake, Waker},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -33,7 +37,7 @@ struct Gate {
     /// How often a worker had to wait.
     waited: AtomicUsize,
     /// For the messages that are prepared, and once a test is over.
-    wide_open: std::sync::atomic::AtomicBool,
+    wide_open: AtomicBool,
 }
 
 impl Gate {
@@ -266,4 +270,93 @@ fn blocking_operations_work_with_local_keys_inside_a_runtime() {
         assert_eq!(opened, b"some text");
         assert_eq!(client.decrypt(&keyring).ranges(&message[..]).unwrap().read_range(5..9).unwrap(), b"text");
     });
+}
+
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What became of a task that a worker thread woke: the name of that thread, and whether anything panicked on it.
+type Ended = (Option<String>, bool);
+
+/// A task that only its wakers own. It does not go back to an executor: what wakes it ends or continues it there and
+/// then, on the same thread.
+struct Task {
+    work: Mutex<Option<Work>>,
+    /// Whether a worker thread that wakes it drops the work and does not poll it.
+    drops: bool,
+    /// Whether it was woken during a poll.
+    again: AtomicBool,
+    ended: mpsc::Sender<Ended>,
+}
+
+impl Task {
+    /// Polls the work until it waits or is done; in the latter case drops it.
+    fn run(self: &Arc<Self>) {
+        self.again.store(true, Ordering::SeqCst);
+        while self.again.load(Ordering::SeqCst) {
+            // Another thread polls it, and will do so again.
+            let Ok(mut work) = self.work.try_lock() else { return };
+            self.again.store(false, Ordering::SeqCst);
+            let Some(polled) = work.as_mut() else { return };
+            let waker = Waker::from(self.clone());
+            if polled.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+                *work = None;
+            }
+        }
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        let name = thread::current().name().map(str::to_owned);
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| match self.drops && name.as_deref() == Some("sealwax-worker") {
+                true => drop(self.work.lock().unwrap().take()),
+                false => self.run(),
+            }));
+        // During a poll, which can wake the task as well, it is locked.
+        if outcome.is_err() || self.work.try_lock().is_ok_and(|work| work.is_none()) {
+            let _ = self.ended.send((name, outcome.is_err()));
+        }
+    }
+}
+
+/// Has a writer wait for a worker thread, which is held at the gate, and leaves the task to its waker alone. Returns what
+/// became of it once the gate is open.
+fn woken_by_a_worker(drops: bool, threads: usize) -> Ended {
+    let gate = Arc::new(Gate::default());
+    let client = Client::builder_with_provider(Gated(gate.clone())).threads(threads).build();
+    let work = async move {
+        let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32]).unwrap();
+        let mut writer = client.encrypt(&keyring).suite(SUITE).tokio_writer(tokio::io::sink()).await.unwrap();
+        let text = vec![1; 1_000_000];
+        for _ in 0..4 {
+            writer.write_all(&text).await.unwrap();
+            writer.flush().await.unwrap();
+        }
+    };
+    let (ended, outcome) = mpsc::channel();
+    let task = Arc::new(Task { work: Mutex::new(Some(Box::pin(work))), drops, again: AtomicBool::new(false), ended });
+    task.run();
+    assert!(task.work.lock().unwrap().is_some(), "it did not wait");
+    drop(task);
+    let start = Instant::now();
+    while gate.waited.load(Ordering::SeqCst) == 0 {
+        assert!(start.elapsed() < Duration::from_secs(20), "no worker is at the gate");
+        thread::yield_now();
+    }
+    gate.wide_open.store(true, Ordering::SeqCst);
+    gate.turn();
+    outcome.recv_timeout(Duration::from_secs(20)).expect("the worker hangs, or the task was not woken")
+}
+
+#[test]
+fn a_worker_thread_that_drops_the_machine_does_not_wait_for_itself() {
+    for threads in [2, 3] {
+        // Because it owns the task and nobody else will poll it, or because it polls it to its end.
+        for drops in [true, false] {
+            let (name, panicked) = woken_by_a_worker(drops, threads);
+            assert_eq!(name.as_deref(), Some("sealwax-worker"), "{threads} threads, drops: {drops}");
+            assert!(!panicked, "{threads} threads, drops: {drops}");
+        }
+    }
 }

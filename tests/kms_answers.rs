@@ -117,6 +117,19 @@ fn a_keyring_over_an_alias_writes_and_reads_only_if_it_may_open_any_key() {
     }
 }
 
+#[test]
+fn the_refusal_of_a_keyring_over_an_alias_has_no_control_characters() {
+    let kms = FakeKms::with_keys(&["orders"]);
+    let (client, writing) = (Client::new(), keyring("orders", &kms));
+    let message = client.encrypt(&writing).bytes(b"text").wait().unwrap().message;
+    // A terminal would clear its screen, and show what follows from right to left.
+    let reading = over_alias("a\u{1b}[2J\u{202e}\nb", &kms);
+    let refused = client.decrypt(&reading).bytes(&message).wait();
+    let Err(Error::Configuration(why)) = refused else { panic!("{}", support::outcome(&refused)) };
+    assert!(why.contains("example-kms:a") && why.contains("open_any_key"), "{why:?}");
+    assert!(!why.contains(|character: char| character.is_control() || character == '\u{202e}'), "{why:?}");
+}
+
 // Aliases of AWS KMS.
 
 #[test]

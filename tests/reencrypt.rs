@@ -6,8 +6,12 @@ mod support;
 use std::{fs, io};
 
 use sealwax::{
-    AlgorithmSuite, Client, CommitmentPolicy, ContextError, Error, Reencrypted, Result,
-    materials::{DefaultMaterialsManager, MaterialsManager, RequiredContextManager},
+    AlgorithmSuite, Client, CommitmentPolicy, ContextError, EncryptionContext, Error, Reencrypted, Result,
+    keyring::{BoxFuture, RawAesKeyring},
+    materials::{
+        DecryptionMaterials, DecryptionRequest, DefaultMaterialsManager, EncryptionMaterials, EncryptionRequest,
+        MaterialsManager, RequiredContextManager,
+    },
 };
 use support::{WrappingKey, client_for, pattern, reading_client};
 
@@ -104,7 +108,7 @@ fn the_context_is_kept_added_to_or_replaced() {
     let client = Client::new();
     let message = old_message(SIGNED, b"text");
     let run = |keep: bool, given: &[(&str, &str)]| {
-        let to = client.encrypt(&new).context(given.iter().copied().collect::<sealwax::EncryptionContext>());
+        let to = client.encrypt(&new).context(given.iter().copied().collect::<EncryptionContext>());
         let mut reencrypt = client.decrypt(&old).reencrypt(to);
         if keep {
             reencrypt = reencrypt.keep_context();
@@ -144,6 +148,105 @@ fn what_was_not_stored_is_not_stored_by_moving() {
     assert_eq!(opened.header.context().get("tenant"), None);
     assert_eq!(opened.header.context().get("stage"), Some("live"));
     assert!(client.decrypt(&new.keyring()).bytes(&out).wait().is_err());
+}
+
+/// A manager that reproduces this context itself, whatever the caller expects.
+struct Reproducing(DefaultMaterialsManager<RawAesKeyring>, EncryptionContext);
+
+impl MaterialsManager for Reproducing {
+    fn encryption_materials<'a>(&'a self, _: EncryptionRequest<'a>) -> BoxFuture<'a, Result<EncryptionMaterials>> {
+        unreachable!("only reads")
+    }
+
+    fn decryption_materials<'a>(
+        &'a self,
+        mut request: DecryptionRequest<'a>,
+    ) -> BoxFuture<'a, Result<DecryptionMaterials>> {
+        request.reproduced_context = &self.1;
+        self.0.decryption_materials(request)
+    }
+}
+
+/// A manager that drops a pair of the context it is given.
+struct Dropping<M>(M, &'static str);
+
+impl<M: MaterialsManager> MaterialsManager for Dropping<M> {
+    fn encryption_materials<'a>(
+        &'a self,
+        request: EncryptionRequest<'a>,
+    ) -> BoxFuture<'a, Result<EncryptionMaterials>> {
+        Box::pin(async move {
+            let mut context = request.context.clone();
+            context.remove(self.1);
+            self.0.encryption_materials(request.with_context(&context)).await
+        })
+    }
+
+    fn decryption_materials<'a>(&'a self, _: DecryptionRequest<'a>) -> BoxFuture<'a, Result<DecryptionMaterials>> {
+        unreachable!("only writes")
+    }
+}
+
+#[test]
+fn what_the_old_manager_reproduced_is_kept_and_not_stored() {
+    let (old, new) = (keys().0, keys().1);
+    let requiring = |key: &WrappingKey| {
+        RequiredContextManager::new(["tenant"], DefaultMaterialsManager::new(key.keyring())).unwrap()
+    };
+    let client = Client::new();
+    let context = [("tenant", "blue"), ("stage", "live")];
+    let message = client.encrypt_with(&requiring(&old)).context(context).bytes(b"text").wait().unwrap().message;
+    // The caller expects nothing: only the manager knows the tenant.
+    let reader = Reproducing(DefaultMaterialsManager::new(old.keyring()), [("tenant", "blue")].into());
+    let run = |manager: &dyn MaterialsManager, keep: bool| {
+        let mut out = Vec::new();
+        let mut reencrypt = client.decrypt_with(&reader).reencrypt(client.encrypt_with(manager));
+        if keep {
+            reencrypt = reencrypt.keep_context();
+        }
+        reencrypt.copy(&message[..], &mut out).map(|_| out)
+    };
+    let plain = DefaultMaterialsManager::new(new.keyring());
+    assert!(matches!(run(&plain, true), Err(Error::Context(ContextError::WouldBeStored))));
+    let out = run(&requiring(&new), true).unwrap();
+    let opened = client.decrypt(&new.keyring()).context([("tenant", "blue")]).bytes(&out).wait().unwrap();
+    assert_eq!(opened.header.context().get("tenant"), None);
+    assert_eq!(opened.header.context().get("stage"), Some("live"));
+    assert!(client.decrypt(&new.keyring()).bytes(&out).wait().is_err(), "the tenant is not authenticated any more");
+    // Without `keep_context` the new message has what it is given.
+    let out = run(&plain, false).unwrap();
+    assert!(client.decrypt(&new.keyring()).bytes(&out).wait().is_ok());
+}
+
+#[test]
+fn a_new_manager_that_drops_a_kept_pair_is_refused() {
+    let (old, new) = (keys().0, keys().1);
+    let inner = |key: &WrappingKey| DefaultMaterialsManager::new(key.keyring());
+    let requiring = RequiredContextManager::new(["tenant"], inner(&old)).unwrap();
+    let client = Client::new();
+    let context = [("tenant", "blue"), ("stage", "live")];
+    let hidden = client.encrypt_with(&requiring).context(context).bytes(b"text").wait().unwrap().message;
+    let stored = client.encrypt(&old.keyring()).context(context).bytes(b"text").wait().unwrap().message;
+    let run = |message: &[u8], manager: &dyn MaterialsManager, keep: bool| {
+        let from = old.keyring();
+        let from = client.decrypt(&from).context([("tenant", "blue")]);
+        let mut reencrypt = from.reencrypt(client.encrypt_with(manager));
+        if keep {
+            reencrypt = reencrypt.keep_context();
+        }
+        let mut out = Vec::new();
+        reencrypt.copy(message, &mut out).map(|_| out)
+    };
+    let is_refused = |outcome: Result<Vec<u8>>| matches!(outcome, Err(Error::Materials(why)) if why.contains("kept"));
+    // A pair that the old message stores, and one that it authenticates only.
+    for key in ["tenant", "stage"] {
+        assert!(is_refused(run(&stored, &Dropping(inner(&new), key), true)), "{key}");
+    }
+    assert!(is_refused(run(&hidden, &Dropping(inner(&new), "tenant"), true)));
+    let requiring = RequiredContextManager::new(["tenant"], inner(&new)).unwrap();
+    assert!(is_refused(run(&hidden, &Dropping(requiring, "stage"), true)));
+    assert!(run(&stored, &Dropping(inner(&new), "nothing"), true).is_ok());
+    assert!(run(&stored, &Dropping(inner(&new), "tenant"), false).is_ok());
 }
 
 #[test]

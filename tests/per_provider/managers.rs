@@ -11,7 +11,7 @@ use sealwax::{
     },
 };
 
-use super::support::new_client;
+use super::support::{client_builder, new_client};
 
 fn raw(name: &str, byte: u8) -> RawAesKeyring {
     RawAesKeyring::new("example", name, vec![byte; 32]).unwrap()
@@ -441,7 +441,7 @@ fn the_unsigned_suite_is_the_one_that_the_policy_allows() {
         (CommitmentPolicy::RequireEncryptAllowDecrypt, AlgorithmSuite::Aes256GcmHkdfSha512CommitKey),
         (CommitmentPolicy::ForbidEncryptAllowDecrypt, AlgorithmSuite::Aes256GcmIv12Tag16HkdfSha256),
     ] {
-        let client: Client = support::client_builder().commitment_policy(policy).build();
+        let client: Client = client_builder().commitment_policy(policy).build();
         let sealed = client.encrypt(&raw("key", 1)).unsigned().bytes(b"text").wait().unwrap();
         assert_eq!(sealed.header.suite(), suite);
         assert!(!sealed.header.context().contains_key("aws-crypto-public-key"));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use sealwax::{
-    AlgorithmSuite, EncryptionContext, Error, Result, SecretBytes,
+    AlgorithmSuite, EncryptedDataKey, EncryptionContext, Error, Result, SecretBytes,
     keyring::{
         BoxFuture, KeyReport, Keyring, MultiKeyring, RawAesKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped,
     },
@@ -186,4 +186,55 @@ fn attack_30_a_quorum_of_more_than_the_children_fails_before_any_keyring_is_aske
     // It says nothing about reading.
     let message = new_client().encrypt(&raw("here")).bytes(b"text").wait().unwrap().message;
     assert_eq!(new_client().decrypt(&with_generator).bytes(&message).wait().unwrap().plaintext, b"text");
+}
+
+/// A keyring that changes what another one wrapped.
+struct Editing(MultiKeyring, fn(&mut Vec<EncryptedDataKey>));
+
+impl Keyring for Editing {
+    fn label(&self) -> Arc<str> {
+        "editing".into()
+    }
+
+    fn on_encrypt<'a>(&'a self, request: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
+        Box::pin(async move {
+            let mut wrapped = self.0.on_encrypt(request).await?;
+            (self.1)(&mut wrapped.encrypted_data_keys);
+            Ok(wrapped)
+        })
+    }
+
+    fn on_decrypt<'a>(&'a self, request: UnwrapRequest<'a>) -> BoxFuture<'a, Result<Unwrapped>> {
+        self.0.on_decrypt(request)
+    }
+}
+
+#[test]
+fn the_report_accounts_for_every_encrypted_data_key_once_whatever_a_keyring_changed() {
+    let insert: fn(&mut Vec<_>) = |keys| keys.insert(0, EncryptedDataKey::new("other", "key", [1; 5]));
+    let remove: fn(&mut Vec<_>) = |keys| drop(keys.remove(0));
+    for (edit, left) in [(insert, 3), (remove, 1)] {
+        let inner = || MultiKeyring::new(raw("first")).child(raw("second")).child(Odd("down", Does::Fail)).require(1);
+        let nested = MultiKeyring::new(Editing(inner(), edit)).child(raw("last"));
+        let mut editing = vec!["editing"; left];
+        let check = |keyring: &dyn Keyring, expected: &[&str]| {
+            let sealed = new_client().encrypt(keyring).bytes(b"text").wait().unwrap();
+            let report = sealed.key_report;
+            let by: Vec<_> = report.wrapped().iter().map(|by| (&*by.keyring, by.encrypted_data_key)).collect();
+            let expected: Vec<_> = expected.iter().enumerate().map(|(index, label)| (*label, index)).collect();
+            assert_eq!(by, expected);
+            assert_eq!(by.len(), sealed.header.encrypted_data_keys().len());
+            // Those that failed are reported still.
+            let failed: Vec<_> = report.failed().iter().map(|failure| &*failure.keyring).collect();
+            assert_eq!(failed, ["down"]);
+        };
+        check(&Editing(inner(), edit), &editing);
+        editing.push("raw-aes://example/last");
+        check(&nested, &editing);
+    }
+    // An unchanged result is reported by the keyrings that wrapped the key.
+    let sealed = new_client().encrypt(&MultiKeyring::new(raw("first")).child(raw("second"))).bytes(b"text").wait();
+    let report = sealed.unwrap().key_report;
+    let labels: Vec<_> = report.wrapped().iter().map(|by| &*by.keyring).collect();
+    assert_eq!(labels, ["raw-aes://example/first", "raw-aes://example/second"]);
 }

@@ -306,6 +306,31 @@ fn attack_29_a_pinned_signer_is_compared_with_what_the_message_stores() {
 }
 
 #[test]
+fn attack_29_a_pinned_signature_is_verified_with_no_other_key() {
+    let (message, public_key) = honest();
+    // Anyone who can unwrap the data key can write this: it stores the pinned public key, but another key signs it.
+    let stored = [(PUBLIC_KEY, &*public_key), TENANT];
+    let forge = Forge::under_the_key_of(&message, &keyring(), 0x0578, &stored, &[]);
+    let forged = forge.message(FORGED);
+    let verify_with = |public_key: Vec<u8>| {
+        reproducing_and(move |materials| {
+            let key = provider().verifying_key(SignatureAlgorithm::EcdsaP384, &public_key);
+            materials.verifying_key = Some(key.unwrap());
+        })
+    };
+    let forger = verify_with(forge.signs().unwrap().public_key());
+    refused_everywhere("the forger's key", &forger, &pinned(&public_key), &forged, is_materials);
+    refused_everywhere("the forger's key", &forger, NO_CONTEXT, &forged, is_materials);
+    // The key that is pinned does open the honest message.
+    let honest = verify_with(BASE64_STANDARD.decode(&public_key).unwrap());
+    opens_everywhere(&honest, &pinned(&public_key), &message, TEXT);
+    for (name, manager) in managers() {
+        let refused = new_client().decrypt_with(&*manager).context(pinned(&public_key)).bytes(&forged).wait();
+        assert!(matches!(refused, Err(Error::Integrity)), "{name}");
+    }
+}
+
+#[test]
 fn attack_29_a_pinned_message_is_reencrypted_under_a_public_key_of_its_own() {
     let (message, public_key) = honest();
     let client = new_client();

@@ -162,3 +162,36 @@ fn attack_21_encrypted_data_keys_come_from_the_message_alone() {
     // The context is whole: what the message stores and what the caller adds.
     assert!(asked.iter().all(|(_, context)| *context == reproduced));
 }
+
+/// A keyring that claims to have unwrapped the encrypted data key at another index.
+struct Misplaced(Fixed, usize);
+
+impl Keyring for Misplaced {
+    fn label(&self) -> Arc<str> {
+        "misplaced".into()
+    }
+
+    fn on_encrypt<'a>(&'a self, _: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
+        unreachable!("only reads")
+    }
+
+    fn on_decrypt<'a>(&'a self, request: UnwrapRequest<'a>) -> BoxFuture<'a, Result<Unwrapped>> {
+        Box::pin(async move {
+            let mut unwrapped = self.0.on_decrypt(request).await?;
+            unwrapped.encrypted_data_key = self.1;
+            Ok(unwrapped)
+        })
+    }
+}
+
+#[test]
+fn attack_21_an_encrypted_data_key_that_the_message_does_not_have_opens_nothing() {
+    let forge = Forge::new(0x0478);
+    let message = forge.message(TEXT);
+    let client = new_client();
+    reading(&client, &Misplaced(forge.keyring(), 0)).accepts(&message, TEXT);
+    for index in [1, 77, usize::MAX] {
+        reading(&client, &Misplaced(forge.keyring(), index))
+            .refuses(&message, b"", |error| matches!(error, Error::Materials(_)));
+    }
+}

@@ -1,7 +1,10 @@
 //! Sources that fail. An error that a source reports once and then forgets must not make a message, or a plaintext, that
 //! looks whole: what is read of it ends in an error, and stays there.
 
-use std::io;
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+};
 
 use super::*;
 
@@ -229,6 +232,66 @@ fn a_source_that_would_block_or_is_interrupted_is_read_on_to_a_whole_message() {
     }
 }
 
+/// A source that panics where [`Failing`] fails.
+#[derive(Clone, Copy, Debug)]
+struct Panicking<'a>(Failing<'a>);
+
+impl<'a> Panicking<'a> {
+    fn give(&mut self, room: usize) -> &'a [u8] {
+        self.0.give(room).unwrap_or_else(|error| resume_unwind(Box::new(error.to_string())))
+    }
+}
+
+impl Read for Panicking<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let next = self.give(buffer.len());
+        buffer[..next.len()].copy_from_slice(next);
+        Ok(next.len())
+    }
+}
+
+/// All sources over these bytes that panic, at one of these positions.
+fn panicking<'a>(bytes: &'a [u8], positions: &[usize]) -> Vec<Panicking<'a>> {
+    let new = |position, then| Panicking(Failing::new(bytes, position, io::ErrorKind::Other, then));
+    positions.iter().flat_map(|at| [new(*at, Then::Ends), new(*at, Then::GoesOn)]).collect()
+}
+
+/// Reads up to the panic of the source, behind which there must be nothing but errors; returns what came before it.
+fn read_to_the_panic(source: &Panicking<'_>, read: ReadOnce<'_>) -> Vec<u8> {
+    let (mut released, mut buffer) = (Vec::new(), [0; 7]);
+    while let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| read(&mut buffer))) {
+        let count = outcome.unwrap();
+        assert!(count > 0, "{source:?}: an end instead of the panic");
+        released.extend_from_slice(&buffer[..count]);
+    }
+    for _ in 0..3 {
+        let again = read(&mut buffer).map_err(Error::from);
+        assert!(matches!(again, Err(Error::Ended)), "{source:?}: {again:?} after the panic");
+    }
+    released
+}
+
+#[test]
+fn attack_32_a_reader_whose_source_panicked_never_makes_a_whole_message() {
+    let (client, keyring) = (new_client(), Forge::new(0x0478).keyring());
+    for source in panicking(TEXT, &IN_TEXT) {
+        let encrypt = client.encrypt(&keyring).suite(SUITE).frame_length(5);
+        let mut reader = encrypt.reader(source).wait().unwrap();
+        let message = read_to_the_panic(&source, &mut |buffer| reader.read(buffer));
+        assert!(!opens(&keyring, &message), "{source:?}");
+    }
+    for suite in [0x0478, 0x0578] {
+        let forge = Forge::new(suite);
+        let (message, positions) = message_and_positions(&forge);
+        let keyring = forge.keyring();
+        for source in panicking(&message, &positions) {
+            let mut reader = client.decrypt(&keyring).release_unverified().reader(source).unwrap();
+            let released = read_to_the_panic(&source, &mut |buffer| reader.read(buffer));
+            assert!(TEXT.starts_with(&released), "{source:?}");
+        }
+    }
+}
+
 #[cfg(all(feature = "tokio", feature = "futures"))]
 mod asynchronous {
     use std::pin::Pin;
@@ -352,6 +415,80 @@ mod asynchronous {
                 let mut reader = client.decrypt(&keyring).futures_reader(source).wait().unwrap();
                 let released = read_with_retries(&mut |buffer| drive(FuturesRead::read(&mut reader, buffer)));
                 assert_eq!(released, (TEXT.to_vec(), expected), "{source:?}");
+            }
+        }
+    }
+    impl tokio::io::AsyncRead for Panicking<'_> {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let room = out.remaining();
+            out.put_slice(self.give(room));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl futures_util::AsyncRead for Panicking<'_> {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Read::read(&mut *self, buffer))
+        }
+    }
+
+    impl<'a> Stream for Panicking<'a> {
+        type Item = io::Result<&'a [u8]>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            let next = self.give(usize::MAX);
+            Poll::Ready(Some(Ok(next)).filter(|_| !next.is_empty()))
+        }
+    }
+
+    /// Reads a stream up to the panic of its source, behind which there must be one error and then nothing.
+    fn next_to_the_panic<B: AsRef<[u8]>>(
+        source: &Panicking<'_>,
+        mut stream: impl Stream<Item = Result<B>> + Unpin,
+    ) -> Vec<u8> {
+        let mut released = Vec::new();
+        while let Ok(next) = catch_unwind(AssertUnwindSafe(|| drive(stream.next()))) {
+            released.extend_from_slice(next.expect("the panic comes before the end").unwrap().as_ref());
+        }
+        let error = drive(stream.next()).and_then(Result::err);
+        assert!(matches!(error, Some(Error::Ended)), "{source:?}: {error:?} after the panic");
+        for _ in 0..3 {
+            assert!(drive(stream.next()).is_none(), "{source:?}: there is more after the error");
+        }
+        released
+    }
+
+    #[test]
+    fn attack_32_asynchronous_readers_whose_source_panicked_never_make_a_whole_message() {
+        let client = new_client();
+        let keyring = Forge::new(0x0478).keyring();
+        for source in panicking(TEXT, &IN_TEXT) {
+            let encrypt = || client.encrypt(&keyring).suite(SUITE).frame_length(5);
+            let mut tokio = encrypt().tokio_reader(source).wait().unwrap();
+            let mut futures = encrypt().futures_reader(source).wait().unwrap();
+            for message in [
+                read_to_the_panic(&source, &mut |buffer| drive(TokioRead::read(&mut tokio, buffer))),
+                read_to_the_panic(&source, &mut |buffer| drive(FuturesRead::read(&mut futures, buffer))),
+                next_to_the_panic(&source, encrypt().stream(source).wait().unwrap()),
+            ] {
+                assert!(!opens(&keyring, &message), "{source:?}");
+            }
+        }
+        for suite in [0x0478, 0x0578] {
+            let forge = Forge::new(suite);
+            let (message, positions) = message_and_positions(&forge);
+            let keyring = forge.keyring();
+            for source in panicking(&message, &positions) {
+                let decrypt = || client.decrypt(&keyring).release_unverified();
+                let mut tokio = decrypt().tokio_reader(source).wait().unwrap();
+                let mut futures = decrypt().futures_reader(source).wait().unwrap();
+                for released in [
+                    read_to_the_panic(&source, &mut |buffer| drive(TokioRead::read(&mut tokio, buffer))),
+                    read_to_the_panic(&source, &mut |buffer| drive(FuturesRead::read(&mut futures, buffer))),
+                    next_to_the_panic(&source, decrypt().stream(source).wait().unwrap()),
+                ] {
+                    assert!(TEXT.starts_with(&released), "{source:?}");
+                }
             }
         }
     }

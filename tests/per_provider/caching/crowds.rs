@@ -264,3 +264,139 @@ fn a_storm_of_threads_breaks_no_limit() {
         }
     });
 }
+
+/// A manager over another that refuses a commitment policy.
+struct Refusing<'a>(&'a Inner, CommitmentPolicy);
+
+impl MaterialsManager for Refusing<'_> {
+    fn encryption_materials<'a>(
+        &'a self,
+        request: EncryptionRequest<'a>,
+    ) -> BoxFuture<'a, Result<EncryptionMaterials>> {
+        Box::pin(async move {
+            let policy = request.policy;
+            let materials = self.0.encryption_materials(request).await?;
+            if policy == self.1 {
+                return Err(Error::Commitment { suite: materials.suite, policy, operation: Direction::Encrypt });
+            }
+            Ok(materials)
+        })
+    }
+
+    fn decryption_materials<'a>(
+        &'a self,
+        request: DecryptionRequest<'a>,
+    ) -> BoxFuture<'a, Result<DecryptionMaterials>> {
+        Box::pin(async move {
+            let DecryptionRequest { suite, policy, .. } = request;
+            let materials = self.0.decryption_materials(request).await?;
+            if policy == self.1 {
+                return Err(Error::Commitment { suite, policy, operation: Direction::Decrypt });
+            }
+            Ok(materials)
+        })
+    }
+}
+
+#[test]
+fn attack_22_a_follower_is_not_refused_for_the_policy_of_the_leader() {
+    let (refused, allowed) =
+        (CommitmentPolicy::RequireEncryptAllowDecrypt, CommitmentPolicy::RequireEncryptRequireDecrypt);
+    let (blue, none) = (context(&[("tenant", "blue")]), EncryptionContext::new());
+    let sealed = new_client().encrypt(&keyring()).suite(UNSIGNED).context(blue.clone()).bytes(TEXT).wait().unwrap();
+    let keys = sealed.header.encrypted_data_keys();
+
+    let inner = gated("tenant");
+    let manager = CachingManager::builder(Refusing(&inner, refused), cache(10), MINUTE).build().unwrap();
+    let encrypting = |policy| {
+        let mut request = request(&blue, Some(UNSIGNED));
+        request.policy = policy;
+        manager.encryption_materials(request)
+    };
+    let decrypting = |policy| {
+        let mut request = decryption(UNSIGNED, &blue, keys, &none);
+        request.policy = policy;
+        manager.decryption_materials(request)
+    };
+    let (mut leader, mut follower) = (encrypting(refused), encrypting(allowed));
+    let (mut reading_leader, mut reading_follower) = (decrypting(refused), decrypting(allowed));
+    assert!(poll_once(leader.as_mut()).is_pending() && poll_once(follower.as_mut()).is_pending());
+    assert!(poll_once(reading_leader.as_mut()).is_pending() && poll_once(reading_follower.as_mut()).is_pending());
+    assert_eq!((inner.encryptions(), inner.decryptions()), (1, 1), "the followers wait");
+    inner.open();
+    let error = block_on(leader).err().expect("the policy of the leader");
+    assert!(matches!(error, Error::Commitment { policy, .. } if policy == refused), "{error:?}");
+    block_on(follower).unwrap_or_else(|error| panic!("{error}"));
+    let error = block_on(reading_leader).err().expect("the policy of the leader");
+    assert!(matches!(error, Error::Commitment { policy, .. } if policy == refused), "{error:?}");
+    block_on(reading_follower).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// A waker that panics, as that of an executor with a full queue can.
+struct Panicking;
+
+impl Wake for Panicking {
+    fn wake(self: Arc<Self>) {
+        resume_unwind(Box::new("the queue is full"));
+    }
+}
+
+/// A waker that counts how often it is called.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Wake for Counting {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_waker_that_panics_keeps_no_other_follower_waiting() {
+    /// How a leader ends.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum End {
+        Finished,
+        Dropped,
+        /// Dropped because the thread panics.
+        Unwound,
+    }
+    let blue = context(&[("tenant", "blue")]);
+    for end in [End::Finished, End::Dropped, End::Unwound] {
+        let inner = gated("tenant");
+        let manager = builder(&inner).build().unwrap();
+        let ask = || manager.encryption_materials(request(&blue, Some(UNSIGNED)));
+        let mut leader = ask();
+        assert!(poll_once(leader.as_mut()).is_pending());
+        // Two that panic, with others before, between and behind them.
+        let counts: [Arc<Counting>; 3] = Default::default();
+        let [before, between, behind] = counts.clone().map(Waker::from);
+        let panicking = Waker::from(Arc::new(Panicking));
+        let mut followers: Vec<_> = [&before, &panicking, &between, &panicking, &behind].map(|_| ask()).into();
+        let wakers = [&before, &panicking, &between, &panicking, &behind];
+        for (follower, waker) in followers.iter_mut().zip(wakers) {
+            assert!(follower.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+        }
+        if end == End::Finished {
+            inner.open();
+        }
+        // The panic is not hidden.
+        let outcome = catch_unwind(AssertUnwindSafe(|| match end {
+            End::Finished => drop(poll_once(leader.as_mut())),
+            End::Dropped => drop(leader),
+            End::Unwound => {
+                let _leader = leader;
+                resume_unwind(Box::new("another panic"));
+            }
+        }));
+        let expected = if end == End::Unwound { "another panic" } else { "the queue is full" };
+        assert_eq!(outcome.unwrap_err().downcast_ref::<&str>(), Some(&expected), "{end:?}");
+        for count in &counts {
+            assert_eq!(count.0.load(Ordering::SeqCst), 1, "{end:?}: a follower was not woken");
+        }
+        inner.open();
+        for follower in followers {
+            block_on(follower).unwrap_or_else(|error| panic!("{end:?}: {error}"));
+        }
+    }
+}

@@ -175,6 +175,38 @@ fn attack_31_an_incomplete_data_key_is_never_served_beyond_the_age_of_others() {
 }
 
 #[test]
+fn attack_31_the_age_of_incomplete_data_keys_is_each_managers_own() {
+    // A manager without it shares the cache and the partition with one that has it.
+    let shared = cache(10);
+    let (lenient, strict) = (scene_over(shared.clone(), 60, Some(30)), scene_over(shared, 60, None));
+    let (incomplete, wrapped) = lenient.write();
+    assert_eq!((lenient.write(), wrapped), ((incomplete.clone(), 1), 1));
+    let (own, wrapped) = strict.write();
+    assert_eq!(wrapped, 1);
+    assert_ne!(own, incomplete, "what another manager cached is not complete");
+    assert_ne!(strict.write().0, own, "it serves one message");
+    // Nor once its own keyring is healthy.
+    let (incomplete, _) = lenient.write();
+    strict.set_down(false);
+    let (complete, wrapped) = strict.write();
+    assert_eq!(wrapped, 2);
+    assert_ne!(complete, incomplete);
+
+    // A manager with a smaller age stops earlier, and the other one does not.
+    for (milliseconds, serves) in [(2_999, true), (3_000, false)] {
+        let shared = cache(10);
+        let (long, short) = (scene_over(shared.clone(), 60, Some(30)), scene_over(shared, 60, Some(3)));
+        long.at(0);
+        let (incomplete, _) = long.write();
+        for scene in [&long, &short] {
+            scene.at(milliseconds);
+        }
+        assert_eq!(long.write(), (incomplete.clone(), 1));
+        assert_eq!(short.write().0 == incomplete, serves, "{milliseconds}");
+    }
+}
+
+#[test]
 fn an_age_of_zero_for_incomplete_data_keys_is_refused() {
     let inner = inner();
     let refused = builder(&inner).max_age_incomplete(Duration::ZERO).build();

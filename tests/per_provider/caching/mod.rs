@@ -9,10 +9,12 @@ mod limits;
 #[cfg(feature = "tokio")]
 mod runtimes;
 mod sharing;
+mod unusable;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io::{BufRead, BufReader, Write},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     process::{Command, Stdio},
     sync::{
@@ -25,8 +27,8 @@ use std::{
 };
 
 use sealwax::{
-    AlgorithmSuite, Client, CommitmentPolicy, ContextError, EncryptedDataKey, EncryptionContext, Error, Result,
-    SecretBytes, UnwrapReason,
+    AlgorithmSuite, Client, CommitmentPolicy, ContextError, Direction, EncryptedDataKey, EncryptionContext, Error,
+    Result, SecretBytes, UnwrapReason,
     crypto::SigningKey,
     keyring::{BoxFuture, KeyReport, RawAesKeyring},
     materials::{
