@@ -46,7 +46,7 @@ pub fn run(input: &[u8]) -> Option<Result<Vec<u8>>> {
         output: Pieces::new([patterns[4], patterns[5], patterns[6], patterns[7]]),
     };
     let whole = split.whole(message);
-    let streams = [split.machine(), split.reader(), split.writer(), split.release_unverified().copy(), split.copy()];
+    let streams = [split.machine(), split.reader(), split.writer(), split.copy_unverified(), split.copy()];
     for stream in &streams {
         match (&whole, &stream.outcome) {
             (Ok(plaintext), Ok(())) => assert!(*plaintext == stream.released, "another plaintext"),

@@ -409,6 +409,7 @@ impl Machine for Decryptor {
         })
     }
 
+    #[cfg(any(feature = "tokio", feature = "futures"))]
     fn accept(&mut self, input: &[u8]) -> Result<usize> {
         self.guarded(|machine| {
             if let Stage::Spread(body) = &mut machine.stage {

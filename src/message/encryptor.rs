@@ -305,6 +305,7 @@ impl Machine for Encryptor {
         })
     }
 
+    #[cfg(any(feature = "tokio", feature = "futures"))]
     fn accept(&mut self, input: &[u8]) -> Result<usize> {
         self.guarded(|machine| {
             if let Stage::Spread(sealer) = &mut machine.stage {

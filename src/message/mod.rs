@@ -60,6 +60,7 @@ pub(crate) trait Machine: Sized {
 
     /// Processes at most [`CHUNK`] bytes from the front of `input`. Returns how many. The machine
     /// must be ready.
+    #[cfg(any(feature = "tokio", feature = "futures"))]
     fn accept(&mut self, input: &[u8]) -> Result<usize>;
 
     /// Returns the first part of the output that is ready. More can follow it. If it is empty,
