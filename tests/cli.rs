@@ -477,7 +477,7 @@ fn a_kill_in_the_middle_leaves_nothing_under_the_final_name() {
     assert_eq!(place.read("target"), b"precious");
 }
 
-/// Mounts a small file system, if the user may (as root; skipped otherwise).
+/// Fills a small file system of its own, if the user may mount one (as root; skipped otherwise).
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_one_clear_line() {

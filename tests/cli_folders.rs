@@ -393,7 +393,7 @@ fn modes_and_times_are_kept_if_asked_for() {
     place.ok(&["encrypt", "-k", key, "--preserve", "in/a", "-o", "one"]);
     place.ok(&["decrypt", "-k", key, "--preserve", "one", "-o", "one back"]);
     assert_eq!((mode("one back"), modified("one back")), (0o751, time));
-    // A mode that somebody else has written.
+    // A mode that another writer has stored.
     place.ok(&["encrypt", "-k", key, "-c", "sealwax-mode=7777", "in/a", "-o", "bits"]);
     place.ok(&["decrypt", "-k", key, "--preserve", "bits", "-o", "bits back"]);
     assert_eq!(mode("bits back"), 0o777);
@@ -406,7 +406,7 @@ fn modes_and_times_are_kept_if_asked_for() {
     place.refused(&["encrypt", "-k", key, "--preserve", "-c", "sealwax-mode=1", "in/a", "-o", "new"], 2, "--preserve");
 }
 
-/// So many files of 1 KiB in folders of 100.
+/// Returns a place with this many files of 1 KiB in directories of 100.
 fn place_with_many(count: usize) -> Place {
     let place = Place::new();
     for number in 0..count {
@@ -426,7 +426,8 @@ fn many_small_files() {
     assert!(tree(&place.path("back")) == tree(&place.path("in")));
 }
 
-/// A log is written to all the time. Alone it is taken as far as it goes; with others its length is counted in advance.
+/// A log grows while it is read. Alone it is read to its end; with other files its length is
+/// counted in advance.
 #[test]
 fn a_file_that_grows_is_said() {
     let place = Place::new();
@@ -456,7 +457,7 @@ fn a_file_that_grows_is_said() {
     assert_eq!(code(&encrypt(&place, &[])), 0);
 }
 
-/// Waits until a folder has some files but not all; whether that was seen.
+/// Waits until a directory has some of the files but not all, and returns whether that happened.
 fn wait_for_some(folder: &Path, all: usize) -> bool {
     for _ in 0..2_000 {
         let found = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok);
@@ -472,7 +473,7 @@ fn wait_for_some(folder: &Path, all: usize) -> bool {
 #[cfg(unix)]
 #[test]
 fn what_was_interrupted_is_resumed() {
-    // Signed and each with a key of its own, so that it takes its time.
+    // Signed, and each with a data key of its own, so that it takes long enough.
     let (place, slowly) = (place_with_many(1_000), ["--cache-messages", "1"]);
     for (signal, number) in [("-KILL", 9), ("-INT", 2)] {
         let arguments = [&["encrypt", "-r", "-k", &place.key, "in", "-o", "out"], &slowly[..]].concat();
@@ -482,7 +483,7 @@ fn what_was_interrupted_is_resumed() {
         let status = child.wait().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(number));
 
-        // Whatever has its name is whole.
+        // Every file that has its final name is complete.
         let before = tree(&place.path("out"));
         let verify = place.run(&["verify", "-r", "-k", &place.key, "out"]);
         assert_eq!(code(&verify), 0, "{}", stderr(&verify));
@@ -529,7 +530,7 @@ fn a_disk_that_is_full_stops_it_once() {
     assert!(tree(&place.path("back")) == tree(&place.path("in")));
 }
 
-/// Runs a command, and gives the most memory that it held, in KiB.
+/// Runs a command, and returns the peak of its memory in KiB.
 #[cfg(target_os = "linux")]
 fn peak_memory(place: &Place, arguments: &[&str]) -> u64 {
     let mut child = place.command(arguments).spawn().unwrap();
