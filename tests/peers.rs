@@ -226,7 +226,8 @@ fn report(what: &str, count: usize, start: Instant) {
 
 const OUR_FRAME_LENGTHS: [u32; 6] = [1, 7, 127, 4096, 65_536, 65_537];
 
-/// 4 lengths around frames of 1 byte and 6 around each of the five others, with each of the eleven suites.
+/// 4 lengths around frames of 1 byte and 6 around each of the five others, with each of the eleven
+/// suites.
 const OUR_MATRIX: usize = 11 * (4 + 5 * 6);
 
 #[test]

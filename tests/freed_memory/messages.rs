@@ -32,7 +32,7 @@ struct Setting<'a> {
     suite: AlgorithmSuite,
     text: &'static [u8],
     message: &'static [u8],
-    /// Creates files with the text in `text` and the message in `message`.
+    /// The directory: the text is in its file `text`, and the message in its file `message`.
     #[cfg_attr(not(feature = "fs"), allow(dead_code, reason = "only files need it"))]
     folder: &'a TempDir,
 }

@@ -148,7 +148,8 @@ pub(crate) enum Kind {
     DataKey,
     /// The output of a message's key derivation.
     MessageKey,
-    /// A key from the provider's random bytes: a data key, before it is used, or an ephemeral private key.
+    /// A key from the provider's random bytes: a data key, before it is used, or an ephemeral
+    /// private key.
     GeneratedKey,
     /// Another key of AES-GCM, such as a derived one that wraps a data key.
     AesKey,

@@ -1,4 +1,5 @@
-//! Multi-keyrings with a quorum, the key report, the required-context manager, and the conformance suite for keyrings.
+//! Multi-keyrings with a quorum, the key report, the required-context manager, and the conformance
+//! suite for keyrings.
 
 use std::sync::Arc;
 

@@ -138,7 +138,7 @@ fn failure(refused: Result<Decrypted>) -> UnwrapFailure {
     }
 }
 
-/// Returns whether no attempt was made: no encrypted data key matched this keyring.
+/// Returns whether the only attempt found no match: no encrypted data key is for this keyring.
 fn is_no_match(failure: &UnwrapFailure) -> bool {
     matches!(failure.attempts(), [attempt] if matches!(attempt.reason, UnwrapReason::NoMatch))
 }

@@ -139,7 +139,8 @@ fn attack_16_a_frame_that_fails_releases_nothing() {
     for suite in FOUR {
         let forge = Forge::new(suite);
         let mut frames = forge.frames(TEXT);
-        // The first byte of the content and the last of the tag, of a regular frame and of the final one.
+        // The first byte of the content and the last of the tag, of a regular frame and of the
+        // final one.
         for (index, before) in [(1, &TEXT[..5]), (3, REGULAR)] {
             let length = frames[index].len();
             for at in [length - 16 - 1, length - 1] {

@@ -216,7 +216,8 @@ fn attack_23_fields_cannot_be_traded_against_each_other() {
     let info_length = u16::from_be_bytes([pair_count_and_key[1], pair_count_and_key[2]]);
     let mut info = vec![0x21; info_length.into()];
     let ciphertext = [5; 40];
-    // The info begins with the rest of the key's length, then the length of the value, which is all that follows.
+    // The info begins with the rest of the key's length, then the length of the value, which is all
+    // that follows.
     info[0] = 0;
     let value_length = info.len() - 3 + 2 + ciphertext.len() + 1 + rest.len();
     info[1..3].copy_from_slice(&(value_length as u16).to_be_bytes());
