@@ -1,10 +1,11 @@
-//! How fast small messages are with and without the data-key cache, what a hit costs beside them, and the same of the official
-//! Python SDK, in one run.
+//! Measures the throughput of small messages with and without the data-key cache, the cost of a
+//! cache hit, and the throughput of the official Python SDK, in one run.
 //!
 //!     cargo bench --bench caching
 //!
-//! The Python SDK takes part if `tests/peers/setup.sh` has installed it. The key is a raw AES key in memory: with a key
-//! service an uncached message costs a call of many milliseconds, and a cached one what it costs here.
+//! The Python SDK takes part if `tests/peers/setup.sh` has installed it. The key is a raw AES key
+//! in memory. With a key service, an uncached message costs a call of many milliseconds, and a
+//! cached one costs what it does here.
 
 use std::{
     collections::BTreeMap,
@@ -41,7 +42,7 @@ fn cached() -> Manager {
     Box::new(CachingManager::builder(uncached(), cache, Duration::from_secs(3_600)).build().unwrap())
 }
 
-/// Something to be timed, so often on so many threads.
+/// A benchmark case: an operation, its count, and the number of threads.
 struct Case {
     name: String,
     threads: usize,
@@ -55,7 +56,7 @@ impl Case {
         Self { name: name.into(), threads, count, run: Box::new(run), rates: Vec::new() }
     }
 
-    /// How often a second all threads together have done it.
+    /// Returns the operations per second of all threads together.
     fn rate(&self) -> f64 {
         let barrier = Barrier::new(self.threads);
         let slowest = thread::scope(|scope| {
@@ -105,7 +106,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// The manager alone: what a hit costs.
+/// The manager alone: the cost of a hit.
 fn hits(threads: usize) -> [Case; 2] {
     let suite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
     let manager = Arc::new(cached());
@@ -129,7 +130,7 @@ fn hits(threads: usize) -> [Case; 2] {
     ]
 }
 
-/// What the Python SDK does in a second, if it is installed.
+/// Returns the operations per second of the Python SDK, if it is installed.
 fn python() -> BTreeMap<String, f64> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = std::env::var_os("SEALWAX_PEERS_DIR").map_or_else(|| root.join("target/peers"), Into::into);
@@ -153,7 +154,8 @@ fn main() {
     }
     cases.extend(hits(1));
     cases.extend(hits(2));
-    // The cases take turns, so that the machine's moods fall on all of them; the first turn does not count.
+    // The cases take turns, so that variations of the machine affect all of them; the first turn is
+    // a warm-up and does not count.
     for turn in 0..=TURNS {
         for case in &mut cases {
             let rate = case.rate();

@@ -1,6 +1,8 @@
-//! sealwax and the primitives that it is made of, as a participant of `benches/compare/run.py`, which times it beside others.
+//! sealwax and the primitives that it uses, as a participant of `benches/compare/run.py`, which
+//! times it beside others.
 //!
-//! Prints its cases, then runs the one whose index it is sent and answers with the seconds it took.
+//! Prints its cases, then runs the case whose index it receives and answers with the seconds it
+//! took.
 
 use std::{
     hint::black_box,
@@ -20,7 +22,7 @@ use sealwax::{
 struct Case {
     who: String,
     what: String,
-    /// Whether it is a primitive alone.
+    /// Whether the case is a primitive alone.
     bound: bool,
     run: Box<dyn Fn()>,
 }
@@ -64,7 +66,7 @@ fn answer(cases: &[Case], size: usize) {
     }
 }
 
-/// AES-GCM in a bare loop over frames, and SHA-384 after it where a message is signed.
+/// AES-GCM in a bare loop over frames, followed by SHA-384 where a message is signed.
 fn primitives(cases: &mut Vec<Case>, name: &str, provider: &Arc<dyn CryptoProvider>, plaintext: &Rc<[u8]>) {
     if cases.is_empty() {
         let plaintext = plaintext.clone();

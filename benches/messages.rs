@@ -1,13 +1,15 @@
-//! How fast messages are written and read with each crypto provider, beside the primitives that they are made of, in one
-//! run.
+//! Measures how fast messages are written and read with each crypto provider, beside the primitives
+//! that they use, in one run.
 //!
 //!     cargo bench --all-features --bench messages
 //!
-//! Machines are noisy: the cases take turns, and the table gives medians and, for each case, its ratio to the primitives
-//! of the same provider that bound it, from the same turns. Arguments after `--` choose:
-//! `quick` only tries it out; `busy` is for a machine that others use, with short runs of which the fastest counts;
-//! `rustcrypto` or `aws-lc-rs` is the one provider that takes part, without which
-//! all do that are built in.
+//! Machines are noisy, so the cases take turns. The table gives medians and, for each case, its
+//! ratio to the primitives of the same provider that bound it, from the same turns. Arguments after
+//! `--`:
+//!
+//! - `quick` only tries the benchmark out;
+//! - `busy` is for a machine that others use: short runs, of which the fastest counts;
+//! - `rustcrypto` or `aws-lc-rs` selects one provider; by default all that are built in take part.
 
 use std::{hint::black_box, sync::Arc};
 
@@ -22,7 +24,7 @@ mod turns;
 use turns::{Case, Typical, print_table, take_turns};
 
 const MIB: usize = 1 << 20;
-/// What goes into a machine at a time.
+/// The number of bytes pushed into a machine at a time.
 const PIECE: usize = 65_536;
 const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 const SIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384;
@@ -81,7 +83,7 @@ fn large(providers: &[Provider], typical: Typical, rounds: usize, size: usize) {
     }
 }
 
-/// A loop over frames with nothing but AES-GCM, and a digest: five cases.
+/// Five cases: loops over frames with AES-GCM only, and a digest.
 fn primitives<'a>(provider: &Provider, plaintext: &'a [u8], frame: usize) -> [Case<'a>; 5] {
     let (name, size) = (provider.name, plaintext.len());
     let key: Arc<dyn AeadKey> = provider.primitives.aes_gcm(&[9; 32]).unwrap().into();
@@ -128,9 +130,9 @@ fn primitives<'a>(provider: &Provider, plaintext: &'a [u8], frame: usize) -> [Ca
     ]
 }
 
-/// Messages, bounded by the five primitives that stand from `first` on. One-shot results are new memory, whose pages the
-/// system must first give. A machine seals and opens from where the text lies, and a stream copies it from its source
-/// first; both reuse their buffers.
+/// Messages, bounded by the five primitives that start at index `first`. One-shot results are new
+/// memory, whose pages the system must first provide. A machine seals and opens from where the text
+/// is, and a stream first copies it from its source; both reuse their buffers.
 fn messages<'a>(
     provider: &Provider,
     keyring: &'a RawAesKeyring,
@@ -191,12 +193,12 @@ fn messages<'a>(
     cases
 }
 
-/// Short messages, of which there are many.
+/// Many short messages.
 fn small(providers: &[Provider], typical: Typical, rounds: usize, messages: usize) {
     let (keyring, plaintext) = (keyring(), [5; 1024]);
     let (keyring, plaintext) = (&keyring, &plaintext);
     let algorithm = SignatureAlgorithm::EcdsaP384;
-    // Signing takes a hundred times as long as all the rest.
+    // Signing takes a hundred times as long as everything else.
     let signatures = messages.div_ceil(100);
     let mut cases = Vec::new();
     for provider in providers {

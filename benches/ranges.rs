@@ -1,10 +1,12 @@
-//! What a range of 1 MiB out of a long message costs beside the reading of its bytes, in one run.
+//! Measures the cost of a range of 1 MiB out of a long message, compared with reading its bytes, in
+//! one run.
 //!
 //!     cargo bench --bench ranges
 //!
-//! The message is in a file of 1 GiB, which the system keeps in memory once it was written. For each frame length, ranges at
-//! random places are read through the range reader and, in turns, their ciphertext alone from the same file; the table has
-//! medians. `cargo bench --bench ranges -- quick` takes a message of 256 MiB.
+//! The message is in a file of 1 GiB, which the system keeps in memory once it is written. For each
+//! frame length, ranges at random places are read through the range reader and, alternately, their
+//! ciphertext alone from the same file; the table gives medians. `cargo bench --bench ranges --
+//! quick` uses a message of 256 MiB.
 
 use std::{
     fs::File,
@@ -19,7 +21,7 @@ use sealwax::{AlgorithmSuite, Client, io::ReadAt, keyring::RawAesKeyring};
 const MIB: u64 = 1 << 20;
 const TURNS: usize = 200;
 
-/// A file of which is counted how much is read.
+/// A file that counts the bytes read from it.
 struct Counting {
     file: File,
     read: AtomicU64,

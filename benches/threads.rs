@@ -1,11 +1,16 @@
-//! What a second thread brings, and how far a message on one thread is from the primitives, in one run.
+//! Measures what a second thread gains, and how far a message on one thread is from the primitives,
+//! in one run.
 //!
 //!     cargo bench --bench threads
 //!
-//! The cases take turns. The table gives medians; ratios are medians of ratios within a turn. A bound is a loop that seals or opens each
-//! frame into one and the same buffer, SHA-384 alone, or both one after the other. `-- quick` takes less time and means less;
-//! `-- threads=4` takes another number of threads than 2; `-- frame=65536` another frame length than 4096;
-//! `-- only=NAME` runs the cases whose names contain that.
+//! The cases take turns. The table gives medians; ratios are medians of the ratios within a turn. A
+//! bound is a loop that seals or opens each frame into the same buffer, SHA-384 alone, or both in
+//! sequence. Arguments after `--`:
+//!
+//! - `quick` takes less time and is less precise;
+//! - `threads=4` uses another number of threads than 2;
+//! - `frame=65536` uses another frame length than 4096;
+//! - `only=NAME` runs the cases whose names contain `NAME`.
 
 use std::{hint::black_box, io, time::Instant};
 
@@ -38,7 +43,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// How the frames of a message are turned, by bytes in memory or by a stream.
+/// Encrypts or decrypts the frames of a message, as bytes in memory or as a stream.
 fn run(
     provider: impl CryptoProvider + Clone + 'static,
     [threads, frame, size, rounds]: [usize; 4],
@@ -82,7 +87,7 @@ fn run(
             black_box(digest.finish());
         }),
     ];
-    // What the machine gives several threads at the moment, to whoever asks.
+    // What the machine currently gives to several threads of any program.
     cases.push(Case::new(format!("frame loop, encrypt, {threads} threads"), || {
         std::thread::scope(|scope| {
             for part in plaintext.chunks_exact(part) {

@@ -1,4 +1,5 @@
-//! Encrypts a stream while it is uploaded, and reads a part of the object again, in an asynchronous program.
+//! Encrypts a stream while it is uploaded, and reads a part of the object back, in an asynchronous
+//! program.
 
 use std::{io, ops::Range, sync::Mutex};
 
@@ -7,14 +8,14 @@ use sealwax::{
     AlgorithmSuite, Client, crypto::CryptoProvider, crypto::RustCrypto, io::GetRange, keyring::RawAesKeyring,
 };
 
-/// Stands for an object store.
+/// A stand-in for an object store.
 #[derive(Default)]
 struct Store {
     object: Mutex<Vec<u8>>,
 }
 
 impl Store {
-    /// A real one sends a part of the body of a request here.
+    /// A real store sends a part of a request body here.
     async fn append(&self, part: &[u8]) {
         tokio::task::yield_now().await;
         self.object.lock().expect("no append panics").extend_from_slice(part);
@@ -28,7 +29,7 @@ impl GetRange for Store {
         Ok(self.object.lock().expect("no append panics").len() as u64)
     }
 
-    /// A real one makes a request with `Range: bytes=start-end` here.
+    /// A real store makes a request with `Range: bytes=start-end` here.
     async fn get_range(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
         tokio::task::yield_now().await;
         println!("get {} bytes at {}", range.end - range.start, range.start);
@@ -45,7 +46,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = Store::default();
     let context = [("bucket", "reports"), ("object", "2026/11.csv")];
 
-    // What a client sends us: pieces of any size. Nothing is asked for before the store has taken what came before.
+    // What a client sends: pieces of any size. The next one is requested only when the store has
+    // taken the previous one.
     let body = stream::iter((0..100_000).map(|row| io::Result::Ok(format!("{row:>6},some value\n"))));
     let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
     let encrypt = client.encrypt(&keyring).suite(unsigned).context(context).frame_length(64 * 1024);
@@ -53,7 +55,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     while let Some(part) = sealed.try_next().await? {
         store.append(&part).await;
     }
-    // Only here the object is whole: an upload is completed now, and aborted after an error.
+    // The object is complete only here: complete the upload now, or abort it on an error.
 
     let reader = client.decrypt(&keyring).context(context).ranges_async(&store).await?;
     let row = reader.len() / 100_000;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The main job with the command-line tool, on a key store that it makes itself: encrypt a real file, look at the message, decrypt
-# it, and see that what came back was verified and is the same.
+# Shows the main use of the command-line tool, on a key store that it creates itself: encrypts a real
+# file, inspects the message, decrypts it, and checks that the result was verified and is the same.
 #
 #     examples/demo.sh FILE
 set -euo pipefail
@@ -10,7 +10,7 @@ cargo build --quiet --release --locked --features cli --bin sealwax --manifest-p
 sealwax=${CARGO_TARGET_DIR:-$project/target}/release/sealwax
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
-# The user's own key store is left alone.
+# Do not touch the user's own key store.
 export SEALWAX_STORE=$place/keys
 indented() { sed "s|$place/||g; s/^/                /"; }
 

@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let (sealed, back) = (folder.path().join("sealed"), folder.path().join("back"));
 
-    // A wrapping key. A real one is made once and kept; without it nothing opens again.
+    // A wrapping key. A real one is generated once and kept; without it nothing can be decrypted.
     let keyring = RawAesKeyring::new("example", "key-1", RustCrypto.random_key(32)?)?;
     let client = Client::new();
 

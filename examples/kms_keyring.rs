@@ -1,6 +1,6 @@
-//! A key management service of one's own as a keyring, in under 40 lines: say how it is asked (`KmsApi`), and
-//! `KmsKeyring` does the rest. The service here is a stand-in that lives in the process; a real one is asked over the
-//! network at the three places marked so.
+//! A custom key management service as a keyring, in under 40 lines: implement `KmsApi` for the
+//! calls, and `KmsKeyring` does the rest. The service here is a stand-in within the process; a real
+//! one is called over the network at the three places marked so.
 
 use std::{collections::HashMap, sync::Arc, sync::Mutex};
 
@@ -13,7 +13,7 @@ use sealwax::{
     },
 };
 
-/// How the service is asked.
+/// The calls to the service.
 struct MyKms(Service);
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, KmsError>>;
@@ -60,7 +60,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The stand-in: keeps what it wraps and gives out a ticket for it. No cryptography, no persistence.
+/// The stand-in: keeps what it wraps and returns a ticket for it. No cryptography, no persistence.
 #[derive(Default)]
 struct Service {
     kept: Mutex<HashMap<Vec<u8>, Kept>>,

@@ -1,4 +1,5 @@
-//! Reads a part of a long message without the rest of it: what a player does with a video, or a database with a page.
+//! Reads a part of a long message without the rest of it, as a player does with a video or a
+//! database with a page.
 
 use std::{
     fs::File,
@@ -12,7 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::new();
     let mut file = tempfile::NamedTempFile::new()?;
 
-    // A log of a million lines of 32 bytes. An unsigned suite: a signature says something of the whole message only.
+    // A log of a million lines of 32 bytes. The suite is unsigned: a signature covers the whole
+    // message only.
     let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
     let mut writer = client.encrypt(&keyring).suite(unsigned).frame_length(16 * 1024).writer(&mut file).wait()?;
     for line in 0..1_000_000 {
@@ -20,20 +22,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     writer.finish()?;
 
-    // Reads the header and the final frame, which say that the message has this length, and no more.
+    // Reads only the header and the final frame, which give the length of the message.
     let mut reader = client.decrypt(&keyring).ranges(File::open(file.path())?)?;
     let line_length = reader.len() / 1_000_000;
     let range = 500_000 * line_length..500_001 * line_length;
     println!("line 500000 is in the bytes {:?} of the file", reader.plan(range.clone()));
     print!("{}", String::from_utf8(reader.read_range(range)?)?);
 
-    // It is a reader that can seek, too.
+    // The reader can also seek.
     reader.seek(SeekFrom::End(-3 * i64::try_from(line_length)?))?;
     for line in BufReader::new(reader).lines() {
         println!("{}", line?);
     }
 
-    // A signed message is verified as a whole first. What is read afterwards is what was verified, or an error.
+    // A signed message is first verified as a whole. Later reads return what was verified, or an
+    // error.
     let signed = client.encrypt(&keyring).bytes(b"some signed text").wait()?.message;
     let mut text = String::new();
     client.decrypt(&keyring).reader_verified(signed)?.read_to_string(&mut text)?;

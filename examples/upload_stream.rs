@@ -1,11 +1,12 @@
-//! Encrypts a stream while it is uploaded, part by part, in constant memory: nothing is written to disk, and nothing
-//! needs to know how long the plaintext is.
+//! Encrypts a stream while it is uploaded, part by part, in constant memory. Nothing is written to
+//! disk, and the length of the plaintext need not be known in advance.
 
 use std::io::{self, Read, Write};
 
 use sealwax::{Client, crypto::CryptoProvider, crypto::RustCrypto, keyring::RawAesKeyring};
 
-/// Stands for a multipart upload to an object store: takes bytes, and sends them off in parts of one size.
+/// A stand-in for a multipart upload to an object store: takes bytes, and sends them in parts of
+/// equal size.
 struct MultipartUpload {
     part: Vec<u8>,
     parts_sent: Vec<Vec<u8>>,
@@ -15,7 +16,7 @@ impl MultipartUpload {
     const PART_LENGTH: usize = 5 << 20;
 
     fn send(&mut self) {
-        // A real one makes a request here.
+        // A real upload makes a request here.
         self.parts_sent.push(std::mem::replace(&mut self.part, Vec::with_capacity(Self::PART_LENGTH)));
     }
 
@@ -50,11 +51,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for row in 0..1_000_000 {
         writeln!(writer, "{row},some value,another value")?;
     }
-    // Only this makes the message whole: an upload is completed after it, and aborted if it fails.
+    // The message is complete only after this call: complete the upload then, or abort it on an
+    // error.
     let parts = writer.finish()?.complete();
     println!("uploaded {} bytes in {} parts", parts.iter().map(Vec::len).sum::<usize>(), parts.len());
 
-    // Down again. The message is signed, so that a reader that releases rows before the end says so in its name.
+    // Download it again. The message is signed, so a reader that releases rows before the end says
+    // so in its name.
     let object = parts.concat();
     let mut reader = client.decrypt(&keyring).context(context).release_unverified().reader(&object[..])?;
     let mut text = String::new();

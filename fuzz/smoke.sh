@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for a short while, from the seeds. Fails on any crash.
+# Runs every fuzz target for a short time, starting from the seeds. Fails on any crash.
 #
 #   fuzz/smoke.sh                      10 seconds a target
 #   SECONDS_EACH=60 fuzz/smoke.sh      longer
@@ -11,7 +11,7 @@ SECONDS_EACH=${SECONDS_EACH:-10}
 
 fuzz=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$fuzz/.."
-# The sanitizer needs compiler flags that are unstable; this lets a stable compiler take them.
+# The sanitizer needs unstable compiler flags; this lets a stable compiler accept them.
 export RUSTC_BOOTSTRAP=1
 
 if [[ $(cargo fuzz --version 2>/dev/null || true) != "cargo-fuzz $CARGO_FUZZ_VERSION" ]]; then

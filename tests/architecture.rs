@@ -1,4 +1,4 @@
-//! The shape of the project: imports follow the layers, and the default features stay light.
+//! The structure of the project: imports follow the layers, and the default features stay small.
 
 use std::{
     collections::BTreeSet,
@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-/// The layers, lowest first. A module may import from those on lower lines only, and from itself.
+/// The layers, lowest first. A module may import only from lower layers and from itself.
 const LAYERS: [&[&str]; 10] = [
     &["error", "secret", "context", "suite", "limits", "text"],
     &["crypto", "blocking"],
@@ -28,14 +28,15 @@ fn layer(module: &str) -> usize {
         .unwrap_or_else(|| panic!("the module {module} has no place in the layers"))
 }
 
-/// The modules that a source names behind `crate::`, comments left out.
+/// Returns the modules that a source names after `crate::`, ignoring comments.
 fn imports(source: &str) -> BTreeSet<String> {
     let code: String =
         source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join(" ");
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
-        // `crate::{a::b, c::{d, e}}` names a and c: what stands at the outermost level of the braces.
+        // `crate::{a::b, c::{d, e}}` names a and c, the first names at the outermost level of the
+        // braces.
         let (mut depth, mut name, mut fresh) = (0, String::new(), true);
         for letter in rest.chars() {
             match letter {
@@ -98,7 +99,7 @@ fn the_check_of_imports_sees_nested_ones() {
     assert!(imports(source).iter().eq(["a", "e", "f", "i"]));
 }
 
-/// The packages that end up in a program which depends on this crate.
+/// Returns the packages that a program which depends on this crate is built with.
 fn packages(features: &[&str]) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--no-dedupe", "--format", "{p}"])
@@ -126,7 +127,7 @@ fn the_default_features_stay_light() {
     assert!(!packages.iter().any(|name| name.starts_with("aws-")), "{packages:?}");
 }
 
-/// The text of all sources in a folder and in those below it.
+/// Returns the text of all sources in a directory and below it.
 fn sources(folder: &Path) -> String {
     let mut text = String::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -140,7 +141,7 @@ fn sources(folder: &Path) -> String {
     text
 }
 
-/// The sources in a folder and in those below it whose text contains this.
+/// Returns the sources in a directory and below it that contain this text.
 fn sources_with(folder: &Path, text: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -159,14 +160,15 @@ fn sources_with(folder: &Path, text: &str) -> Vec<PathBuf> {
 #[test]
 fn only_the_test_with_an_allocator_may_have_unsafe_code() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // Put together, because this file is one of those that are searched.
+    // Concatenated, because this file is among those that are searched.
     let lint = concat!("(unsafe", "_code)");
     for crate_root in ["src/lib.rs", "src/bin/sealwax/main.rs"] {
         let forbids = format!("#![forbid{lint}]");
         let source = fs::read_to_string(root.join(crate_root)).unwrap();
         assert!(source.lines().any(|line| line == forbids), "{crate_root} does not forbid unsafe code");
     }
-    // All other crates of the package have the lint from the manifest, which an attribute could lower.
+    // All other crates of the package get the lint from the manifest, and an attribute could lower
+    // it.
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
     assert!(manifest.contains("\n[lints.rust]\nunsafe_code = \"deny\"\n"));
     let others = ["examples", "benches", "tests"].map(|folder| sources_with(&root.join(folder), lint)).concat();
@@ -175,7 +177,8 @@ fn only_the_test_with_an_allocator_may_have_unsafe_code() {
 
 #[test]
 fn every_attack_test_is_where_the_list_says() {
-    // SECURITY.md names the tests that stand for its claims; a name that is gone is a claim without a test.
+    // SECURITY.md names the tests behind its claims; if a name does not exist, the claim is
+    // untested.
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let claims = fs::read_to_string(root.join("SECURITY.md")).unwrap();
     let tests = [sources(&root.join("tests")), sources(&root.join("src/message"))].concat();

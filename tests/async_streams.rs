@@ -1,4 +1,5 @@
-//! The asynchronous shells: the same results as the others, whatever makes them wait, and nothing lost or left behind.
+//! The asynchronous shells: the same results as the synchronous ones, whatever they wait for, and
+//! nothing lost or left behind.
 #![cfg(all(feature = "rustcrypto", feature = "tokio", feature = "futures"))]
 
 mod forge;
@@ -57,7 +58,7 @@ proptest! {
         most in prop_oneof![1_usize..40, 1000_usize..200_000],
         seed in any::<u64>(),
     ) {
-        // A great many tiny frames show nothing more.
+        // More tiny frames than this would test nothing more.
         let length = length.min(frame_length as usize * 2000);
         let suite = AlgorithmSuite::from_id(suite).unwrap();
         let (text, moods, keyring) = (pattern(length), Moods::new(seed, most), keyring());
@@ -148,7 +149,8 @@ fn every_change_is_refused_and_nothing_behind_it_released() {
         let message = forge.message(text);
         let start = forge.header().len();
         let frame = 4 + 12 + 5 + 16;
-        // As `tests/tampering.rs` has it: whole frames before the fault, and the last of a signed message at the end only.
+        // As in `tests/tampering.rs`: whole frames before the fault, and the last one of a signed
+        // message only at the end.
         let refuses = |altered: &[u8], fault: usize, what: &str| {
             let whole = fault.saturating_sub(start) / frame;
             let before = match forge.signs() {
@@ -174,7 +176,7 @@ fn every_change_is_refused_and_nothing_behind_it_released() {
     }
 }
 
-/// Polls a fresh future each time, and drops it if it waits.
+/// Polls a new future each time, and drops it if it is pending.
 fn insist<'a, T: 'a, M>(mut machine: M, mut attempt: impl FnMut(&mut M, &mut Context<'_>) -> Poll<T>) -> (M, T) {
     let mut cancelled = 0;
     loop {
@@ -235,7 +237,8 @@ fn a_future_that_is_dropped_loses_nothing() {
     }
 }
 
-/// A sink that takes so many bytes and then never any more, and says through a flag that it was dropped.
+/// A sink that accepts a limited number of bytes, then stays pending, and sets a flag when it is
+/// dropped.
 struct Full {
     room: usize,
     _alive: Arc<()>,
@@ -257,7 +260,7 @@ impl AsyncWrite for Full {
     }
 }
 
-/// How much a writer takes before it waits.
+/// Returns how much a writer accepts before it is pending.
 fn taken_before_waiting(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> usize {
     let (mut taken, mut context) = (0, Context::from_waker(Waker::noop()));
     while let Poll::Ready(count) = Pin::new(&mut *writer).poll_write(&mut context, &bytes[taken..]) {
@@ -285,7 +288,7 @@ fn a_sink_that_is_full_stops_the_writer_after_one_chunk() {
     }
 }
 
-/// A source that is always ready, and counts what is taken of it where that can be seen from outside.
+/// A source that is always ready, and counts what is read in a counter that the test can see.
 struct Counted<'a> {
     rest: &'a [u8],
     taken: Arc<AtomicUsize>,
@@ -344,7 +347,7 @@ fn a_poll_takes_a_chunk_of_the_source_at_most() {
             assert!(waits < 10_000, "it never gets anywhere");
         }
         assert!(plaintext == text);
-        // Long frames take many polls, each of which gives the others a turn.
+        // Long frames take many polls, after each of which other tasks get their turn.
         assert_eq!(waits > 20, frame_length > 4096, "{waits}");
     }
 }
@@ -406,7 +409,8 @@ fn a_writer_that_is_dropped_or_only_flushed_leaves_a_message_that_is_cut_off() {
     let refused = client.decrypt(&keyring).bytes(&message).wait();
     assert!(matches!(refused, Err(Error::Format(FormatError::Truncated))));
 
-    // The other way: without the end nothing says that the plaintext was whole.
+    // In the other direction: without the end of the message, nothing shows that the plaintext is
+    // complete.
     let message = unsigned(&text, 700);
     let mut writer = client.decrypt(&keyring).tokio_writer(Vec::new());
     drive(writer.write_all(&message)).unwrap();
@@ -463,7 +467,7 @@ fn a_source_that_fails_makes_no_whole_message() {
     assert!(errors == 1 && plaintext.len() < 5000 && text.starts_with(&plaintext));
 }
 
-/// A keyring that takes its time, on another thread.
+/// A keyring that completes later, on another thread.
 struct Remote(RawAesKeyring);
 
 impl Remote {
@@ -521,7 +525,7 @@ async fn a_keyring_is_awaited_and_readers_move_to_other_tasks() {
     writer.shutdown().await.unwrap();
     assert!(writer.into_written().unwrap().sink == text);
 
-    // The operation itself may be moved too.
+    // The operation itself can be moved too.
     let owned: Arc<(Client, Remote, Vec<u8>)> = Arc::new((client, keyring, message));
     let task = tokio::spawn(async move {
         let (client, keyring, message) = &*owned;

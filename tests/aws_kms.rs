@@ -1,7 +1,7 @@
-//! The AWS KMS keyrings over real servers, and the official Python SDK at the same server.
+//! The AWS KMS keyrings over real servers, and the official Python SDK on the same server.
 //!
-//! Nothing is asserted that a server does not do as AWS does: moto decrypts under disabled keys and knows no replicas,
-//! fakecloud keeps no regions apart and knows no policies.
+//! The tests assert only what a server does as AWS does: moto decrypts with disabled keys and has
+//! no replicas, fakecloud does not separate regions and has no policies.
 #![cfg(feature = "aws-kms-rustls")]
 
 mod kms_support;
@@ -60,7 +60,8 @@ async fn open(keyring: &dyn Keyring, message: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(reading_client().decrypt(keyring).bytes(message).await?.plaintext)
 }
 
-/// The kinds of what the attempts to unwrap a data key met; none for one that found no data key of its own.
+/// Returns the kinds of error that the attempts to unwrap a data key met; `None` for a keyring that
+/// found no data key of its own.
 fn kinds(outcome: Result<Vec<u8>, Error>) -> Vec<Option<KmsErrorKind>> {
     let Err(Error::NotUnwrapped(failure)) = outcome else { panic!("{}", support::outcome(&outcome)) };
     let kind = |reason: &UnwrapReason| match reason {
@@ -122,10 +123,10 @@ async fn every_keyring_goes_there_and_back() {
     }
     assert_eq!(count, 5 * 6 * 5);
 
-    // Of several keys, each opens alone.
+    // Each of several keys can open the message alone.
     let message = seal(&*writers[5].1, SUITES[0], &contexts()[1], &text).await;
     assert_eq!(open(&strict(&far_key, server.kms(THERE)), &message).await.unwrap(), text);
-    // What a filter does not allow, is not asked for.
+    // A key that the filter does not allow is not requested.
     for other in [DiscoveryFilter::new("aws-cn", [ACCOUNT]), DiscoveryFilter::new("aws", ["111122223333"])] {
         let reader = discovery(kms.clone()).filter(other.unwrap());
         assert_eq!(kinds(open(&reader, &message).await), [None]);
@@ -156,7 +157,7 @@ async fn another_context_opens_nothing() {
         let Err(error) = kms.decrypt(KmsDecrypt::new(&key, &altered, &right)).await else { panic!("it opened") };
         assert_eq!(error.kind(), KmsErrorKind::InvalidCiphertext);
     }
-    // Through a client: the context of the header is what the service is asked with.
+    // Through a client: the service receives the context of the header.
     let keyring = strict(&key, kms);
     let mut message = seal(&keyring, SUITES[0], &right, b"text").await;
     let at = message.windows(4).position(|window| window == b"blue").unwrap();
@@ -177,7 +178,7 @@ async fn a_key_belongs_to_its_region() {
     assert_eq!(kinds(open(&discovery(server.kms(THERE)), &message).await), [Some(KmsErrorKind::NotFound)]);
     let both = AwsKmsMultiKeyrings::new(server.regions()).discovery([THERE, HERE], None).unwrap();
     assert_eq!(open(&both, &message).await.unwrap(), b"text");
-    // A keyring for multi-Region keys asks its own region only, and for keys of it.
+    // A keyring for multi-Region keys calls its own region only, and only for keys there.
     let both = AwsKmsMultiKeyrings::new(server.regions()).mrk_aware().discovery([THERE, HERE], None).unwrap();
     assert_eq!(open(&both, &message).await.unwrap(), b"text");
     let mrk_there = AwsKmsDiscoveryKeyring::mrk_aware(THERE, server.kms(THERE)).unwrap();
@@ -224,7 +225,7 @@ async fn the_actions_of_the_guide_are_enough_and_no_fewer_are() {
         ("nothing", json!(["kms:DescribeKey"])),
     ] {
         server.call("iam", "create_user", json!({"UserName": name}));
-        // moto looks at the actions of a policy, not at its resources.
+        // moto checks the actions of a policy, not its resources.
         let policy = json!({
             "Version": "2012-10-17",
             "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}],
@@ -259,7 +260,7 @@ async fn the_actions_of_the_guide_are_enough_and_no_fewer_are() {
             }
         }
     }
-    // Whoever has no key of a user may do nothing.
+    // Without credentials of a user, nothing is allowed.
     let config = config(&server.endpoint, std::time::Duration::from_secs(60));
     let stranger = strict(&key, Arc::new(AwsSdkKms::new(config.build())));
     assert_eq!(kinds(open(&stranger, &own).await), [Some(KmsErrorKind::AccessDenied)]);
@@ -281,7 +282,7 @@ async fn the_python_sdk_and_we_read_each_other() {
         for context in contexts() {
             let pairs: serde_json::Map<_, _> =
                 context.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-            // Theirs.
+            // Messages that the SDK writes.
             for (way, count) in [("provider", 1), ("provider", 2), ("mpl", 1), ("mpl-multi", 2)] {
                 let what = format!("{suite}, {way} with {count}");
                 let request = json!({
@@ -300,7 +301,7 @@ async fn the_python_sdk_and_we_read_each_other() {
                 }
                 read += 1;
             }
-            // Ours.
+            // Messages that this crate writes.
             for (writer, wrapped) in [(&one as &dyn Keyring, 1), (&several, 2)] {
                 let message = to_base64(&seal(writer, suite, &context, &text).await);
                 for way in ["provider", "provider-discovery", "mpl", "mpl-discovery"] {
@@ -364,7 +365,7 @@ async fn a_ciphertext_of_another_key_is_refused_by_the_service() {
         panic!("it opened")
     };
     assert_eq!(error.kind(), KmsErrorKind::IncorrectKey, "{:?}", error.source());
-    // The header names the key that is asked for: changed to another one there, the message does not open.
+    // The header names the key to use: if the name is changed there, the message does not open.
     let mut message = seal(&strict(&key, kms.clone()), SUITES[0], &context, b"text").await;
     let at = message.windows(key.len()).position(|window| window == key.as_bytes()).unwrap();
     message[at..at + key.len()].copy_from_slice(other.as_bytes());
@@ -387,9 +388,9 @@ async fn a_replica_opens_what_a_multi_region_key_wrapped_elsewhere() {
         assert_eq!(open(&aware, &message).await.unwrap(), b"text");
         let any = AwsKmsDiscoveryKeyring::mrk_aware(read_in, server.kms(read_in)).unwrap().filter(filter.clone());
         assert_eq!(open(&any, &message).await.unwrap(), b"text");
-        // Whoever does not know of replicas sees another key.
+        // A keyring that is not aware of replicas sees another key.
         assert_eq!(kinds(open(&strict(read, server.kms(read_in)), &message).await), [None]);
-        // Nor does a replica in a third region come into it.
+        // A replica in a third region does not match either.
         let third = AwsKmsDiscoveryKeyring::mrk_aware("ap-south-1", server.kms("ap-south-1")).unwrap();
         let third = kinds(open(&third, &message).await);
         assert!(third.len() == 1 && third[0].is_some(), "{third:?}");
@@ -458,7 +459,7 @@ mod command_line {
 
     use super::{ACCOUNT, HERE, Server, THERE};
 
-    /// The tool in a folder, with an environment that knows this server and nothing else.
+    /// The tool in a directory, with an environment that contains only this server.
     struct Tool<'a> {
         folder: &'a Path,
         environment: Vec<(&'a str, String)>,
@@ -515,11 +516,12 @@ mod command_line {
         let (key, far) = (format!("aws-kms:{key}"), format!("aws-kms:{far}"));
         let discovery = format!("aws-kms:discovery?account={ACCOUNT}&account=111122223333");
 
-        // An ARN says where its key is, whatever --region says.
+        // An ARN contains its region, whatever `--region` says.
         tool.ok(&["encrypt", "-k", &key, "-c", "tenant=blue", "-o", "by-arn", "plain"]);
         assert_eq!(tool.ok(&["decrypt", "-k", &key, "-c", "tenant=blue", "by-arn"]), b"the text");
         assert_eq!(tool.ok(&["decrypt", "-k", &key, "--region", THERE, "by-arn"]), b"the text");
-        // An alias is looked for where the command line says, or the environment, or the URI.
+        // An alias is resolved in the region that the command line, the environment, or the URI
+        // gives.
         tool.refused(&["encrypt", "-k", "aws-kms:alias/orders", "-o", "x", "plain"], 2, "no AWS region");
         tool.ok(&["--region", HERE, "encrypt", "-k", "aws-kms:alias/orders", "-o", "by-alias", "plain"]);
         tool.ok(&["encrypt", "-k", "aws-kms:alias/%6Frders?region=us-east-1", "-fo", "by-alias", "plain"]);
@@ -535,7 +537,7 @@ mod command_line {
             assert_eq!(tool.ok(&["decrypt", "-k", &discovery, message]), b"the text");
             assert_eq!(tool.ok(&["decrypt", "-k", "aws-kms:discovery", message]), b"the text");
         }
-        // Several keys in several regions; each opens alone.
+        // Several keys in several regions; each opens the message alone.
         tool.ok(&["encrypt", "-k", &key, "-k", &far, "-o", "several", "plain"]);
         for one in [&key, &far] {
             assert_eq!(tool.ok(&["decrypt", "-k", one, "several"]), b"the text");
@@ -556,7 +558,7 @@ mod command_line {
         let with_profile = Tool { folder: folder.path(), environment: Vec::new() };
         assert_eq!(with_profile.ok(&["decrypt", "-k", "aws-kms:discovery", "--profile", "far", "far"]), b"the text");
         assert_eq!(with_profile.ok(&["decrypt", "-k", "aws-kms:discovery?profile=far", "far"]), b"the text");
-        // Nobody's credentials.
+        // Credentials that belong to no user.
         with_profile.refused(&["decrypt", "-k", &key, "by-arn"], 4, "access was denied: the credential provider");
         // The endpoint of this service alone.
         let mut special = Tool::new(folder.path(), "http://127.0.0.1:9");

@@ -1,5 +1,6 @@
-//! The core of the data-key cache under a model of threads: the very sources of the flights, the map and the usage counts, over
-//! locks whose every interleaving is chosen by the model, ten thousand times at random and by priorities.
+//! The core of the data-key cache under a model of threads: the actual sources of the flights, the
+//! map and the usage counts, over locks whose every interleaving the model chooses, ten thousand
+//! times at random and by priorities.
 //!
 //! `SEALWAX_MODEL_ROUNDS` sets the number of rounds.
 
@@ -16,7 +17,7 @@ use std::{
 
 use shuttle::{Config, Runner, future, scheduler::PctScheduler, scheduler::RandomScheduler};
 
-/// In the place of the module of the same name: locks of the model.
+/// Replaces the module of the same name with locks of the model.
 mod sync {
     pub(super) use shuttle::sync::{Mutex, MutexGuard};
 
@@ -42,25 +43,25 @@ use usage::{Usage, UsageLimits};
 const LIMITS: UsageLimits = UsageLimits { messages: 2, bytes: 10 };
 const MAX_AGE: u64 = 5;
 
-/// What an entry is here: a number in the place of a key, its age and usage.
+/// An entry of the model: a number in place of a key, with its age and usage.
 struct Entry {
     key: u64,
     created: u64,
     usage: Usage,
 }
 
-/// A manager as small as it gets, which goes about its parts as the real one does.
+/// A minimal manager, which uses its parts as the real one does.
 struct Model {
     flights: Flights<u8, Result<Arc<Entry>, u64>>,
     cache: Mutex<Lru<u8, Arc<Entry>>>,
-    /// The time, and the calls made so far: they are read and set without a step of the model between.
+    /// The time, and the calls made so far; reading and setting them is not a step of the model.
     now: AtomicU64,
     calls: AtomicU64,
-    /// How many calls are under way for each id.
+    /// The number of calls in progress for each id.
     flying: [AtomicUsize; 2],
-    /// Every second call fails.
+    /// Whether every second call fails.
     failing: bool,
-    /// How often and for how much each key was handed out.
+    /// How often, and for how many bytes, each key was returned.
     used: std::sync::Mutex<HashMap<u64, (u64, u64)>>,
 }
 
@@ -106,7 +107,7 @@ impl Model {
         let guard = Flying(flying, flying.fetch_add(1, Ordering::SeqCst));
         assert_eq!(guard.1, 0, "one call for an id at a time");
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        // Whoever is asked lets others go first.
+        // The call lets other threads run first.
         future::yield_now().await;
         drop(guard);
         if self.failing && call % 2 == 1 {
@@ -151,15 +152,15 @@ impl Drop for Flying<'_> {
     }
 }
 
-/// Runs a scenario in many interleavings, half of them at random and half by changing priorities. A lost wake-up is a
-/// deadlock, which the model finds.
+/// Runs a scenario in many interleavings, half of them at random and half by changing priorities. A
+/// lost wake-up is a deadlock, which the model detects.
 fn explore(scenario: impl Fn() + Send + Sync + Clone + 'static) {
     let rounds = env::var("SEALWAX_MODEL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5_000);
     Runner::new(RandomScheduler::new(rounds), Config::default()).run(scenario.clone());
     Runner::new(PctScheduler::new(3, rounds), Config::default()).run(scenario);
 }
 
-/// Polls a future so often and drops it then.
+/// Polls a future this many times, then drops it.
 async fn poll_times<F: Future>(future: F, times: usize) {
     let (mut future, mut left) = (Box::pin(future), times);
     poll_fn(|context| {
@@ -211,7 +212,7 @@ fn no_key_serves_more_than_it_may() {
 #[test]
 fn expiry_and_eviction_go_with_everything_else() {
     explore(|| {
-        // Room for one entry, two ids, and a clock that goes on.
+        // Room for one entry, two ids, and a clock that advances.
         let model = Model::new(1, false);
         let mut threads: Vec<_> = [(0, 1), (1, 1), (0, 2)]
             .map(|(id, bytes)| {
@@ -241,7 +242,7 @@ fn expiry_and_eviction_go_with_everything_else() {
 fn nobody_is_left_waiting_when_the_first_gives_up() {
     explore(|| {
         let model = Model::new(2, false);
-        // Two give up, after as many polls as they like; two do not.
+        // Two give up after any number of polls; two do not.
         let quitters = [0, 1].map(|times| {
             let model = model.clone();
             shuttle::thread::spawn(move || future::block_on(poll_times(model.get(0, 1), times)))
@@ -276,7 +277,7 @@ fn a_failure_reaches_all_who_waited_and_nobody_after() {
 
 #[test]
 fn the_map_forgets_what_was_used_least_recently() {
-    // Without threads, beside a list that is simple enough to be right.
+    // Without threads, compared with a list that is simple enough to be right.
     let (mut lru, mut list) = (Lru::new(4), Vec::<(u8, u32)>::new());
     let mut state = 1_u32;
     for round in 0..20_000 {

@@ -155,7 +155,7 @@ fn an_existing_file_stays_unless_forced() {
     assert_ne!(place.read("target"), b"precious");
     place.refused(&["decrypt", "-k", &place.key, "-o", "plain", "target"], 6, "--force");
 
-    // Where it fails, even a forced target survives.
+    // On failure even a target that `--force` would replace survives.
     let other = place.keygen("other.key");
     place.refused(&["decrypt", "-k", &other, "-o", "plain", "--force", "target"], 4, "no keyring");
     let mut sealed = place.read("target");
@@ -283,13 +283,13 @@ fn damage_is_refused_to_a_file_and_to_standard_output() {
     ] {
         place.write(name, &bytes);
         place.refused(&["decrypt", "-k", &place.key, "-o", "out", name], 3, text);
-        // The message is signed: not a byte of it may come out.
+        // The message is signed: not a byte of its plaintext may be released.
         place.refused(&["decrypt", "-k", &place.key, name], 3, text);
         place.check_refusal(&place.run_with_input(&["decrypt", "-k", &place.key, "-"], &bytes), 3, text);
     }
     let early = place.run(&["decrypt", "-k", &place.key, "--release-unverified", "signature"]);
     assert_eq!(code(&early), 3);
-    // What it was asked for: frames come out as they are read, but never the final one.
+    // As requested: frames are released as they are read, but never the final one.
     assert!(!early.stdout.is_empty() && early.stdout.len() <= 300_000 / 4096 * 4096, "{}", early.stdout.len());
     assert!(early.stdout.iter().all(|byte| *byte == 5));
 }
@@ -317,7 +317,7 @@ fn a_required_context_is_authenticated_and_not_stored() {
     place.refused(&["encrypt", "-k", key, "--require-context", "aws-crypto-x", "-o", "out", "plain"], 3, "reserved");
 }
 
-/// The path of a key that the tests ship, as a part of a URI.
+/// Returns the path of a test key as a part of a URI.
 #[cfg(any(feature = "raw-rsa", feature = "raw-ecdh"))]
 fn test_key(name: &str) -> String {
     format!("{}/tests/keys/{name}", env!("CARGO_MANIFEST_DIR"))
@@ -387,7 +387,7 @@ fn ecdh_keys_encrypt_to_a_recipient() {
     ] {
         place.refused(&["encrypt", "-k", &uri, "-o", "out", "plain"], 2, text);
     }
-    // A keyring that only decrypts says so.
+    // A keyring that can only decrypt reports so.
     place.refused(&["encrypt", "-k", &own, "-o", "out", "plain"], 2, "cannot encrypt");
 }
 
@@ -431,7 +431,7 @@ fn the_keys_that_wrapped_and_opened_are_told_when_asked_for() {
     assert_eq!(json["attempts"][0]["reason"], "no encrypted data key matches this key");
 }
 
-/// Waits until a file has grown in a folder, and says whether it did.
+/// Waits until a file has grown in a directory, and returns whether it did.
 fn wait_for_partial(folder: &Path) -> bool {
     for _ in 0..500 {
         let partial = fs::read_dir(folder).unwrap().any(|entry| {
@@ -477,7 +477,7 @@ fn a_kill_in_the_middle_leaves_nothing_under_the_final_name() {
     assert_eq!(place.read("target"), b"precious");
 }
 
-/// A small file system of its own, where the user may mount one (as root; skipped elsewhere).
+/// Fills a small file system of its own, if the user may mount one (as root; skipped otherwise).
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_one_clear_line() {
@@ -507,7 +507,8 @@ fn a_full_disk_is_one_clear_line() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_pipe_takes_constant_memory() {
-    // In KiB; the process at its largest. 64 MiB show that it does not grow; the limit is that of any length.
+    // In KiB: the peak of the process. 64 MiB show that memory does not grow; the limit is the same
+    // for any length.
     const LENGTH: usize = 64 << 20;
     const LIMIT: u64 = 16 << 10;
     let place = Place::new();
@@ -518,20 +519,20 @@ fn a_pipe_takes_constant_memory() {
         assert!(peak_memory(&place, &encrypt, "plain") < LIMIT);
         let decrypt = ["decrypt", "-k", key, "-o", "back", "--force", "-"];
         assert!(peak_memory(&place, &decrypt, "sealed") < LIMIT);
-        // To standard output a signed message is verified first; that takes no more.
+        // To standard output, a signed message is verified first, which takes no more memory.
         assert!(peak_memory(&place, &["decrypt", "-k", key, "-"], "sealed") < LIMIT);
     }
     assert!(place.read("back") == place.read("plain"));
 }
 
-/// Runs a command on a file through a pipe, and gives the most memory that it held, in KiB.
+/// Runs a command on a file through a pipe, and returns the peak of its memory in KiB.
 #[cfg(target_os = "linux")]
 fn peak_memory(place: &Place, arguments: &[&str], input: &str) -> u64 {
     let bytes = place.read(input);
     let mut command = place.command(arguments);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // All but the last byte, so that the process is still there to be asked.
+    // All but the last byte, so that the process still exists when it is measured.
     stdin.write_all(&bytes[..bytes.len() - 1]).unwrap();
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
@@ -550,7 +551,8 @@ fn unsigned_messages_stream_through_standard_output() {
     let arguments = [&["encrypt", "-k", &place.key][..], &UNSIGNED, &["-o", "sealed", "plain"]].concat();
     place.ok(&arguments);
     let sealed = place.read("sealed");
-    // Cut off after the second frame: the frames before are authentic and came out, and the exit code says the rest.
+    // Truncated after the second frame: the frames before it are authentic and were released, and
+    // the exit code reports the rest.
     let output = place.run_with_input(&["decrypt", "-k", &place.key, "-"], &sealed[..sealed.len() / 2]);
     assert_eq!(code(&output), 3);
     assert!(!output.stdout.is_empty() && output.stdout.iter().all(|byte| *byte == 1));

@@ -1,6 +1,6 @@
-//! The command-line tool on whole folders, run as a user runs it.
+//! The command-line tool on whole directories, run as a user runs it.
 //!
-//! `SEALWAX_FULL_FOLDERS=1` tries 10,000 files and a file of 2 GiB.
+//! `SEALWAX_FULL_FOLDERS=1` tests 10,000 files and a file of 2 GiB.
 #![cfg(feature = "cli")]
 
 mod support;
@@ -19,12 +19,13 @@ use std::{
 
 use support::place::{Place, code, inspect_json, json_lines, stderr};
 
-/// Whether everything is to be tried at its full size.
+/// Returns whether everything is tested at its full size.
 fn full() -> bool {
     env::var_os("SEALWAX_FULL_FOLDERS").is_some_and(|value| value == "1")
 }
 
-/// All that is in a folder: files with their content, folders, and links with what they point to.
+/// Returns everything in a directory: files with their content, directories, and links with their
+/// targets.
 fn tree(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     for entry in walkdir::WalkDir::new(folder).min_depth(1) {
@@ -35,14 +36,14 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     found
 }
 
-/// Makes a file, and the folders it lies in.
+/// Creates a file and its parent directories.
 fn put(place: &Place, path: impl AsRef<Path>, bytes: &[u8]) {
     let path = place.folder.path().join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();
 }
 
-/// A place with a folder `in` that has a bit of everything.
+/// Returns a place with a directory `in` that contains some of everything.
 fn place_with_folder() -> Place {
     let place = Place::new();
     put(&place, "in/empty", b"");
@@ -96,7 +97,7 @@ fn a_tree_goes_there_and_back() {
     }
 }
 
-/// Names are bytes here.
+/// File names are bytes here.
 #[cfg(target_os = "linux")]
 #[test]
 fn names_that_are_not_utf8_are_kept() {
@@ -218,7 +219,7 @@ fn files_that_fail_are_named_and_the_others_go_on() {
     assert_eq!(code(&verify), 3);
     assert!(stderr(&verify).ends_with("sealwax: verified 6 files, 293.01 KiB; 3 skipped; 2 failed\n"));
 
-    // Failures of several kinds have the exit code 1, and are said even to those who want quiet.
+    // Failures of several kinds have exit code 1, and are reported even with `--quiet`.
     fs::remove_dir_all(place.path("back")).unwrap();
     fs::create_dir_all(place.path("back/a")).unwrap();
     let output = decrypt(&place, &["--quiet"]);
@@ -289,7 +290,7 @@ fn nothing_is_written_outside_of_the_output_folder() {
         }
         assert_eq!(tree(&place.path("outside")), BTreeMap::from([("file".into(), Some(b"precious".to_vec()))]));
     }
-    // The output folder itself may be a link: that is the user's own word.
+    // The output directory itself may be a link, because the user named it.
     fs::create_dir(place.path("real")).unwrap();
     link("real", place.path("other")).unwrap();
     place.ok(&["decrypt", "-r", "-k", &place.key, "out", "-o", "other"]);
@@ -308,7 +309,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
     encrypt(&["in", "-o", "in"], 2, "OUT lies in the folder");
     encrypt(&["in", "-o", "in/deep/out"], 2, "OUT lies in the folder");
     encrypt(&["in", "-o", "in/../in/new/out"], 2, "OUT lies in the folder");
-    // Making the one folder would make the other reachable.
+    // Creating one directory would make the other reachable.
     encrypt(&["in", "-o", "new/../in/out"], 2, "OUT lies in the folder");
     encrypt(&["in/deep", "-o", "in"], 2, "lies in OUT");
     encrypt(&["in/a", "-o", "out"], 2, "in/a: this is no folder");
@@ -318,7 +319,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
     encrypt(&["in", "-o", "out", "--suffix", "/../x"], 2, "--suffix");
     encrypt(&["in", "-o", "out", "--jobs", "0"], 2, "--jobs");
     encrypt(&["in", "-o", "out", "--cache-messages", "0"], 2, "--cache-messages");
-    // What would fail for every file is said once.
+    // An error that affects every file is reported once.
     encrypt(&["in", "-o", "out", "--suite", "0x0178"], 5, "--commitment-policy");
     encrypt(&["in", "-o", "out", "-c", "=x"], 3, "empty");
     encrypt(&["in", "-o", "out", "-c", "tenant"], 2, "KEY=VALUE");
@@ -376,10 +377,10 @@ fn modes_and_times_are_kept_if_asked_for() {
     let context = &inspect_json(&place, "out/a.sealed")["encryption_context"];
     assert_eq!((&context["sealwax-mode"], &context["sealwax-mtime"]), (&"0751".into(), &"1000000000.123456789".into()));
     assert_eq!(code(&decrypt(&place, &["--preserve"])), 0);
-    // Who a program runs as is never set.
+    // Set-user-ID bits are never restored.
     assert_eq!((mode("back/a"), modified("back/a")), (0o751, time));
     assert_eq!((mode("back/deep/er/still/b"), modified("back/deep/er/still/b")), (0o600, time));
-    // Folders are as private as those they are made of, with and without.
+    // Directories are as private as those they are made from, with and without `--preserve`.
     assert_eq!((mode("out/deep"), mode("back/deep")), (0o700, 0o700));
 
     // Without it, they are those of any new file.
@@ -392,7 +393,7 @@ fn modes_and_times_are_kept_if_asked_for() {
     place.ok(&["encrypt", "-k", key, "--preserve", "in/a", "-o", "one"]);
     place.ok(&["decrypt", "-k", key, "--preserve", "one", "-o", "one back"]);
     assert_eq!((mode("one back"), modified("one back")), (0o751, time));
-    // A mode that somebody else has written.
+    // A mode that another writer has stored.
     place.ok(&["encrypt", "-k", key, "-c", "sealwax-mode=7777", "in/a", "-o", "bits"]);
     place.ok(&["decrypt", "-k", key, "--preserve", "bits", "-o", "bits back"]);
     assert_eq!(mode("bits back"), 0o777);
@@ -405,7 +406,7 @@ fn modes_and_times_are_kept_if_asked_for() {
     place.refused(&["encrypt", "-k", key, "--preserve", "-c", "sealwax-mode=1", "in/a", "-o", "new"], 2, "--preserve");
 }
 
-/// So many files of 1 KiB in folders of 100.
+/// Returns a place with this many files of 1 KiB in directories of 100.
 fn place_with_many(count: usize) -> Place {
     let place = Place::new();
     for number in 0..count {
@@ -425,7 +426,8 @@ fn many_small_files() {
     assert!(tree(&place.path("back")) == tree(&place.path("in")));
 }
 
-/// A log is written to all the time. Alone it is taken as far as it goes; with others its length is counted in advance.
+/// A log grows while it is read. Alone it is read to its end; with other files its length is
+/// counted in advance.
 #[test]
 fn a_file_that_grows_is_said() {
     let place = Place::new();
@@ -455,7 +457,7 @@ fn a_file_that_grows_is_said() {
     assert_eq!(code(&encrypt(&place, &[])), 0);
 }
 
-/// Waits until a folder has some files but not all; whether that was seen.
+/// Waits until a directory has some of the files but not all, and returns whether that happened.
 fn wait_for_some(folder: &Path, all: usize) -> bool {
     for _ in 0..2_000 {
         let found = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok);
@@ -471,7 +473,7 @@ fn wait_for_some(folder: &Path, all: usize) -> bool {
 #[cfg(unix)]
 #[test]
 fn what_was_interrupted_is_resumed() {
-    // Signed and each with a key of its own, so that it takes its time.
+    // Signed, and each with a data key of its own, so that it takes long enough.
     let (place, slowly) = (place_with_many(1_000), ["--cache-messages", "1"]);
     for (signal, number) in [("-KILL", 9), ("-INT", 2)] {
         let arguments = [&["encrypt", "-r", "-k", &place.key, "in", "-o", "out"], &slowly[..]].concat();
@@ -481,7 +483,7 @@ fn what_was_interrupted_is_resumed() {
         let status = child.wait().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(number));
 
-        // Whatever has its name is whole.
+        // Every file that has its final name is complete.
         let before = tree(&place.path("out"));
         let verify = place.run(&["verify", "-r", "-k", &place.key, "out"]);
         assert_eq!(code(&verify), 0, "{}", stderr(&verify));
@@ -528,7 +530,7 @@ fn a_disk_that_is_full_stops_it_once() {
     assert!(tree(&place.path("back")) == tree(&place.path("in")));
 }
 
-/// Runs a command, and gives the most memory that it held, in KiB.
+/// Runs a command, and returns the peak of its memory in KiB.
 #[cfg(target_os = "linux")]
 fn peak_memory(place: &Place, arguments: &[&str]) -> u64 {
     let mut child = place.command(arguments).spawn().unwrap();

@@ -1,4 +1,4 @@
-//! What the command-line tool says of itself: help, shell completions, manual pages.
+//! The documentation in the command-line tool: help, shell completions, manual pages.
 #![cfg(feature = "cli")]
 
 mod support;
@@ -20,7 +20,8 @@ fn every_command_and_option_has_help() {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         let help = String::from_utf8(place.ok(&[command, "--help"])).unwrap();
         assert!(help.contains("--quiet"), "{help}");
-        // An option without a word of help ends its line, and the next is another option.
+        // If an option had no help text, its line would end and the next line would be another
+        // option.
         let lines: Vec<_> = help.lines().collect();
         let is_option = |line: &str| line.starts_with("  -") || line.starts_with("      --");
         for (at, line) in lines.iter().enumerate().filter(|(_, line)| is_option(line) && !line.trim().contains("  ")) {
@@ -43,7 +44,7 @@ fn completions_know_the_commands() {
     place.refused(&["completions"], 2, "SHELL");
 }
 
-/// What bash makes of the script.
+/// The completions that bash derives from the script.
 #[cfg(unix)]
 #[test]
 fn bash_completes_a_command() {
@@ -74,7 +75,7 @@ fn manual_pages_are_there_for_every_command() {
     place.refused(&["man", "main.key"], 6, "main.key");
 }
 
-/// The guide, run as it stands.
+/// Runs the commands of the guide unchanged.
 #[cfg(unix)]
 #[test]
 fn the_commands_of_the_guide_work() {

@@ -1,4 +1,5 @@
-//! The command-line tool on messages that exist: `verify` and `reencrypt`; and what is told of any, `--metadata` and `--quiet`.
+//! The command-line tool on existing messages: `verify` and `reencrypt`, and the reports with
+//! `--metadata` and `--quiet`.
 #![cfg(feature = "cli")]
 
 mod forge;
@@ -10,7 +11,7 @@ use forge::{Forge, PUBLIC_KEY};
 use sealwax::keyring::RawAesKeyring;
 use support::place::{Place, code, inspect_json, json_lines, snapshot, stderr};
 
-/// A place with a file `plain` and its message `sealed`, in the context tenant=blue.
+/// Returns a place with a file `plain` and its message `sealed`, in the context tenant=blue.
 fn place_with_message(length: usize, more: &[&str]) -> Place {
     let place = Place::new();
     place.write("plain", &support::pattern(length));
@@ -84,7 +85,7 @@ fn reencrypt_changes_the_keys_in_place() {
             let found = fs::metadata(place.path("sealed")).unwrap();
             assert_eq!(std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777, 0o640);
         }
-        // Nothing is left beside it: two keys, plain, sealed.
+        // No other file is left in the directory: two keys, plain, sealed.
         assert_eq!(snapshot(place.folder.path()).len(), 4);
     }
 }
@@ -142,8 +143,8 @@ fn attack_29_a_pinned_signer_is_looked_for_in_the_message() {
     let key = place.key.as_str();
     let json = inspect_json(&place, "sealed");
     let public_key = json["encryption_context"][PUBLIC_KEY].as_str().unwrap();
-    // What anyone who can unwrap the data key can write: an unsigned message that authenticates the signer's public key
-    // without storing it.
+    // What an attacker who can unwrap the data key can write: an unsigned message that
+    // authenticates the signer's public key without storing it.
     let keyring = RawAesKeyring::new("sealwax", "main", place.read("main.key")).unwrap();
     let (stored, required) = ([("tenant", "blue")], [(PUBLIC_KEY, public_key)]);
     let forge = Forge::under_the_key_of(&place.read("sealed"), &keyring, 0x0478, &stored, &required);
@@ -201,7 +202,8 @@ fn reencrypt_leaves_what_it_does_not_verify() {
         place.write("damaged", &damaged);
         place.refused(&["reencrypt", "-k", key, "damaged"], 3, text);
         place.refused(&["reencrypt", "-k", key, "-o", "out", "damaged"], 3, text);
-        // To standard output neither: the new message would be a signed one's, released before its signature holds.
+        // The same for standard output: the new message would contain a signed message's plaintext,
+        // released before its signature is verified.
         let unsigned = ["reencrypt", "-k", key, "--suite", "0x0478", "-o", "-", "damaged"];
         place.refused(&unsigned, 3, text);
         place.check_refusal(&place.run_with_input(&["reencrypt", "-k", key, "-"], &damaged), 3, text);
@@ -250,13 +252,13 @@ fn metadata_is_a_line_for_each_message() {
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(place.path("log")).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600, "an encryption context may be private");
     }
-    // What is told on standard error has no context: that may end in any log.
+    // The report on standard error has no context, because it may end up in any log.
     let told = place.run(&["verify", "-k", &new, "--json", "sealed"]);
     assert!(!stderr(&told).contains("blue"));
     place.refused(&["verify", "-k", &new, "--metadata", "no/such/log", "sealed"], 1, "no/such/log");
 }
 
-/// Metadata that cannot be written is a failure, but what is done stays done.
+/// Metadata that cannot be written is a failure, but completed work is kept.
 #[cfg(target_os = "linux")]
 #[test]
 fn metadata_that_cannot_be_written_is_said() {

@@ -1,13 +1,16 @@
-//! No block of the heap holds a secret when it is freed: no wrapping key, data key, message key or plaintext.
+//! Tests that no block of the heap holds a secret when it is freed: no wrapping key, data key,
+//! message key or plaintext.
 //!
-//! The allocator of this binary looks for known secrets in every block that is freed or reallocated. Secrets are the
-//! plaintext, the keys that a case starts with, and every key that passes through the crypto provider. At the end of
-//! each case the scanner must find each of these secrets in a block that is deliberately freed without being wiped.
+//! The allocator of this binary looks for known secrets in every block that is freed or
+//! reallocated. Secrets are the plaintext, the keys that a case starts with, and every key that
+//! passes through the crypto provider. At the end of each case the scanner must find each of these
+//! secrets in a block that is deliberately freed without being wiped.
 //!
-//! Out of reach of the scanner are stacks and registers, memory that C code allocates (AWS-LC has its own), and secrets
-//! in an encoding other than those that a case names.
+//! The scanner does not reach stacks and registers, memory that C code allocates (AWS-LC has its
+//! own), and secrets in an encoding other than those that a case names.
 //!
-//! With `SEALWAX_FREED_BACKTRACE=1` each finding is printed with the backtrace of the call that freed the block.
+//! With `SEALWAX_FREED_BACKTRACE=1` each finding is printed with the backtrace of the call that
+//! freed the block.
 #![cfg(feature = "rustcrypto")]
 // `GlobalAlloc` is an unsafe trait. Everywhere else in the package, `unsafe` is an error.
 #![allow(unsafe_code)]

@@ -29,14 +29,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SUITE: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 
-/// Lets worker threads through only as the executor's other tasks run: each turn of such a task frees one frame.
+/// Lets worker threads continue only as the executor's other tasks run: each turn of such a task
+/// releases one frame.
 #[derive(Default)]
 struct Gate {
     turns: Mutex<u64>,
     opened: Condvar,
     /// How often a worker had to wait.
     waited: AtomicUsize,
-    /// For the messages that are prepared, and once a test is over.
+    /// Set while messages are prepared, and once a test is over.
     wide_open: AtomicBool,
 }
 
@@ -46,7 +47,7 @@ impl Gate {
         self.opened.notify_all();
     }
 
-    /// Called by whatever seals or opens. The executor's thread always passes.
+    /// Called by each seal and open. The executor's thread always passes.
     fn pass(&self) {
         if thread::current().name() != Some("sealwax-worker") || self.wide_open.load(Ordering::SeqCst) {
             return;
@@ -114,8 +115,9 @@ impl CryptoProvider for Gated {
     }
 }
 
-/// Runs work on a runtime of one thread, beside a task that opens the gate a little at every turn it gets. If a poll
-/// parked the only thread, nothing would open the gate, and the worker that waits at it would give up.
+/// Runs work on a single-threaded runtime, beside a task that opens the gate a little at each of
+/// its turns. If a poll parked the only thread, nothing would open the gate, and the worker that
+/// waits at it would give up.
 fn beside_another_task(work: impl AsyncFn(Client, RawAesKeyring)) {
     let gate = Arc::new(Gate::default());
     let client = Client::builder_with_provider(Gated(gate.clone())).threads(2).build();
@@ -126,7 +128,8 @@ fn beside_another_task(work: impl AsyncFn(Client, RawAesKeyring)) {
             loop {
                 gate.turn();
                 tokio::task::yield_now().await;
-                // The gate is shut now and then for longer than the executor needs for everything else.
+                // The gate is sometimes closed for longer than the executor needs for everything
+                // else.
                 while *gate.turns.lock().unwrap() > 0 {
                     tokio::task::yield_now().await;
                 }
@@ -149,7 +152,7 @@ fn text() -> Vec<u8> {
     (0..6_000_000_u32).map(|at| (at % 251) as u8).collect()
 }
 
-/// A message made without a gate.
+/// Returns a message made without a gate.
 fn message(keyring: &RawAesKeyring, text: &[u8]) -> Vec<u8> {
     Client::new().encrypt(keyring).suite(SUITE).bytes(text).wait().unwrap().message
 }
@@ -208,7 +211,8 @@ fn a_fault_behind_frames_of_other_threads_does_not_park_either() {
     beside_another_task(async |client, keyring| {
         let text = text();
         let mut message = message(&keyring, &text);
-        // The sequence number of a frame near the end: what came before it is on the way when it is seen.
+        // The sequence number of a frame near the end: the frames before it are in progress when it
+        // is read.
         let at = message.len() - 100 * (4096 + 32);
         let number = message[at..].windows(4).position(|window| window[..2] == [0, 0] && window[2] == 5).unwrap() + at;
         message[number + 3] ^= 1;
@@ -217,7 +221,7 @@ fn a_fault_behind_frames_of_other_threads_does_not_park_either() {
         let error = reader.read_to_end(&mut released).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(text.starts_with(&released) && released.len() > 5_000_000, "{}", released.len());
-        // The end of a stream after its error is the end.
+        // After its error, the stream ends.
         let mut opening = client.decrypt(&keyring).stream(stream::iter([io::Result::Ok(message)])).await.unwrap();
         let mut errors = 0;
         while let Some(piece) = opening.next().await {
@@ -227,7 +231,8 @@ fn a_fault_behind_frames_of_other_threads_does_not_park_either() {
     });
 }
 
-/// A source and sink of the standard library that must not be used on this thread, which is an executor's.
+/// A source and sink of the standard library that must not be used on this thread, which is an
+/// executor's.
 struct Blocking;
 
 impl io::Read for Blocking {
@@ -249,8 +254,8 @@ impl io::Write for Blocking {
 #[tokio::test]
 async fn a_future_never_touches_a_blocking_source_or_sink() {
     let (client, keyring) = (Client::new(), RawAesKeyring::new("example", "key-1", vec![7; 32]).unwrap());
-    // These are the only futures that are given one: they wait for the keys. Whatever reads or writes at once returns a
-    // `Result`, which does not compile with `.await`.
+    // Only these futures are given one: they wait for the keys. Everything that reads or writes at
+    // once returns a `Result`, which does not compile with `.await`.
     let reader = client.encrypt(&keyring).reader(Blocking).await.unwrap();
     assert!(reader.header().suite().is_signed());
     let writer = client.encrypt(&keyring).writer(Blocking).await.unwrap();
@@ -274,14 +279,15 @@ fn blocking_operations_work_with_local_keys_inside_a_runtime() {
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What became of a task that a worker thread woke: the name of that thread, and whether anything panicked on it.
+/// The outcome of a task that a worker thread woke: the name of that thread, and whether anything
+/// panicked on it.
 type Ended = (Option<String>, bool);
 
-/// A task that only its wakers own. It does not go back to an executor: what wakes it ends or continues it there and
-/// then, on the same thread.
+/// A task that only its wakers own. It does not return to an executor: waking it ends or continues
+/// it immediately, on the same thread.
 struct Task {
     work: Mutex<Option<Work>>,
-    /// Whether a worker thread that wakes it drops the work and does not poll it.
+    /// Whether a worker thread that wakes the task drops the work instead of polling it.
     drops: bool,
     /// Whether it was woken during a poll.
     again: AtomicBool,
@@ -289,11 +295,11 @@ struct Task {
 }
 
 impl Task {
-    /// Polls the work until it waits or is done; in the latter case drops it.
+    /// Polls the work until it is pending or done; drops it when it is done.
     fn run(self: &Arc<Self>) {
         self.again.store(true, Ordering::SeqCst);
         while self.again.load(Ordering::SeqCst) {
-            // Another thread polls it, and will do so again.
+            // Another thread is polling it, and will poll it again.
             let Ok(mut work) = self.work.try_lock() else { return };
             self.again.store(false, Ordering::SeqCst);
             let Some(polled) = work.as_mut() else { return };
@@ -313,15 +319,15 @@ impl Wake for Task {
                 true => drop(self.work.lock().unwrap().take()),
                 false => self.run(),
             }));
-        // During a poll, which can wake the task as well, it is locked.
+        // It is locked during a poll, which can wake the task as well.
         if outcome.is_err() || self.work.try_lock().is_ok_and(|work| work.is_none()) {
             let _ = self.ended.send((name, outcome.is_err()));
         }
     }
 }
 
-/// Has a writer wait for a worker thread, which is held at the gate, and leaves the task to its waker alone. Returns what
-/// became of it once the gate is open.
+/// Makes a writer wait for a worker thread, which is held at the gate, and leaves the task to its
+/// waker alone. Returns the outcome once the gate is open.
 fn woken_by_a_worker(drops: bool, threads: usize) -> Ended {
     let gate = Arc::new(Gate::default());
     let client = Client::builder_with_provider(Gated(gate.clone())).threads(threads).build();
@@ -352,7 +358,8 @@ fn woken_by_a_worker(drops: bool, threads: usize) -> Ended {
 #[test]
 fn a_worker_thread_that_drops_the_machine_does_not_wait_for_itself() {
     for threads in [2, 3] {
-        // Because it owns the task and nobody else will poll it, or because it polls it to its end.
+        // Because it owns the task and nothing else will poll it, or because it polls it to its
+        // end.
         for drops in [true, false] {
             let (name, panicked) = woken_by_a_worker(drops, threads);
             assert_eq!(name.as_deref(), Some("sealwax-worker"), "{threads} threads, drops: {drops}");

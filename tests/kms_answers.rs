@@ -1,5 +1,6 @@
-//! What keyrings over key management services make of answers that are not to the question, and of names that are not
-//! what they seem: a key that answers in another's place, aliases, and key ids in messages that would act on a terminal.
+//! How keyrings over key management services handle answers that do not match the request, and
+//! misleading names: a key that answers in place of another, aliases, and key ids in messages that
+//! contain terminal control characters.
 #![cfg(feature = "rustcrypto")]
 
 #[path = "support/fake_kms.rs"]
@@ -32,7 +33,7 @@ fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// Has a keyring generate a data key, and then encrypt one; returns what each of them came to.
+/// Generates a data key with a keyring, then encrypts one, and returns both results.
 fn wrap_both_ways(keyring: &dyn Keyring) -> [Result<Vec<EncryptedDataKey>>; 2] {
     let (data_key, context) = (SecretBytes::zeroed(32), EncryptionContext::new());
     let request = WrapRequest::new(&RustCrypto, SUITE, &context);
@@ -40,7 +41,7 @@ fn wrap_both_ways(keyring: &dyn Keyring) -> [Result<Vec<EncryptedDataKey>>; 2] {
         .map(|request| wait(keyring.on_encrypt(request)).map(|wrapped| wrapped.encrypted_data_keys))
 }
 
-/// Refuses a key that answers in the place of the one that was asked for, with both operations.
+/// Asserts that both operations refuse a key that answers in place of the requested one.
 #[track_caller]
 fn refuses_answers_from(lie: &'static str, keyring: &dyn Keyring, kms: &FakeKms) {
     kms.fail([Fault::KeyId(lie), Fault::KeyId(lie)]);
@@ -52,7 +53,7 @@ fn refuses_answers_from(lie: &'static str, keyring: &dyn Keyring, kms: &FakeKms)
     assert_eq!(found, [(KmsOperation::GenerateDataKey, ANOTHER_KEY), (KmsOperation::Encrypt, ANOTHER_KEY)], "{lie:?}");
 }
 
-/// Accepts a key that answers, whose name then is in the message.
+/// Asserts that the answering key is accepted, and that the message contains its name.
 #[track_caller]
 fn accepts_answers_from(answer: &'static str, keyring: &dyn Keyring, kms: &FakeKms) {
     kms.fail([Fault::KeyId(answer), Fault::KeyId(answer)]);
@@ -79,7 +80,7 @@ fn attack_20_a_keyring_over_any_service_refuses_what_another_key_wrapped() {
         refuses_answers_from(lie, &keyring("orders", &kms).open_any_key(), &kms);
     }
     accepts_answers_from("orders", &keyring("orders", &kms), &kms);
-    // An alias in the place of an id is not accepted: this keyring could not open its own messages.
+    // An alias in place of an id is not accepted: this keyring could not open its own messages.
     kms.add_alias("current", "orders");
     let refused = Client::new().encrypt(&keyring("current", &kms)).bytes(b"text").wait();
     assert!(matches!(refused, Err(Error::Keyring { .. })), "{}", support::outcome(&refused));
@@ -93,7 +94,7 @@ fn a_keyring_over_an_alias_writes_and_reads_only_if_it_may_open_any_key() {
     let sealed = client.encrypt(&alone).bytes(b"text").wait().unwrap();
     assert_eq!(sealed.header.encrypted_data_keys()[0].key_name(), Some("orders"), "the id, and not the alias");
     accepts_answers_from("invoices", &alone, &kms);
-    // What no reader can name is not written.
+    // A name that no reader can use is not written.
     refuses_answers_from("", &alone, &kms);
 
     kms.calls();
@@ -102,13 +103,14 @@ fn a_keyring_over_an_alias_writes_and_reads_only_if_it_may_open_any_key() {
     assert!(why.contains("open_any_key") && why.contains("example-kms:current"), "{why}");
     assert!(kms.calls().is_empty(), "refused before any call");
 
-    // It reads with `open_any_key`, even once the alias points elsewhere; and so does a keyring over the id.
+    // It reads with `open_any_key`, even once the alias points elsewhere, and so does a keyring
+    // over the id.
     kms.add_alias("current", "invoices");
     let readings: [&dyn Keyring; 2] = [&over_alias("current", &kms).open_any_key(), &keyring("orders", &kms)];
     for reading in readings {
         assert_eq!(client.decrypt(reading).bytes(&sealed.message).wait().unwrap().plaintext, b"text");
     }
-    // Beside another keyring it is one that fails, and the other is asked.
+    // Within a multi-keyring it fails, and the other keyring is tried.
     let both = MultiKeyring::new(alone).child(keyring("orders", &kms));
     assert_eq!(client.decrypt(&both).bytes(&sealed.message).wait().unwrap().plaintext, b"text");
     for (provider_id, alias) in [("", "current"), ("example-kms", ""), ("aws-kms", "current")] {
@@ -144,12 +146,12 @@ fn attack_20_the_arn_of_an_alias_takes_keys_of_its_partition_region_and_account_
         for lie in [OTHER_PARTITION, OTHER_REGION, OTHER_ACCOUNT, ALIAS, "alias/orders", ""] {
             refuses_answers_from(lie, &keyring, &kms);
         }
-        // Which key an alias points to, only the service knows.
+        // Only the service knows which key an alias points to.
         for answer in [KEY, SIBLING] {
             accepts_answers_from(answer, &keyring, &kms);
         }
     }
-    // A bare alias says nothing of where its key is.
+    // A bare alias does not contain the key's region.
     for keyring in aws("alias/orders") {
         for answer in [KEY, SIBLING, OTHER_PARTITION, OTHER_REGION, OTHER_ACCOUNT] {
             accepts_answers_from(answer, &keyring, &kms);
@@ -160,10 +162,11 @@ fn attack_20_the_arn_of_an_alias_takes_keys_of_its_partition_region_and_account_
 
 // Names in error texts.
 
-/// What clears a screen, begins a line of its own in a log, and turns the direction of text around.
+/// Characters that clear a screen, begin a new line in a log, and change the direction of text.
 const ACTIVE: &str = "k\u{1b}[2J\nINFO all is well\u{202e}\r\u{9b}31m";
 
-/// All texts of an error: its own, those of its sources, and those of the attempts that it lists.
+/// Returns all texts of an error: its own, those of its sources, and those of the attempts that it
+/// lists.
 fn texts(error: &Error) -> Vec<String> {
     let chain = |error: &dyn std::error::Error| {
         let mut texts = vec![error.to_string()];
@@ -194,7 +197,7 @@ fn is_harmless(error: &Error) {
     }
 }
 
-/// Has a keyring open encrypted data keys, which must fail.
+/// Unwraps encrypted data keys with a keyring, which must fail.
 #[track_caller]
 fn failure(keyring: &dyn Keyring, keys: &[EncryptedDataKey]) -> Error {
     let context = EncryptionContext::new();
@@ -209,7 +212,7 @@ fn a_key_id_from_a_message_reaches_no_error_text_as_it_is() {
     let kms = FakeKms::with_keys(&["orders"]);
     let any = keyring("orders", &kms).open_any_key();
     let keys = [EncryptedDataKey::new("example-kms", ACTIVE, [7; 40])];
-    // The service knows no such key, or whatever else it answers about it.
+    // The service has no such key, or gives any other error for it.
     let unknown = failure(&any, &keys);
     is_harmless(&unknown);
     assert!(texts(&unknown).iter().any(|text| text.contains(r"k\u{1b}[2J\u{a}INFO")), "it is named, escaped");

@@ -1,4 +1,4 @@
-//! What becomes of every way in which AWS KMS, or the network on the way to it, can fail.
+//! Every way in which AWS KMS, or the network on the way to it, can fail, and the outcome.
 #![cfg(feature = "aws-kms-rustls")]
 
 mod kms_support;
@@ -29,17 +29,17 @@ use kms_support::{
 use support::to_base64;
 
 const ARN: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-/// What JSON must escape is in it, too.
+/// Contains characters that JSON must escape.
 const VALUE: &str = "a \"context\" value that is \\nobody's business";
 const DATA_KEY: [u8; 32] = *b"this data key is 32 bytes long!!";
 const CIPHERTEXT: &[u8] = b"what the service made of the data key, and only it can undo";
 const OPERATIONS: [KmsOperation; 3] = [KmsOperation::GenerateDataKey, KmsOperation::Encrypt, KmsOperation::Decrypt];
 
-/// Long for a server that answers, however busy the machine.
+/// A timeout that is long for a server that answers, however busy the machine is.
 const LONG: Duration = Duration::from_secs(20);
-/// Short, for a server that does not.
+/// A short timeout, for a server that does not answer.
 const SHORT: Duration = Duration::from_millis(150);
-/// No case may take longer, retries and all.
+/// The most that any case may take, including retries.
 const BOUND: Duration = Duration::from_secs(30);
 
 fn context() -> EncryptionContext {
@@ -68,7 +68,7 @@ async fn ask(kms: &dyn KmsApi, operation: KmsOperation) -> Result<(), KmsError> 
     }
 }
 
-/// The right answer to all three.
+/// Returns the correct answer to all three operations.
 fn right() -> serde_json::Value {
     serde_json::json!({
         "KeyId": ARN,
@@ -82,7 +82,7 @@ fn right_step() -> Step {
     Step::json(200, right().to_string())
 }
 
-/// The right answer with this member replaced or, for null, left out.
+/// Returns the correct answer with this member replaced or, if null, omitted.
 fn but(member: &str, value: serde_json::Value) -> Step {
     let mut answer = right();
     if value.is_null() {
@@ -93,7 +93,7 @@ fn but(member: &str, value: serde_json::Value) -> Step {
     Step::json(200, answer.to_string())
 }
 
-/// Everything that an error and its causes print, in every way.
+/// Returns everything that an error and its causes print, in every format.
 fn printed(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     let mut cause = Some(error);
@@ -104,7 +104,7 @@ fn printed(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Nothing that was asked, and nothing of the data key, may be in it.
+/// Asserts that the text contains nothing of the request and nothing of the data key.
 #[track_caller]
 fn check_nothing_leaks(text: &str) {
     let hex: String = DATA_KEY.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -125,14 +125,14 @@ fn check_nothing_leaks(text: &str) {
     }
 }
 
-/// A way to fail, and what must become of it.
+/// A way to fail, and the required outcome.
 struct Case {
     name: &'static str,
     steps: Vec<Step>,
     attempt: Duration,
     kind: KmsErrorKind,
     calls: usize,
-    /// What the error or a cause of it must say.
+    /// A text that the error or one of its causes must contain.
     says: &'static str,
 }
 
@@ -140,7 +140,8 @@ fn case(name: &'static str, step: Step, kind: KmsErrorKind, calls: usize, says: 
     Case { name, steps: vec![step], attempt: LONG, kind, calls, says }
 }
 
-/// Asks all three operations, and checks kind, text, calls and time. Returns how many were asked.
+/// Calls all three operations, and checks kind, text, calls and time. Returns how many operations
+/// were called.
 async fn check(cases: Vec<Case>, operations: &[KmsOperation]) -> usize {
     let all = cases.iter().flat_map(|case| operations.iter().map(move |operation| (case, *operation)));
     let checks = all.map(async |(case, operation)| {
@@ -261,7 +262,7 @@ async fn a_service_that_repeats_the_request_makes_no_error_leak_it() {
             }
         }
     }
-    // In the place of the code, and in that of the request's id.
+    // In place of the code, and in place of the request id.
     let as_code = Step::error(400, VALUE, VALUE).header("x-amzn-requestid", VALUE);
     let as_ciphertext = Step::error(400, &to_base64(CIPHERTEXT), &to_base64(CIPHERTEXT));
     let as_key = Step::error(400, &to_base64(&DATA_KEY), &to_base64(&DATA_KEY));
@@ -312,7 +313,7 @@ async fn answers_that_cannot_be_read_are_refused() {
         case("no HTTP", Step::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), KmsErrorKind::Unavailable, 1, "error"),
     ];
     assert_eq!(check(cases, &OPERATIONS).await, 57);
-    // What the longest answer may be, is read.
+    // An answer of the greatest permitted length is read.
     let kms = kms(&Scripted::start(vec![long(60_000)]), LONG);
     ask(&kms, KmsOperation::Decrypt).await.unwrap();
 }
@@ -338,7 +339,7 @@ async fn answers_that_lack_something_are_refused() {
     ] {
         assert_eq!(check(vec![case("lacking", step, kind, 1, "")], &[operation]).await, 1);
     }
-    // An empty body is an empty answer to the SDK.
+    // To the SDK, an empty body is an empty answer.
     for operation in OPERATIONS {
         let error = ask(&kms(&Scripted::start(vec![Step::json(200, "")]), LONG), operation).await.unwrap_err();
         assert!(matches!(error.kind(), KmsErrorKind::InvalidAnswer(_)), "{}", printed(&error));
@@ -431,7 +432,7 @@ async fn a_time_out_comes_when_its_time_is_over_and_not_before() {
     while server.calls() == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // From here on the clock stands still, and jumps to the next time that someone waits for.
+    // From here on the clock is paused, and jumps to the next time that a task waits for.
     tokio::time::pause();
     let (real, paused) = (Instant::now(), tokio::time::Instant::now());
     let error = call.await.unwrap().unwrap_err();
@@ -478,7 +479,7 @@ fn on_a_runtime_that_is_given_anyone_may_wait() {
     let sealed = client.encrypt(&keyring).context(context()).bytes(b"text").wait().unwrap();
     assert_eq!(client.decrypt(&keyring).bytes(&sealed.message).wait().unwrap().plaintext, b"text");
     assert_eq!(server.calls(), 2);
-    // Once it has gone, there is an error and no panic.
+    // Once the runtime is gone, the result is an error and not a panic.
     drop(runtime);
     let Err(error) = client.decrypt(&keyring).bytes(&sealed.message).wait() else { panic!("there is no runtime") };
     assert!(matches!(error, Error::NotUnwrapped(_)));
@@ -497,7 +498,7 @@ fn a_runtime_that_cannot_carry_calls_is_reported_as_such() {
 #[test]
 fn a_call_that_is_dropped_leaves_nothing_behind_and_a_client_that_works() {
     for on_a_handle in [false, true] {
-        // A runtime of its own each, so that its tasks can be counted.
+        // Each case has a runtime of its own, so that its tasks can be counted.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let server = Scripted::start(vec![Step::Silence(Vec::new()), right_step()]);
         runtime.block_on(async {
@@ -520,7 +521,7 @@ fn a_call_that_is_dropped_leaves_nothing_behind_and_a_client_that_works() {
 
 // Through keyrings.
 
-/// The error of a keyring below that of the client.
+/// Returns the error of a keyring, which is the source of the client's error.
 fn kms_error(error: &Error) -> &KmsError {
     let cause = match error {
         Error::Keyring { source, .. } => &**source,
@@ -584,16 +585,17 @@ async fn a_throttled_service_behind_the_cache_sees_a_bounded_number_of_calls() {
     let client = Client::new();
     let encrypt = async || client.encrypt_with(&*manager).context(context()).suite(UNSIGNED).bytes(b"text").await;
 
-    // Many at the same time make one call, with its two retries.
+    // Many concurrent messages make one call, with its two retries.
     let outcomes = join_all((0..200).map(|_| encrypt())).await;
     assert!(outcomes.iter().all(Result::is_ok));
     assert_eq!(server.calls(), 3);
-    // Up to the limit nobody is asked.
+    // Up to the limit the service is not called.
     for _ in 200..1_000 {
         encrypt().await.unwrap();
     }
     assert_eq!(server.calls(), 3);
-    // Beyond it the service refuses, and a hundred at the same time are one call with its retries.
+    // Beyond it the service refuses, and a hundred concurrent messages are one call with its
+    // retries.
     let outcomes = join_all((0..100).map(|_| encrypt())).await;
     for outcome in &outcomes {
         let Err(error) = outcome else { panic!("beyond the limit") };
@@ -608,7 +610,7 @@ const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 async fn ten_thousand_messages_cost_the_calls_that_the_limits_dictate() {
     const MESSAGES: usize = 10_000;
     let text = support::pattern(1024);
-    // The limits, and how many calls of the service they make of 10,000 messages of 1 KiB.
+    // The limits, and how many calls of the service 10,000 messages of 1 KiB make with them.
     for (max_messages, max_bytes, calls) in [(1_000, 1 << 30, 10), (100, 1 << 30, 100), (1_000_000, 1 << 20, 10)] {
         let server = Scripted::start(vec![right_step()]);
         let keyring = || AwsKmsKeyring::new(ARN, Arc::new(kms(&server, LONG))).unwrap();
@@ -625,13 +627,13 @@ async fn ten_thousand_messages_cost_the_calls_that_the_limits_dictate() {
             messages.push(encrypt.bytes(&text).await.unwrap().message);
         }
         assert_eq!(server.calls(), calls, "{max_messages} messages, {max_bytes} bytes");
-        // Here every data key and its encrypted form are the same, so that to read is one call.
+        // Here every data key and its encrypted form are the same, so reading takes one call.
         for message in &messages {
             assert!(client.decrypt_with(&reader).bytes(message).await.unwrap().plaintext == text);
         }
         assert_eq!(server.calls(), calls + 1);
     }
-    // Without the cache it is a call for each.
+    // Without the cache each message takes a call.
     let server = Scripted::start(vec![right_step()]);
     let keyring = AwsKmsKeyring::new(ARN, Arc::new(kms(&server, LONG))).unwrap();
     for _ in 0..100 {
@@ -657,7 +659,7 @@ async fn a_region_that_fails_hides_no_other() {
         client.encrypt(&AwsKmsKeyring::new(ARN, Arc::new(kms(&working, LONG))).unwrap()).bytes(b"text").await.unwrap();
     let all = keyrings.discovery(["eu-central-1", "eu-west-1", "us-east-1"], None).unwrap();
     assert_eq!(client.decrypt(&all).bytes(&sealed.message).await.unwrap().plaintext, b"text");
-    // Without the one that works, the error has what each of the others met.
+    // Without the working keyring, the error contains what each of the others met.
     let others = keyrings.discovery(["eu-central-1", "eu-west-1"], None).unwrap();
     let Err(Error::NotUnwrapped(failure)) = client.decrypt(&others).bytes(&sealed.message).await else {
         panic!("it opened");
@@ -722,7 +724,7 @@ async fn a_client_of_a_region_is_made_once() {
     let first = supplier.region("us-east-1").unwrap();
     assert!(Arc::ptr_eq(&first, &supplier.region("us-east-1").unwrap()));
     assert!(!Arc::ptr_eq(&first, &supplier.region("us-east-2").unwrap()));
-    // However many names there are, what is kept is bounded.
+    // However many names there are, the number that is kept is bounded.
     for number in 0..100 {
         supplier.region(&format!("region-{number}")).unwrap();
     }

@@ -43,14 +43,14 @@ fn unwrap(keyring: &dyn Keyring, keys: &[EncryptedDataKey]) -> Result<Unwrapped>
     wait(keyring.on_decrypt(UnwrapRequest::new(&RustCrypto, SUITE, &context(), keys)))
 }
 
-/// The position of the encrypted data key that opened, to the data key of zeros.
+/// Returns the index of the encrypted data key that gave the data key of zeros.
 fn opened(result: Result<Unwrapped>) -> usize {
     let unwrapped = result.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
     assert!(unwrapped.data_key.ct_eq(&[0; 32]), "another data key");
     unwrapped.encrypted_data_key
 }
 
-/// Why each attempt failed.
+/// Returns why each attempt failed.
 fn reasons<T>(result: Result<T>) -> Vec<String> {
     let Err(Error::NotUnwrapped(failure)) = result else {
         panic!("{}", result.err().map_or("it opened".to_owned(), |error| error.to_string()))
@@ -62,7 +62,7 @@ fn reasons<T>(result: Result<T>) -> Vec<String> {
     failure.attempts().iter().map(why).collect()
 }
 
-/// The cause of a keyring's error, as text.
+/// Returns the cause of a keyring's error, as text.
 fn cause<T>(result: Result<T>) -> String {
     match result {
         Err(Error::Keyring { source, .. }) => source.to_string(),
@@ -83,7 +83,7 @@ fn configuration<T>(result: Result<T>) -> String {
     }
 }
 
-/// A service that has what every service must have, and no key pairs.
+/// A service with only the operations that every service must have, and no key pairs.
 struct SymmetricOnly(Arc<FakeKms>);
 
 impl KmsApi for SymmetricOnly {
@@ -221,7 +221,7 @@ mod rsa {
         let good = digest(&context());
         let mut bad = good.clone();
         bad[47] ^= 1;
-        // All that anyone with the public key can make is one and the same refusal.
+        // Everything that an attacker with the public key can make gives the same error.
         let plaintexts = [
             vec![],
             vec![0; 32],
@@ -271,7 +271,7 @@ mod rsa {
         configuration(Client::new().encrypt(&both).bytes(b"text").wait());
         assert!(kms.calls().is_empty());
 
-        // Beside another keyring a signed message still opens.
+        // With another keyring beside it, a signed message still opens.
         let raw = || RawAesKeyring::new("raw", "name", vec![7; 32]).unwrap();
         let sealed = Client::new().encrypt(&raw()).bytes(b"text").wait().unwrap();
         let either = MultiKeyring::without_generator(both).child(raw());
@@ -418,14 +418,14 @@ mod ecdh {
         }
     }
 
-    /// The keys of all curves, which `tests/raw_ecdh.rs` uses, too.
+    /// Returns the keys of all curves, which `tests/raw_ecdh.rs` uses too.
     fn curves() -> Vec<(EcdhCurve, Keys)> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/ecdh.json");
         let mut file: File = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
         EcdhCurve::ALL.map(|curve| (curve, file.keys.remove(&curve.to_string()).unwrap())).into()
     }
 
-    /// A service with the private keys of Alice and Bob.
+    /// Returns a service with the private keys of Alice and Bob.
     fn service(keys: &Keys) -> Arc<FakeKms> {
         let kms = FakeKms::new();
         for (arn, key) in [(ALICE, &keys.alice), (BOB, &keys.bob)] {
@@ -566,7 +566,8 @@ mod ecdh {
         let for_carol = wrap(&RawEcdhKeyring::ephemeral(curve, &keys.carol.public()).unwrap(), &context());
         let good = wrap(&between(curve, ALICE, &keys.bob, &kms), &context());
         let mut info = good.provider_info().to_vec();
-        // The x of the sender, whose compressed key is the last 33 bytes: no point has it.
+        // The x coordinate of the sender, whose compressed key is the last 33 bytes: no point has
+        // it.
         let x = info.len() - 32;
         info[x..].fill(0xff);
         let no_point = EncryptedDataKey::new("aws-kms-ecdh", info.clone(), good.ciphertext());

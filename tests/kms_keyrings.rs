@@ -1,4 +1,5 @@
-//! The keyrings over AWS KMS and over services of other kinds, on a fake that keeps its keys in memory.
+//! The keyrings over AWS KMS and over services of other kinds, on a fake that keeps its keys in
+//! memory.
 #![cfg(feature = "rustcrypto")]
 
 #[path = "support/fake_kms.rs"]
@@ -68,7 +69,7 @@ fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// A data key of zeros as these keyrings wrap it, one after the other.
+/// Wraps a data key of zeros with these keyrings, one after the other.
 fn wrap(keyrings: &[&dyn Keyring]) -> Vec<EncryptedDataKey> {
     let (data_key, context) = (SecretBytes::zeroed(32), context());
     let request = WrapRequest::new(&RustCrypto, SUITE, &context);
@@ -84,14 +85,14 @@ fn unwrap(keyring: &dyn Keyring, keys: &[EncryptedDataKey]) -> Result<Unwrapped>
     wait(keyring.on_decrypt(UnwrapRequest::new(&RustCrypto, SUITE, &context(), keys)))
 }
 
-/// The position of the encrypted data key that opened, to the data key of zeros.
+/// Returns the index of the encrypted data key that gave the data key of zeros.
 fn opened(result: Result<Unwrapped>) -> usize {
     let unwrapped = result.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
     assert!(unwrapped.data_key.ct_eq(&[0; 32]), "another data key");
     unwrapped.encrypted_data_key
 }
 
-/// All attempts of a failure: by which keyring, at which encrypted data key, and why.
+/// Returns all attempts of a failure: the keyring, the encrypted data key, and the reason.
 fn attempts<T>(result: Result<T>) -> Vec<(String, Option<usize>, String)> {
     let Err(Error::NotUnwrapped(failure)) = result else {
         panic!("{}", result.err().map_or("it opened".to_owned(), |error| error.to_string()))
@@ -106,12 +107,12 @@ fn attempts<T>(result: Result<T>) -> Vec<(String, Option<usize>, String)> {
     failure.attempts().iter().map(attempt).collect()
 }
 
-/// Why each attempt failed.
+/// Returns why each attempt failed.
 fn reasons<T>(result: Result<T>) -> Vec<String> {
     attempts(result).into_iter().map(|(_, _, why)| why).collect()
 }
 
-/// What a keyring met while it wrapped.
+/// Returns the error that a keyring met while wrapping.
 fn refusal<T>(result: Result<T>) -> (KmsOperation, KmsErrorKind) {
     let Err(Error::Keyring { source, .. }) = result else { panic!("{}", support::outcome(&result)) };
     let error = source.downcast_ref::<KmsError>().expect("an error of the service");
@@ -126,7 +127,7 @@ fn configuration<T>(result: Result<T>) -> String {
     }
 }
 
-// What is asked, and in which words.
+// The requests and their content.
 
 #[test]
 fn messages_make_the_round_trip_through_every_keyring() {
@@ -259,7 +260,7 @@ fn a_discovery_keyring_tries_all_keys_in_the_order_of_the_message_until_one_open
     let decrypt = |key: &str| (KmsOperation::Decrypt, key.to_owned());
     assert_eq!(kms.asked(), [decrypt(FAR), decrypt(OTHER), decrypt(KEY)]);
 
-    // That for multi-Region keys leaves out what its region cannot have.
+    // The keyring for multi-Region keys skips those that its region cannot have.
     assert_eq!(opened(unwrap(&mrk_discovery("eu-west-1", &kms), &keys)), 2);
     assert_eq!(kms.asked(), [decrypt(OTHER), decrypt(KEY)]);
 }
@@ -280,7 +281,7 @@ fn an_encrypted_data_key_without_the_arn_of_a_key_fails_the_keyring_before_any_c
             let [(_, Some(1), why)] = &failure[..] else { panic!("{failure:?}") };
             assert!(why.contains("not the ARN of an AWS KMS key"), "{why}");
         }
-        // Another keyring of the same client is still asked.
+        // Another keyring of the same client is still tried.
         let raw = RawAesKeyring::new("raw", "name", vec![7; 32]).unwrap();
         let keys = [&keys[..], &wrap(&[&raw])].concat();
         assert_eq!(opened(unwrap(&MultiKeyring::new(strict(KEY, &kms)).child(raw), &keys)), 2);
@@ -323,7 +324,7 @@ fn a_filter_takes_partition_and_account_as_wholes() {
 
 // Multi-Region keys.
 
-/// Two regions that share a multi-Region key; each has other keys, too.
+/// Returns two regions that share a multi-Region key; each has other keys too.
 fn two_regions() -> (Arc<FakeKms>, Arc<FakeKms>) {
     let (here, far) = (FakeKms::with_keys(&[KEY, OTHER, MRK_OTHER]), FakeKms::with_keys(&[FAR]));
     let shared = Material::symmetric();
@@ -340,7 +341,7 @@ fn a_replica_opens_what_was_wrapped_in_another_region_and_is_asked_in_its_own() 
     assert_eq!(opened(unwrap(&mrk_discovery("us-east-1", &far), &keys)), 0);
     assert_eq!(far.asked(), [(KmsOperation::Decrypt, MRK_FAR.to_owned()), (KmsOperation::Decrypt, MRK_FAR.to_owned())]);
 
-    // Keyrings that know nothing of replicas do not.
+    // Keyrings that are not aware of replicas do not.
     assert_eq!(reasons(unwrap(&strict(MRK_FAR, &far), &keys)), ["NoMatch"]);
     let why = reasons(unwrap(&discovery(&far), &keys));
     assert_eq!(why, [format!("Decrypt with key {MRK} failed: the key does not exist")]);
@@ -363,7 +364,7 @@ fn only_the_region_may_differ_and_only_of_multi_region_keys() {
         let keys = wrap(&[&strict(other, &here)]);
         far.calls();
         assert_eq!(reasons(unwrap(&mrk(MRK_FAR, &far), &keys)), ["NoMatch"], "{other}");
-        // A key that is of one region only is nothing for the same key id in another.
+        // A single-Region key does not match the same key id in another region.
         assert_eq!(reasons(unwrap(&mrk(&KEY.replace("eu-west-1", "us-east-1"), &far), &keys)), ["NoMatch"], "{other}");
         assert!(far.calls().is_empty());
     }
@@ -380,7 +381,7 @@ fn an_alias_that_is_called_like_a_multi_region_key_is_none() {
     assert!(!KmsArn::parse(KEY).unwrap().is_multi_region());
 }
 
-// Answers that are not to the question (ATTACKS 20).
+// Answers that do not match the request (ATTACKS 20).
 
 #[test]
 fn attack_20_an_answer_from_another_key_is_passed_over_and_reported() {
@@ -461,7 +462,7 @@ fn attack_20_what_another_key_wrapped_goes_into_no_message() {
     kms.add_alias(ALIAS, KEY);
     kms.add_alias("alias/orders", KEY);
     let id = "1234abcd-12ab-34cd-56ef-1234567890ab";
-    // What a keyring was made with, and what it may not take for an answer.
+    // The key that a keyring was made with, and the answers that it must not accept.
     let lies = [
         (KEY, OTHER),
         (KEY, id),
@@ -522,7 +523,8 @@ fn attack_20_a_service_of_another_kind_is_checked_in_the_same_way() {
     assert_eq!(opened(unwrap(&keyring("orders"), &keys)), 1);
     kms.calls();
 
-    // One that opens any key takes them all, and still only from the key that the message names.
+    // A keyring that opens any key accepts them all, but still only from the key that the message
+    // names.
     let any = keyring("elsewhere").open_any_key();
     assert_eq!(reasons(unwrap(&keyring("elsewhere"), &keys)), ["NoMatch"]);
     kms.fail([Fault::KeyId("elsewhere"), Fault::Plaintext(vec![0; 31])]);
@@ -570,7 +572,7 @@ fn errors_name_operation_key_and_cause_and_nothing_secret() {
 
 // Several keys, several regions.
 
-/// A supplier of the two regions, which notes what it is asked for.
+/// Returns a supplier of the two regions, which records its requests.
 fn supplier(
     here: &Arc<FakeKms>,
     far: &Arc<FakeKms>,
@@ -715,7 +717,7 @@ fn multi_keyrings_refuse_what_is_no_choice_of_keys_or_regions() {
     configuration(kms.strict("no key at all", [] as [&str; 0]));
     configuration(kms.strict(KEY, ["alias/"]));
 
-    // One multi-Region key in two regions: which of them is asked is for the caller to say.
+    // One multi-Region key in two regions: the caller must choose which of them is used.
     assert!(kms.strict(MRK, [MRK_FAR]).is_ok());
     let kms = kms.mrk_aware();
     let id = "mrk-1234abcd12ab34cd56ef1234567890ab";
@@ -853,7 +855,7 @@ fn arns_are_taken_apart_as_the_specification_says() {
     configuration(KmsArn::parse(&format!("{KEY}{}", "0".repeat(2048))));
 }
 
-/// Operations of the crate are futures that can be sent, whatever the keyring.
+/// The futures of the crate's operations are `Send`, whatever the keyring.
 #[test]
 fn keyrings_can_be_shared_and_their_operations_sent() {
     fn sent<T: Send>(_: &T) {}

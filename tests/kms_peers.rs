@@ -1,5 +1,6 @@
-//! The AWS KMS keyrings over key pairs with those of the official Python SDK (tests/peers/kms_pairs_peer.py), each with a
-//! service in memory that computes with the same keys. Without the SDK this is skipped, unless SEALWAX_REQUIRE_PEERS=1.
+//! The AWS KMS keyrings over key pairs with those of the official Python SDK
+//! (tests/peers/kms_pairs_peer.py), each over a service in memory that computes with the same keys.
+//! Without the SDK these tests are skipped, unless SEALWAX_REQUIRE_PEERS=1.
 #![cfg(all(feature = "raw-rsa", feature = "raw-ecdh"))]
 
 #[path = "support/fake_kms.rs"]
@@ -42,7 +43,7 @@ fn contexts() -> [EncryptionContext; 3] {
     ]
 }
 
-/// A message that the peer writes, and what it asked its service for.
+/// Returns a message that the peer writes, and the requests it made to its service.
 fn written_by(
     peer: &mut Peer,
     keyring: &Value,
@@ -102,7 +103,7 @@ fn the_official_rsa_keyring_and_ours_open_each_others_messages() {
                 refused += 1;
             }
         }
-        // Both take no signed suites.
+        // Both refuse signed suites.
         let context = EncryptionContext::new();
         let why = written_by(&mut peer, &their(ALICE), SIGNED, &context, b"text").expect_err("it refuses");
         assert!(why.to_lowercase().contains("asymmetric"), "{why}");

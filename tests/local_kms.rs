@@ -1,4 +1,4 @@
-//! The key store: the life of a key, with a clock that the test sets.
+//! The key store: the life cycle of a key, with a clock that the test sets.
 #![cfg(feature = "local-kms")]
 
 use std::{
@@ -23,7 +23,7 @@ const DAY: u64 = 24 * 60 * 60;
 const START: u64 = 1_767_225_600;
 const CHEAP: PassphraseCost = PassphraseCost { memory_kib: 8, passes: 1, lanes: 1 };
 
-/// A store under a clock.
+/// A store with a clock.
 struct Place {
     folder: TempDir,
     seconds: Arc<AtomicU64>,
@@ -78,7 +78,7 @@ fn open(kms: &LocalKms, key: &str, message: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(opened.plaintext.to_vec())
 }
 
-/// The kind of failure that a message did not open of.
+/// Returns the kind of the error with which a message did not open.
 fn kind(outcome: Result<Vec<u8>, Error>) -> KmsErrorKind {
     let Err(Error::NotUnwrapped(failure)) = outcome else { panic!("it opened, or failed of something else") };
     let UnwrapReason::Failed(cause) = &failure.attempts()[0].reason else { panic!("{failure}") };
@@ -105,7 +105,7 @@ fn messages_from_before_a_rotation_open_after_it_and_after_ten() {
             assert!(open(kms, "main", message).is_ok());
         }
     }
-    // Different generations wrote them: the backing key stands behind the version in each wrapped key.
+    // Different versions wrote them: the version of the backing key is in each wrapped key.
     let client = Client::new();
     let backing = |message: &Vec<u8>| {
         let opened = client.decrypt(&place.kms.keyring("main").unwrap()).bytes(message).wait().unwrap();
@@ -181,7 +181,7 @@ fn a_deletion_waits_can_be_cancelled_and_then_destroys() {
     assert!(place.kms.create_alias("other", "main").is_err_and(waits));
     assert!(place.kms.schedule_key_deletion("main", WaitingPeriod::Days(30)).is_err_and(waits));
 
-    // To the last second it can be brought back; it is disabled then.
+    // Until the last second the deletion can be cancelled; the key is then disabled.
     place.seconds.store(START + 7 * DAY - 1, Ordering::Relaxed);
     assert_eq!(place.reopened().cancel_key_deletion("main").unwrap().state, KeyState::Disabled);
     assert!(matches!(place.kms.cancel_key_deletion("main"), Err(LocalKmsError::InvalidState { .. })));
@@ -193,13 +193,14 @@ fn a_deletion_waits_can_be_cancelled_and_then_destroys() {
     let material = |bytes: &[u8]| bytes.windows(key.len()).any(|window| window == key.as_bytes());
     assert!(material(&sealed));
     place.seconds.fetch_add(60, Ordering::Relaxed);
-    // The handle that was open all the time does not use what it has in memory either.
+    // The handle that was open all along does not use what it has in memory either.
     let keyring_message = place.kms.decrypt(&[1; 100], &none());
     assert!(keyring_message.is_err());
     assert!(matches!(place.kms.describe_key(&key), Err(LocalKmsError::NotFound { .. })));
     assert!(place.kms.list_aliases().unwrap().is_empty());
     let last_record = fs::read(place.path().join("store.bin")).unwrap();
-    // The journal names the key in the line about its deletion until the next change; the record is gone.
+    // The journal names the key in the line about its deletion until the next change; the record is
+    // gone.
     place.key("other");
     assert!(last_record.len() < sealed.len());
     assert!(!material(&fs::read(place.path().join("store.bin")).unwrap()));
@@ -261,7 +262,7 @@ fn the_service_opens_only_under_the_key_that_is_named() {
     let place = Place::new();
     let (a, b) = (place.key("a"), place.key("b"));
     let message = seal(&place.kms, "a", b"text");
-    // A message whose wrapped key is relabelled as that of another key of the store.
+    // A message whose wrapped key is relabelled as that of another key in the store.
     let keyring =
         |key: &str| KmsKeyring::new("sealwax-local", key, Arc::new(place.kms.clone()) as Arc<dyn KmsApi>).unwrap();
     assert!(Client::new().decrypt(&keyring(&a)).bytes(&message).wait().is_ok());
@@ -269,7 +270,7 @@ fn the_service_opens_only_under_the_key_that_is_named() {
     let mut relabelled = message.clone();
     relabelled[at..at + b.len()].copy_from_slice(b.as_bytes());
     assert_eq!(kind(open(&place.kms, "a", &relabelled)), KmsErrorKind::IncorrectKey);
-    // A keyring for one key does not open another's, unless it says so.
+    // A keyring for one key does not open another's, unless it is configured to.
     assert!(Client::new().decrypt(&keyring(&b)).bytes(&message).wait().is_err());
     assert!(Client::new().decrypt(&keyring(&b).open_any_key()).bytes(&message).wait().is_ok());
 }
@@ -350,7 +351,8 @@ fn a_change_by_another_handle_is_seen_at_once() {
     assert_eq!(kind(open(&other, "main", &message)), KmsErrorKind::Disabled);
     other.enable_key("main").unwrap();
     assert!(open(&place.kms, "main", &message).is_ok());
-    // A new root in the folder is picked up; another kind cannot be, and says so.
+    // A new root in the directory is picked up; a root of another kind cannot be, and the error
+    // says so.
     other.rotate_root(Root::key_file_in_folder()).wait().unwrap();
     assert!(open(&place.kms, "main", &message).is_ok());
     other.rotate_root(Root::passphrase_with_cost(*b"long", CHEAP)).wait().unwrap();
@@ -400,7 +402,8 @@ fn a_root_that_is_none_or_that_would_be_removed_is_refused() {
     };
     let present = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().path());
     let present = present.into_iter().find(|path| path.extension().is_some_and(|part| part == "key")).unwrap();
-    // Its own key, which would be removed as that of the old root, by either name; one that would be removed as soon as it is made.
+    // Its own key, which would be removed as that of the old root, by either name; and a key that
+    // would be removed as soon as it is created.
     refused(&present);
     fs::copy(&present, elsewhere.path().join("copy")).unwrap();
     refused(&elsewhere.path().join("copy"));
@@ -425,7 +428,7 @@ fn a_store_is_not_sealed_under_a_key_of_its_own() {
     assert!(matches!(refused, Err(Error::Configuration(_))));
     assert!(place.reopened().describe_key(&key).is_ok());
 
-    // With a key elsewhere beside it, it opens.
+    // With another key beside it that is elsewhere, it opens.
     let elsewhere = || RawAesKeyring::new("example", "root", vec![9; 32]).unwrap();
     place.kms.rotate_root(Root::keyring(Arc::new(MultiKeyring::new(own()).child(elsewhere())))).wait().unwrap();
     let opened = builder(place.path(), &place.seconds).root(Root::keyring(Arc::new(elsewhere()))).open().wait();
@@ -489,7 +492,7 @@ fn a_backup_brings_keys_back_and_changes_nothing_that_is_there() {
     assert_eq!(open(&other.kms, "a", &message).unwrap(), b"text");
     assert!(other.kms.describe_key("b").is_err());
 
-    // What has happened since stays; what is missing comes.
+    // Later changes remain; what is missing is added.
     place.kms.rotate_key("a").unwrap();
     let newer = seal(&place.kms, "a", b"newer");
     let newest = elsewhere.path().join("newest");
@@ -535,7 +538,7 @@ fn a_key_that_waited_for_its_deletion_comes_back_from_a_backup_and_stays() {
 #[test]
 fn an_import_does_not_bring_old_material_back_into_use() {
     let (place, elsewhere) = (Place::new(), tempfile::tempdir().unwrap());
-    // The clock was ahead by a year when the key was made.
+    // The clock was a year ahead when the key was created.
     place.days_pass(365);
     let key = place.key("main");
     place.seconds.store(START, Ordering::Relaxed);
@@ -630,7 +633,8 @@ fn the_log_tells_which_line_was_altered_or_is_missing() {
     let mut twice = lines.clone();
     twice.insert(3, lines[2].clone());
     assert_eq!(faults(&twice)[0], AuditFault::Displaced { line: 4 });
-    // Cut off before the last change: found, since the store knows its last change. What came after that cannot be missed.
+    // Truncated before the last change: detected, because the store records its last change. Lines
+    // after that cannot be missed.
     assert_eq!(faults(&lines[..4]), [AuditFault::Missing { first: 5, last: 5 }]);
     assert_eq!(faults(&lines[..6]), []);
     fs::remove_file(&path).unwrap();
@@ -666,7 +670,7 @@ fn an_older_copy_of_the_file_is_refused_by_who_knows_better() {
     fs::rename(place.path().join("old"), &file).unwrap();
     let Err(LocalKmsError::Damaged { what, .. }) = place.kms.describe_key(&key) else { panic!("not refused") };
     assert!(what.contains("older copy"), "{what}");
-    // Who opens it anew cannot know; the log does.
+    // A newly opened store cannot know; the log does.
     let reopened = place.reopened();
     assert_eq!(reopened.describe_key(&key).unwrap().state, KeyState::Enabled);
 }
@@ -680,8 +684,9 @@ fn who_may_write_the_folder_cannot_slip_a_root_of_their_own_under_an_open_store(
     let opened = builder(place.path(), &place.seconds).root(passphrase()).open().wait().unwrap();
     assert!(opened.describe_key("main").is_ok());
 
-    // What a forger can make without the passphrase looks like this: a store of the same id, of a later generation, and its root
-    // key beside it. Here it is made by someone who has the passphrase, in a copy.
+    // What a forger without the passphrase can make looks like this: a store of the same id, of a
+    // later generation, with its root key beside it. The test makes it with the passphrase, in a
+    // copy.
     let forged = tempfile::tempdir().unwrap();
     fs::copy(place.path().join("store.bin"), forged.path().join("store.bin")).unwrap();
     let forger = builder(forged.path(), &place.seconds).root(passphrase()).open().wait().unwrap();
@@ -692,7 +697,8 @@ fn who_may_write_the_folder_cannot_slip_a_root_of_their_own_under_an_open_store(
             fs::rename(entry.path(), place.path().join(name)).unwrap();
         }
     }
-    // Also not by the store that had a root in its folder until it was given a passphrase.
+    // The store that had a root in its directory until it was given a passphrase refuses it as
+    // well.
     for kms in [&opened, &place.kms] {
         assert!(matches!(kms.generate_data_key("main", 32, &none()), Err(LocalKmsError::RootChanged { .. })));
     }
@@ -718,7 +724,7 @@ fn a_lock_file_that_was_removed_keeps_nobody_apart_and_is_not_relied_on() {
     let place = Place::new();
     let hasty = builder(place.path(), &place.seconds).lock_timeout(Duration::from_millis(20)).open().wait().unwrap();
     fs::remove_file(place.path().join("lock")).unwrap();
-    // Another process makes it anew and is at work.
+    // Another process creates it anew and is at work.
     let other = fs::File::create(place.path().join("lock")).unwrap();
     other.lock().unwrap();
     assert!(matches!(hasty.create_key(""), Err(LocalKmsError::Busy { .. })));

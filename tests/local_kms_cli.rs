@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A folder of its own for every test, and a store in it.
+/// A directory for one test, with a store in it.
 struct Place(TempDir);
 
 impl Place {
@@ -146,7 +146,7 @@ fn aliases_are_made_moved_and_listed() {
     place.ok(&["keys", "alias", "create", "two", &two]);
     place.refused(&["keys", "alias", "create", "two", &one], 2, "already exists");
     place.ok(&["keys", "alias", "update", "two", &one]);
-    // An alias may look a little like a key id.
+    // An alias may resemble a key id.
     place.ok(&["keys", "alias", "create", "a/key/b", &one]);
     place.ok_with(&[], &["encrypt", "-k", "local:a/key/b", "-o", "sealed", "-"], b"text");
     place.ok(&["keys", "alias", "delete", "a/key/b"]);
@@ -155,7 +155,7 @@ fn aliases_are_made_moved_and_listed() {
     assert_eq!(rows, [["ALIAS", "KEY"], ["alias/one", one.as_str()], ["alias/two", one.as_str()]]);
     place.ok(&["keys", "alias", "delete", "two"]);
     assert_eq!(place.json(&["keys", "alias", "list"]).as_array().unwrap().len(), 1);
-    // Nothing is the default unless it is made so.
+    // There is no default key unless one is created.
     fs::write(place.path("plain"), b"text").unwrap();
     place.refused(&["encrypt", "-o", "sealed", "plain"], 2, "keys alias create default");
 }
@@ -186,7 +186,7 @@ fn a_backup_brings_everything_back() {
     place.refused(&["keys", "export", "-o", "backup", "--backup-passphrase-file", "phrase"], 6, "backup");
     fs::remove_dir_all(place.path("store")).unwrap();
     place.refused(&["decrypt", "sealed"], 2, "no key store");
-    // An import needs a store: making its first key makes one.
+    // An import needs a store, which the creation of its first key makes.
     place.refused(&["keys", "import", "backup", "--backup-passphrase-file", "phrase"], 2, "no key store");
     place.ok(&["keys", "create"]);
     place.refused(
@@ -219,7 +219,7 @@ fn a_store_under_a_passphrase_opens_with_it_alone() {
     assert_eq!(wrong.status.code(), Some(4));
     assert!(stderr(&wrong).contains("wrong key file, passphrase or keyring"), "{}", stderr(&wrong));
 
-    // And back, by way of a file elsewhere and of another key.
+    // And back again, through a file elsewhere and another key.
     let key = place.ok(&["keygen", "root.raw"]);
     let variables = [("SEALWAX_PASSPHRASE", "correct horse")];
     place.ok_with(&variables, &["keys", "rotate-root", "--new-root-key", key.trim()], b"");
@@ -235,7 +235,8 @@ fn a_store_under_a_passphrase_opens_with_it_alone() {
 fn a_store_that_asks_for_less_than_is_given_is_refused() {
     let place = Place::new();
     fs::write(place.path("phrase"), b"correct horse").unwrap();
-    // What whoever may write the folder can put in the place of a store under a passphrase or another key.
+    // What an attacker who can write to the directory can put in place of a store under a
+    // passphrase or another key.
     place.ok(&["keys", "create", "--alias", "default"]);
     fs::write(place.path("plain"), b"text").unwrap();
     let key = place.ok(&["keygen", "root.raw"]);

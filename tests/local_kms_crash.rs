@@ -1,7 +1,8 @@
-//! The key store when processes are killed, run side by side, or find its files altered.
+//! The key store when processes are killed, run concurrently, or find its files altered.
 //!
-//! The child processes are this test program itself, started again with an environment variable that says what to do.
-//! `SEALWAX_KILLS` says how many are killed; by default 100. The whole claim is 1,000.
+//! The child processes are this test program itself, started again with an environment variable
+//! that selects their role. `SEALWAX_KILLS` sets how many are killed; the default is 100. The full
+//! claim is 1,000.
 #![cfg(all(feature = "local-kms", unix))]
 
 mod support;
@@ -30,7 +31,7 @@ fn none() -> EncryptionContext {
     EncryptionContext::new()
 }
 
-/// Starts this program again, to do only what `role` says.
+/// Starts this program again, with this role only.
 fn child(role: &str, folder: &Path) -> Child {
     Command::new(env::current_exe().unwrap())
         .args(["--exact", "child_process", "--nocapture", "--test-threads=1"])
@@ -43,7 +44,8 @@ fn child(role: &str, folder: &Path) -> Child {
         .unwrap()
 }
 
-/// What a child says, line by line, but for what the test harness says. Lines that a kill has torn are left out.
+/// Returns the lines that a child prints, without those of the test harness. Lines that a kill has
+/// truncated are omitted.
 fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     let mut reader = BufReader::new(child.stdout.take().unwrap());
     std::iter::from_fn(move || {
@@ -60,7 +62,7 @@ fn tell(line: &str) {
     writeln!(out, "sealwax:{line}").and_then(|()| out.flush()).unwrap();
 }
 
-/// Not a test: what the child processes do.
+/// Not a test: the work of the child processes.
 #[test]
 fn child_process() {
     let Ok(role) = env::var(ROLE) else { return };
@@ -73,7 +75,8 @@ fn child_process() {
     }
 }
 
-/// Changes the store at random, for ever. Tells each key before it can be lost, with something sealed under it.
+/// Changes the store at random, forever. Prints each key before it can be lost, with something
+/// sealed under it.
 fn churn(folder: &Path) {
     let mut kms = LocalKms::builder(folder).open_or_create().wait().unwrap();
     tell("ready");
@@ -143,7 +146,7 @@ fn killed_at_any_instant_no_key_is_lost_and_the_log_is_whole() {
     let mut folder = folder.path().join("0");
     let (mut known, mut changes): (BTreeSet<Vec<u8>>, u64) = (BTreeSet::new(), 0);
     for kill in 0..kills {
-        // A fresh store now and then, so that the making of one is killed too.
+        // Create a new store occasionally, so that kills also hit its creation.
         if kill % 25 == 0 {
             folder.set_file_name(kill.to_string());
             known.clear();
@@ -151,7 +154,7 @@ fn killed_at_any_instant_no_key_is_lost_and_the_log_is_whole() {
         let mut child = child("churn", &folder);
         let told = lines(&mut child);
         let reader = thread::spawn(move || told.collect::<Vec<_>>());
-        // From within the start of the process to well into its work, at no fixed step.
+        // From the start of the process to well into its work, at no fixed step.
         let wait = if kill % 25 == 0 { kill * 37 % 4_000 } else { 2_000 + kill * 7_919 % 40_000 };
         thread::sleep(Duration::from_micros(wait));
         child.kill().unwrap();
@@ -187,7 +190,7 @@ fn killed_at_any_instant_no_key_is_lost_and_the_log_is_whole() {
 fn eight_processes_lose_no_update() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("store");
-    // They make the store too: one of them does.
+    // One of the workers also creates the store.
     let children: Vec<_> = (0..WORKERS).map(|_| child("work", &folder)).collect();
     for mut child in children {
         let told: Vec<_> = lines(&mut child).collect();
@@ -230,7 +233,7 @@ fn threads_of_one_process_lose_no_update_either() {
 fn a_store_opens_while_its_root_changes() {
     let folder = tempfile::tempdir().unwrap();
     let kms = LocalKms::create(folder.path()).unwrap();
-    // What must not happen is that a store is read and then the root key that it named is gone.
+    // It must not happen that a store is read and the root key that it named is then gone.
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -261,7 +264,7 @@ fn a_lock_ends_with_its_holder_and_a_holder_that_lives_is_not_waited_for_for_eve
     kms.create_key("").unwrap();
 }
 
-/// A small store, the names of its files, and something sealed in it.
+/// Returns a small store, the names of its files, and something sealed in it.
 fn victim(folder: &Path, root: impl Fn() -> Root) -> (Vec<PathBuf>, Vec<u8>) {
     let kms = LocalKms::builder(folder).root(root()).create().wait().unwrap();
     let key = kms.create_key("one").unwrap().key_id;
@@ -273,7 +276,7 @@ fn victim(folder: &Path, root: impl Fn() -> Root) -> (Vec<PathBuf>, Vec<u8>) {
     (files.filter(|path| !path.ends_with("lock")).collect(), sealed)
 }
 
-/// Flips a bit in every byte of every file, and asks whether that is found.
+/// Flips a bit in every byte of every file, and checks that each is detected.
 fn flip_every_byte(root: impl Fn() -> Root) {
     let folder = tempfile::tempdir().unwrap();
     let (files, sealed) = victim(folder.path(), &root);
@@ -289,7 +292,8 @@ fn flip_every_byte(root: impl Fn() -> Root) {
             if name == "audit.log" {
                 let kms = open().unwrap_or_else(|error| panic!("a log does not keep a store from opening: {error}"));
                 let report = kms.verify_audit_log().unwrap();
-                // The end of the last line looks torn then; the store knows that line and writes it again.
+                // The end of the last line then looks truncated; the store knows that line and
+                // writes it again.
                 let healed = position == whole.len() - 1 && fs::read(path).unwrap() == *whole;
                 assert!(
                     healed || !report.faults.is_empty(),
@@ -305,7 +309,7 @@ fn flip_every_byte(root: impl Fn() -> Root) {
         }
     }
     assert!(records > 100, "damage to a record is named as such: {records}");
-    // Nothing else was harmed: what was put back is as it was.
+    // Nothing else was damaged: what was restored is as before.
     for (path, whole) in files.iter().zip(&before) {
         assert!(fs::read(path).unwrap() == *whole);
     }

@@ -1,5 +1,6 @@
-//! Several threads, through the public interface and with batches as they are: the same bytes, the same errors, bounded memory, and no
-//! thread left. What small batches can show is in `src/message/parallel/tests/`.
+//! Several threads, through the public interface and with batches of the real size: the same bytes,
+//! the same errors, bounded memory, and no thread left. What small batches can show is in
+//! `src/message/parallel/tests/`.
 #![cfg(feature = "rustcrypto")]
 
 mod support;
@@ -28,7 +29,7 @@ use support::{OddReader, OddWriter, pattern};
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-/// Threads and allocations of the whole process are counted: one test runs at a time.
+/// The tests count threads and allocations of the whole process, so they run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -37,11 +38,11 @@ fn alone() -> MutexGuard<'static, ()> {
 
 const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 const SIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384;
-/// A batch, in bytes of sealed frames.
+/// The size of a batch, in bytes of sealed frames.
 const BATCH: usize = 64 * 1024;
 
-/// The usual primitives with known random bytes, one signing key, and the same signature for the same digest. Counts frames, and fails
-/// where it is told to.
+/// The usual primitives with known random bytes, one signing key, and the same signature for the
+/// same digest. Counts frames, and fails where it is told to.
 #[derive(Clone, Debug, Default)]
 struct Steady(Arc<State>);
 
@@ -158,7 +159,8 @@ fn client(provider: &Steady, suite: AlgorithmSuite, threads: usize) -> Client {
     Client::builder_with_provider(provider.clone()).commitment_policy(policy).threads(threads).build()
 }
 
-/// No thread is left that works on frames. One that has ended may be listed a little longer; one that waits stays.
+/// Asserts that no thread that works on frames is left. A thread that has ended may be listed a
+/// little longer; a waiting one remains.
 #[track_caller]
 fn no_worker_is_left() {
     let start = Instant::now();
@@ -168,7 +170,7 @@ fn no_worker_is_left() {
     }
 }
 
-/// How many of this process's threads work on frames.
+/// Returns how many of this process's threads work on frames.
 #[cfg(target_os = "linux")]
 fn workers() -> usize {
     let name = |task: io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.ok()?.path().join("comm")).ok();
@@ -188,7 +190,7 @@ fn every_suite_and_frame_length_gives_the_bytes_of_one_thread() {
     for (index, suite) in AlgorithmSuite::ALL.into_iter().enumerate() {
         for frame_length in [1, 16, 4096, 65_536, 1 << 20] {
             let batch = (BATCH / (frame_length + 32)).max(1) * frame_length;
-            // Past the first stretch, at which threads come in; the largest frames once a suite.
+            // Past the length from which threads are used; the largest frames once per suite.
             let start = (4 * BATCH).div_ceil(frame_length) * frame_length;
             let lengths: &[usize] = match frame_length {
                 1 => &[5 * BATCH],
@@ -223,7 +225,7 @@ fn every_suite_and_frame_length_gives_the_bytes_of_one_thread() {
     }
 }
 
-/// Every shell, both ways.
+/// Every shell, in both directions.
 #[test]
 fn every_shell_gives_the_same_on_any_number_of_threads() {
     let _alone = alone();
@@ -275,7 +277,7 @@ fn a_flush_gives_out_every_whole_frame() {
 
     let decrypting = Shared::default();
     let mut writer = client.decrypt(&keyring).writer(decrypting.clone());
-    // All but the last byte of the five hundredth frame, and then that.
+    // All but the last byte of the five hundredth frame, and then that byte.
     let end = header + 500 * 1032;
     writer.write_all(&message[..end - 1]).unwrap();
     writer.flush().unwrap();
@@ -315,7 +317,7 @@ async fn flush_asynchronously() {
     writer.flush().await.unwrap();
     assert!(writer.into_inner() == plaintext[..700_000]);
 
-    // A frame that does not open ends the writer, also where only a flush finds that out.
+    // A frame that does not open ends the writer, even if only a flush detects it.
     let mut broken = message.clone();
     broken[header + 699 * 1032 + 20] ^= 1;
     let mut writer = client.decrypt(&keyring).tokio_writer(Vec::new());
@@ -325,7 +327,7 @@ async fn flush_asynchronously() {
     assert!(plaintext.starts_with(&writer.into_inner()));
 }
 
-/// A sink that can be looked into.
+/// A sink whose content can be inspected.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
 
@@ -386,7 +388,7 @@ fn a_panic_in_a_worker_is_one_error_and_leaves_no_thread() {
         let client = client(&provider, suite, 3);
         provider.0.panics_at.store(0, Ordering::Relaxed);
         let message = client.encrypt(&keyring).suite(suite).bytes(&plaintext).wait().unwrap().message;
-        // In batches well after the first stretch, and well before the final frame.
+        // In batches well past that length, and well before the final frame.
         for frame in [100, 333, 600] {
             provider.0.panics_at.store(frame, Ordering::Relaxed);
             let encrypt = || client.encrypt(&keyring).suite(suite);
@@ -417,7 +419,7 @@ fn a_reader_that_is_dropped_half_way_leaves_no_thread() {
     no_worker_is_left();
 }
 
-/// A sink that takes its time, and remembers by how much the frames were ahead of it at the most.
+/// A slow sink, which records the furthest that the frames were ahead of it.
 struct Slow {
     provider: Steady,
     written: usize,
@@ -448,7 +450,7 @@ fn a_slow_sink_holds_the_threads_back() {
         let mut sink = Slow { provider, written: 0, most_ahead: 0 };
         let encrypt = client.encrypt(&keyring).suite(UNSIGNED);
         encrypt.copy(io::repeat(1).take(12_000_000), &mut sink).unwrap();
-        // Three batches for each thread and three more, and what the system was about to hand over.
+        // Three batches for each thread and three more, and what was about to be written.
         let bound = (3 * (threads + 1) + 2) * BATCH;
         assert!(sink.most_ahead < bound, "{} ahead with {threads} threads", sink.most_ahead);
         assert!(sink.written > 12_000_000);
@@ -456,7 +458,7 @@ fn a_slow_sink_holds_the_threads_back() {
     drop(provider);
 }
 
-/// Allocations, and the most bytes held, of the least of several runs.
+/// Returns the allocations, and the most bytes held, of the cheapest of several runs.
 fn cost(mut work: impl FnMut()) -> (u64, usize) {
     let costs = (0..3).map(|_| {
         let _profiler = dhat::Profiler::builder().testing().build();
@@ -487,8 +489,8 @@ fn memory_does_not_grow_with_the_message() {
         };
         let (once, twice) = (of(8 << 20), of(16 << 20));
         for (once, twice) in once.into_iter().zip(twice) {
-            // How many batches are on the way at a time varies, and a signature is tried again until it has the right length; but 2048
-            // frames and 128 batches more are none of it.
+            // The number of batches in progress varies, and a signature is retried until it has the
+            // right length; but 2048 frames and 128 batches more must not add to it.
             assert!(twice.0 <= once.0 + slack, "{once:?} but {twice:?}");
             assert!(twice.1 < 3 << 20, "{twice:?}");
         }
@@ -500,7 +502,7 @@ fn memory_does_not_grow_with_the_message_where_it_is_verified_first() {
     let _alone = alone();
     let keyring = keyring();
     let client = Client::builder().threads(2).build();
-    // Short frames, and such that a chunk of the source has more than one batch.
+    // Short frames, and frames for which a chunk of the source has more than one batch.
     for frame_length in [4096, 40_000] {
         let of = |length: usize| {
             let encrypt = client.encrypt(&keyring).suite(SIGNED).frame_length(frame_length);

@@ -1,5 +1,5 @@
-//! Live exchanges with the official Python and Node SDKs, which `tests/peers/setup.sh` installs. Without them these
-//! tests are skipped, unless SEALWAX_REQUIRE_PEERS=1.
+//! Live exchanges with the official Python and Node SDKs, which `tests/peers/setup.sh` installs.
+//! Without them these tests are skipped, unless SEALWAX_REQUIRE_PEERS=1.
 #![cfg(feature = "rustcrypto")]
 
 mod support;
@@ -22,7 +22,7 @@ use support::{
     writers::{Sealing, Writing},
 };
 
-/// The ways to write that the matrix goes through.
+/// The ways to write that the matrix covers.
 const WRITINGS: [Writing; 3] = [Writing::Bytes, Writing::Reader, Writing::Writer];
 
 const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
@@ -36,13 +36,13 @@ const FOUR_SUITES: [AlgorithmSuite; 4] = [
     SIGNED,
 ];
 
-/// The plaintext lengths around the limits of frames of this length.
+/// Returns the plaintext lengths around the limits of frames of this length.
 fn lengths_around(frame_length: u32) -> BTreeSet<usize> {
     let frame = frame_length as usize;
     BTreeSet::from([0, 1, frame - 1, frame, frame + 1, 3 * frame + 5])
 }
 
-/// What varies from one exchange of a matrix to the next, beside suite and lengths.
+/// What varies between the exchanges of a matrix, besides suite and lengths.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Turn {
     context: usize,
@@ -50,7 +50,7 @@ struct Turn {
     arrangement: Arrangement,
 }
 
-/// Where the key that opens a message stands among those that wrap it.
+/// The position of the key that opens a message among those that wrap it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Arrangement {
     Alone,
@@ -62,7 +62,7 @@ const CONTEXTS: usize = 4;
 const KEY_LENGTHS: [u8; 3] = [16, 24, 32];
 const ARRANGEMENTS: [Arrangement; 3] = [Arrangement::Alone, Arrangement::First, Arrangement::Second];
 
-/// Every combination, in turn, over and over.
+/// Returns every combination in turn, repeatedly.
 fn turns() -> impl Iterator<Item = Turn> {
     let mut all = Vec::new();
     for context in 0..CONTEXTS {
@@ -70,7 +70,8 @@ fn turns() -> impl Iterator<Item = Turn> {
             all.extend(ARRANGEMENTS.map(|arrangement| Turn { context, key_length, arrangement }));
         }
     }
-    // In steps of 7, which is prime to their number, so that more than one thing changes from each turn to the next.
+    // In steps of 7, which is coprime to their number, so that more than one thing changes each
+    // time.
     (0..).map(move |at| all[at * 7 % all.len()].clone())
 }
 
@@ -79,7 +80,8 @@ impl Turn {
         match self.context {
             0 => EncryptionContext::new(),
             1 => [("tenant", "blue")].into(),
-            // U+FF61 is before U+10002 in UTF-8 and after it in UTF-16; "B" is before "a", but not in a dictionary.
+            // U+FF61 is before U+10002 in UTF-8 and after it in UTF-16; "B" is before "a", but not
+            // in a dictionary.
             2 => [
                 ("\u{ff61}", "halfwidth"),
                 ("\u{10002}", "linear b"),
@@ -92,12 +94,12 @@ impl Turn {
         }
     }
 
-    /// The key that opens the message.
+    /// Returns the key that opens the message.
     fn key(&self) -> WrappingKey {
         WrappingKey::new("sealwax-test", "the key", self.key_length)
     }
 
-    /// The keys that wrap, the generating one first.
+    /// Returns the keys that wrap, the generating one first.
     fn keys(&self) -> Vec<WrappingKey> {
         let other = WrappingKey::new("sealwax-other", "\u{e4}ndere", 48 - self.key_length);
         match self.arrangement {
@@ -113,7 +115,7 @@ fn multi_keyring(keys: &[WrappingKey]) -> MultiKeyring {
     others.iter().fold(MultiKeyring::new(first.keyring()), |keyring, key| keyring.child(key.keyring()))
 }
 
-/// Checks what a peer read of our message.
+/// Checks what a peer read from our message.
 fn check_peer_opening(opening: &PeerOpening, suite: AlgorithmSuite, stored: &EncryptionContext, plaintext: &[u8]) {
     assert_eq!(opening.suite, suite);
     assert!(opening.plaintext == plaintext, "the peer read another plaintext");
@@ -122,7 +124,7 @@ fn check_peer_opening(opening: &PeerOpening, suite: AlgorithmSuite, stored: &Enc
     assert!(context == *stored, "the peer read another context");
 }
 
-/// The peer reads what we write. Gives the number of messages.
+/// The peer reads what we write. Returns the number of messages.
 fn peer_reads(peer: &mut Peer, suites: &[AlgorithmSuite], frame_lengths: &[u32]) -> usize {
     let mut turns = turns();
     let (mut count, mut seen) = (0, BTreeSet::new());
@@ -130,7 +132,7 @@ fn peer_reads(peer: &mut Peer, suites: &[AlgorithmSuite], frame_lengths: &[u32])
         for &frame_length in frame_lengths {
             for length in lengths_around(frame_length) {
                 let (turn, plaintext) = (turns.next().expect("endless"), pattern(length));
-                // Not in step with the lengths, nor with the turns.
+                // In step neither with the lengths nor with the turns.
                 let writing = WRITINGS[(count + count / 6 + count / 36) % WRITINGS.len()];
                 let what = format!("{}, {length} in {frame_length}, {turn:?}, {writing:?}", suite_name(suite));
                 let (keyring, context) = (multi_keyring(&turn.keys()), turn.context());
@@ -152,8 +154,8 @@ fn peer_reads(peer: &mut Peer, suites: &[AlgorithmSuite], frame_lengths: &[u32])
     count
 }
 
-/// We read what the peer writes: every message in one piece, and in one of the other ways. Gives the number of
-/// messages.
+/// We read what the peer writes: every message in one piece, and in one of the other ways. Returns
+/// the number of messages.
 fn we_read(peer: &mut Peer, suites: &[AlgorithmSuite], frames: &[(u32, Vec<usize>)]) -> usize {
     let client = reading_client();
     let mut turns = turns();
@@ -213,7 +215,7 @@ fn assert_all_turns<'a>(seen: impl Iterator<Item = &'a Turn>) {
     assert_eq!(seen.len(), CONTEXTS * KEY_LENGTHS.len() * ARRANGEMENTS.len(), "not every combination came up");
 }
 
-/// Frame lengths and the plaintext lengths around them.
+/// Returns frame lengths with the plaintext lengths around them.
 fn with_lengths(frame_lengths: &[u32]) -> Vec<(u32, Vec<usize>)> {
     frame_lengths.iter().map(|&frame| (frame, lengths_around(frame).into_iter().collect())).collect()
 }
@@ -224,7 +226,8 @@ fn report(what: &str, count: usize, start: Instant) {
 
 const OUR_FRAME_LENGTHS: [u32; 6] = [1, 7, 127, 4096, 65_536, 65_537];
 
-/// 4 lengths around frames of 1 byte and 6 around each of the five others, with each of the eleven suites.
+/// 4 lengths around frames of 1 byte and 6 around each of the five others, with each of the eleven
+/// suites.
 const OUR_MATRIX: usize = 11 * (4 + 5 * 6);
 
 #[test]
@@ -249,7 +252,8 @@ fn node_reads_what_we_write() {
 fn we_read_what_python_writes() {
     let Some(mut peer) = Peer::start(Sdk::Python) else { return };
     let start = Instant::now();
-    // It writes frames of multiples of 128 bytes only; and, with a frame length of 0, messages without frames.
+    // The peer only writes frames of multiples of 128 bytes and, with a frame length of 0, unframed
+    // messages.
     let mut frames = with_lengths(&[128, 256, 4096, 65_536]);
     frames.push((1 << 20, vec![5, (1 << 20) + 1]));
     frames.push((0, vec![0, 1, 300, 65_537]));
@@ -280,7 +284,7 @@ fn pythons_material_providers_library_and_we_read_each_other() {
 
 // Context that is authenticated but not stored.
 
-/// Leaves these keys of the context out of the message.
+/// Omits these keys of the context from the message.
 struct Requiring<'a>(DefaultMaterialsManager<RawAesKeyring>, &'a [&'a str]);
 
 impl MaterialsManager for Requiring<'_> {
@@ -398,7 +402,7 @@ fn five_mebibytes_go_both_ways_with_node() {
 
 // Tampering.
 
-/// A peer must refuse our message with a bit flipped in any one of its bytes.
+/// A peer must refuse our message with one bit flipped in any of its bytes.
 fn peer_refuses_flipped_bits(sdk: Sdk) {
     let Some(mut peer) = Peer::start(sdk) else { return };
     let start = Instant::now();

@@ -1,8 +1,9 @@
-//! Encryption contexts beside the official library: it and this crate must come to the same verdict on every message,
-//! whichever pairs the message stores, which it authenticates only, and what the reader expects.
+//! Encryption contexts compared with the official library: it and this crate must reach the same
+//! verdict on every message, whichever pairs the message stores, which it only authenticates, and
+//! what the reader expects.
 //!
-//! `tests/peers/setup.sh` installs the library. Without it these tests are skipped, unless SEALWAX_REQUIRE_PEERS=1.
-//! SEALWAX_SEED repeats the cases of a failure, which names its seed.
+//! `tests/peers/setup.sh` installs the library. Without it these tests are skipped, unless
+//! SEALWAX_REQUIRE_PEERS=1. SEALWAX_SEED repeats the cases of a failure, which names its seed.
 #![cfg(feature = "rustcrypto")]
 
 mod forge;
@@ -41,7 +42,7 @@ fn wrapping_key() -> WrappingKey {
     WrappingKey::new("sealwax-test", "the key", 32)
 }
 
-/// The default manager, or over it the one that requires these keys.
+/// Returns the default manager or, over it, the one that requires these keys.
 fn manager(required: &[&str]) -> Box<dyn MaterialsManager> {
     let default = DefaultMaterialsManager::new(wrapping_key().keyring());
     if required.is_empty() {
@@ -50,12 +51,12 @@ fn manager(required: &[&str]) -> Box<dyn MaterialsManager> {
     Box::new(RequiredContextManager::new(required.iter().copied(), default).expect("keys that can be required"))
 }
 
-/// What this crate makes of a message.
+/// Returns this crate's verdict on a message.
 fn ours(required: &[&str], expected: &EncryptionContext, message: &[u8]) -> Result<Decrypted> {
     new_client().decrypt_with(&*manager(required)).context(expected.clone()).bytes(message).wait()
 }
 
-/// What the library makes of a message.
+/// Returns the library's verdict on a message.
 fn theirs(
     peer: &mut Peer,
     required: &[&str],
@@ -64,7 +65,7 @@ fn theirs(
 ) -> Result<PeerOpening, Refused> {
     let opening = peer.decrypt_requiring(required, &[wrapping_key()], expected, message);
     if let Err(Refused(why)) = &opening {
-        // It must be a refusal of the library, and no fault of the script in front of it.
+        // It must be a refusal of the library, and not a fault of the script in front of it.
         let faults = ["BadRequest", "TypeError", "KeyError", "AttributeError"];
         assert!(!faults.iter().any(|fault| why.starts_with(fault)), "{why}");
     }
@@ -76,14 +77,14 @@ fn stored_context(message: &[u8]) -> EncryptionContext {
     received.header().context().clone()
 }
 
-/// Both open the message and read this.
+/// Asserts that both open the message and read this.
 #[track_caller]
 fn both_open(peer: &mut Peer, expected: &EncryptionContext, message: &[u8], plaintext: &[u8]) {
     assert!(ours(&[], expected, message).expect("we open it").plaintext == plaintext);
     assert!(theirs(peer, &[], expected, message).expect("the library opens it").plaintext == plaintext);
 }
 
-/// Both refuse the message.
+/// Asserts that both refuse the message.
 #[track_caller]
 fn both_refuse(peer: &mut Peer, expected: &EncryptionContext, message: &[u8]) {
     assert!(ours(&[], expected, message).is_err(), "we open it");
@@ -98,11 +99,11 @@ enum Writer {
     Library,
 }
 
-/// What is wrong with the pairs that are not reserved.
+/// The fault in the pairs that are not reserved.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     None,
-    /// The reader does not know a pair that is not stored.
+    /// The reader does not supply a pair that is not stored.
     Missing,
     /// The reader expects another value.
     Changed,
@@ -112,11 +113,11 @@ enum Fault {
     NotGiven,
 }
 
-/// What the reader expects of reserved keys.
+/// The reserved keys that the reader expects.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Pin {
     None,
-    /// The public key of the message; if that is unsigned, of another message.
+    /// The public key of the message, or of another message if it is unsigned.
     Signer,
     /// The public key of another message.
     OtherSigner,
@@ -125,25 +126,25 @@ enum Pin {
 }
 
 const WRITERS: [Writer; 2] = [Writer::Sealwax, Writer::Library];
-/// No fault and no pin more often than the others, so that enough messages open.
+/// No fault and no pin occur more often than the others, so that enough messages open.
 const FAULTS: [Fault; 7] =
     [Fault::None, Fault::None, Fault::None, Fault::Missing, Fault::Changed, Fault::Additional, Fault::NotGiven];
 const PINS: [Pin; 5] = [Pin::None, Pin::None, Pin::Signer, Pin::OtherSigner, Pin::OtherReserved];
 const NAMES: [&str; 6] = ["a", "B", "tenant", "path", "\u{ff61}", "\u{10002}"];
 const VALUES: [&str; 3] = ["1", "blue", "\u{442}\u{435}\u{441}\u{442}"];
 
-/// One message, and one reader of it.
+/// One message and one reader of it.
 #[derive(Debug)]
 struct Case {
     writer: Writer,
     suite: AlgorithmSuite,
     fault: Fault,
     pin: Pin,
-    /// What the writer gives.
+    /// The context that the writer gives.
     context: EncryptionContext,
-    /// The keys of it that are authenticated and not stored.
+    /// Its keys that are authenticated but not stored.
     required: Vec<&'static str>,
-    /// What the reader expects, but for what it pins.
+    /// The context that the reader expects, without the pinned pairs.
     expected: EncryptionContext,
     /// The keys that the reader's manager requires.
     reader_requires: Vec<&'static str>,
@@ -168,7 +169,8 @@ impl Numbers {
 }
 
 impl Case {
-    /// A random split of a random context in which everything that the kind of case needs comes up.
+    /// Returns a random split of a random context that contains everything that the kind of case
+    /// needs.
     fn new(writer: Writer, suite: AlgorithmSuite, fault: Fault, pin: Pin, numbers: &mut Numbers) -> Self {
         let mut names = NAMES;
         for end in (1..names.len()).rev() {
@@ -216,14 +218,14 @@ impl Case {
             }
             Fault::NotGiven => reader_requires.push(absent),
         }
-        // Only the library lets a writer have a reserved pair.
+        // Only the library lets a writer set a reserved pair.
         if writer == Writer::Library && numbers.one_in(if pin == Pin::OtherReserved { 2 } else { 6 }) {
             context.insert(OTHER_RESERVED, "value");
         }
         Self { writer, suite, fault, pin, context, required, expected, reader_requires }
     }
 
-    /// What both must say.
+    /// Returns the verdict that both must reach.
     fn opens(&self) -> bool {
         let pinned = match self.pin {
             Pin::None => true,
@@ -250,7 +252,7 @@ impl Case {
         }
     }
 
-    /// What the reader of this message expects in all.
+    /// Returns everything that the reader of this message expects.
     fn expected(&self, message: &[u8], other_signer: &str) -> EncryptionContext {
         let stored = stored_context(message);
         let pinned = match self.pin {
@@ -274,7 +276,7 @@ fn every_split_of_a_context_gets_the_same_verdict() {
     let another = new_client().encrypt(&wrapping_key().keyring()).bytes(b"").wait().expect("a message");
     let other_signer = another.header.context().get(PUBLIC_KEY_ENTRY).expect("it is signed").to_owned();
     let (mut opened, mut refused) = (0, 0);
-    // The first round is always whole, so that every kind of case comes up.
+    // The first round is always complete, so that every kind of case occurs.
     for round in 0..ROUNDS {
         if round > 0 && start.elapsed() > ENOUGH {
             break;
@@ -314,13 +316,15 @@ fn every_split_of_a_context_gets_the_same_verdict() {
     }
     let seconds = start.elapsed().as_secs_f64();
     say(&format!("contexts: {opened} messages opened, {refused} refused, in {seconds:.1} s (SEALWAX_SEED={seed})"));
-    // Of each writer, those without a fault: both suites without a pin, and signed messages with the right one.
+    // For each writer, those without a fault: both suites without a pin, and signed messages with
+    // the right one.
     assert!(opened >= 2 * 3 * (2 + 2 + 1) && refused > opened, "{opened} opened, {refused} refused");
 }
 
 // Messages that no writer makes.
 
-/// A message of this suite that stores `tenant=blue`, and authenticates this pair without storing it.
+/// Returns a message of this suite that stores `tenant=blue`, and authenticates this pair without
+/// storing it.
 fn forged(suite: AlgorithmSuite, pair: (&str, &str)) -> Vec<u8> {
     let tenant = ("tenant", "blue");
     let mut forge = Forge::new(suite.id());
@@ -351,28 +355,30 @@ fn attack_29_both_refuse_an_unsigned_message_that_authenticates_a_pinned_public_
     for expected in [&pinned, &only_pin, &stored.into(), &EncryptionContext::new()] {
         both_refuse(&mut peer, expected, &forge.message(b"forged"));
     }
-    // Stored as well as pinned, it does not make a signed message of an unsigned one either.
+    // Stored as well as pinned, it does not make an unsigned message a signed one either.
     let stored = [(PUBLIC_KEY_ENTRY, public_key), ("tenant", "blue")];
     let forge = Forge::under_the_key_of(&sealed.message, &keyring, UNSIGNED.id(), &stored, &[]);
     both_refuse(&mut peer, &pinned, &forge.message(b"forged"));
-    // Without a reserved key the same forgery is an ordinary message, so that the refusals are of that key.
+    // Without a reserved key the same forgery is an ordinary message, so the refusals are due to
+    // that key.
     let path = ("path", "/x");
     both_open(&mut peer, &[("tenant", "blue"), path].into(), &forged(UNSIGNED, path), b"forged");
     both_open(&mut peer, &[path].into(), &forged(SIGNED, path), b"forged");
 }
 
-/// Everything on which the two differ, with the reason. All of it is what the library accepts and this crate refuses,
-/// and no message of an honest writer of ours is among it.
+/// All differences between the two, with their reasons. Each is something that the library accepts
+/// and this crate refuses, and none concerns a message of one of our honest writers.
 #[test]
 fn the_library_alone_takes_reserved_pairs_from_the_reader() {
     let Some(mut peer) = library() else { return };
     let not_stored =
         |outcome: Result<Decrypted>| matches!(outcome, Err(Error::Context(ContextError::ReservedNotStored)));
 
-    // 1. The public key of a *signed* message, authenticated and not stored. The library takes the verifying key from
-    // stored and reproduced pairs alike; the signature is then verified with the key that the reader pinned, so that
-    // this is safe. No writer makes such messages: the library too refuses to keep the public key out. This crate has one
-    // rule for reserved keys, which does not depend on the suite: they are read from the message.
+    // 1. The public key of a *signed* message, authenticated and not stored. The library takes the
+    // verifying key from stored and reproduced pairs alike. The signature is then verified with the
+    // key that the reader pinned, so this is safe. No writer makes such messages: the library also
+    // refuses to keep the public key out. This crate has one rule for reserved keys, independent of
+    // the suite: they are read from the message.
     let forge = Forge::new(SIGNED.id());
     let public_key = support::to_base64(&forge.signs().expect("it signs").public_key());
     let pin = (PUBLIC_KEY_ENTRY, public_key.as_str());
@@ -381,7 +387,7 @@ fn the_library_alone_takes_reserved_pairs_from_the_reader() {
     assert_eq!(theirs(&mut peer, &[], &expected, &message).expect("it opens").plaintext, b"forged");
     let refused = ours(&[], &expected, &message);
     assert!(matches!(refused, Err(Error::Context(ContextError::PublicKeyMissing))), "{refused:?}");
-    // The signature is what the library relies on here: without a valid one it refuses too.
+    // Here the library relies on the signature: without a valid one it refuses too.
     let mut badly_signed = message;
     *badly_signed.last_mut().expect("a signature") ^= 1;
     both_refuse(&mut peer, &expected, &badly_signed);
@@ -392,8 +398,9 @@ fn the_library_alone_takes_reserved_pairs_from_the_reader() {
         ToWrite { keys: &keys, suite: SIGNED, frame_length: 128, context: &context, required, plaintext: b"text" };
     assert!(peer.encrypt(&request).is_err(), "the library keeps the public key out");
 
-    // 2. A reserved key other than the public key. The library reserves that one name; the specification reserves the
-    // prefix, and so does this crate: what such a key will mean must not be for the reader to say.
+    // 2. A reserved key other than the public key. The library reserves only that name; the
+    // specification reserves the prefix, and so does this crate: a reader must not decide what such
+    // a key will mean.
     let pair = (OTHER_RESERVED, "value");
     let context = EncryptionContext::from([("tenant", "blue"), pair]);
     for suite in [UNSIGNED, SIGNED] {
@@ -411,8 +418,9 @@ fn the_library_alone_takes_reserved_pairs_from_the_reader() {
         assert!(matches!(refused, Err(Error::Context(ContextError::ReservedPrefix))));
     }
 
-    // 3. A manager that requires a reserved key. The library makes one; such a manager reads signed messages of a pinned
-    // signer. This crate refuses to make it, because it could write nothing; the pin alone does the same for a reader.
+    // 3. A manager that requires a reserved key. The library makes one; such a manager reads signed
+    // messages of a pinned signer. This crate refuses to make it, because it could not write
+    // anything; for a reader, the pin alone has the same effect.
     let required = [PUBLIC_KEY_ENTRY];
     let refused = RequiredContextManager::new(required, DefaultMaterialsManager::new(keys[0].keyring()));
     assert!(matches!(refused, Err(Error::Context(ContextError::ReservedPrefix))));

@@ -1,7 +1,8 @@
-//! What must hold with every crypto provider: the modules of `tests/per_provider/` are compiled once for each.
+//! Tests that run with every crypto provider: the modules of `tests/per_provider/` are compiled
+//! once for each.
 //!
 //! `cargo test --all-features --test per_provider attack_7` runs a test with all providers, and
-//! `... --test per_provider with_aws_lc_rs` all tests with one.
+//! `... --test per_provider with_aws_lc_rs` runs all tests with one.
 #![cfg(feature = "rustcrypto")]
 #![allow(clippy::duplicate_mod, reason = "that is how they are compiled once per provider")]
 
@@ -15,7 +16,8 @@ mod with_rustcrypto {
     mod tests;
 }
 
-// The second writer of the tests is made of what the feature `rustcrypto` has, whichever provider is under test.
+// The second writer of the tests uses what the feature `rustcrypto` has, whichever provider is
+// under test.
 #[cfg(feature = "aws-lc-rs")]
 #[path = "."]
 mod with_aws_lc_rs {

@@ -15,7 +15,7 @@ use support::{WrappingKey, pattern, readers::open_every_way};
 const HASHES: [HashAlgorithm; 3] = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];
 const CURVES: [SignatureAlgorithm; 2] = [SignatureAlgorithm::EcdsaP256, SignatureAlgorithm::EcdsaP384];
 const BOTH: [&dyn CryptoProvider; 2] = [&RustCrypto, &AwsLcRs];
-/// One seals, signs or writes; the other opens, verifies or reads.
+/// The first seals, signs or writes; the second opens, verifies or reads.
 const PAIRS: [(&dyn CryptoProvider, &dyn CryptoProvider); 2] = [(&RustCrypto, &AwsLcRs), (&AwsLcRs, &RustCrypto)];
 
 fn client_over(provider: impl CryptoProvider + 'static, suite: AlgorithmSuite) -> Client {
@@ -161,7 +161,7 @@ fn signatures_of_one_provider_verify_with_the_other() {
 
 #[test]
 fn no_two_keys_and_no_two_signatures_are_the_same() {
-    // A generator that starts over would give everything away.
+    // A generator that repeats its output would reveal everything.
     for provider in BOTH {
         for algorithm in CURVES {
             let keys = [(); 2].map(|()| provider.generate_signing_key(algorithm).unwrap());
@@ -178,7 +178,7 @@ fn no_two_keys_and_no_two_signatures_are_the_same() {
     }
 }
 
-/// What both providers say of a signature under a key, which must be the same.
+/// Returns the verdict of both providers on a signature under a key, which must be the same.
 fn verdict(algorithm: SignatureAlgorithm, public_key: &[u8], digest: &[u8], signature: &[u8]) -> bool {
     let [one, other] = BOTH.map(|provider| {
         let key = provider.verifying_key(algorithm, public_key).unwrap();
@@ -192,7 +192,7 @@ fn verdict(algorithm: SignatureAlgorithm, public_key: &[u8], digest: &[u8], sign
     one
 }
 
-/// A signature by a new key: the key, the digest, and both halves.
+/// Returns a signature by a new key: the key, the digest, and both halves.
 fn signed(algorithm: SignatureAlgorithm, message: &[u8]) -> (Vec<u8>, Vec<u8>, [Vec<u8>; 2]) {
     let key = AwsLcRs.generate_signing_key(algorithm).unwrap();
     let digest = hash_of(algorithm, message);
@@ -236,7 +236,8 @@ proptest! {
             key.resize(algorithm.public_key_length(), 0x5a);
         }
         if high {
-            // About the field's prime: beside all ones there are numbers that are none of the field.
+            // Near the field's prime: apart from all ones, some of these numbers are not in the
+            // field.
             let end = key.len().min(algorithm.public_key_length() - 4);
             key[..end].fill(0xff);
         }

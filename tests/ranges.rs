@@ -1,4 +1,5 @@
-//! Range reads: they give what a slice of the plaintext gives, read no more than they must, and refuse what is altered.
+//! Range reads: they return what a slice of the plaintext contains, read no more than necessary,
+//! and refuse what is altered.
 #![cfg(feature = "rustcrypto")]
 
 mod forge;
@@ -25,7 +26,8 @@ use support::pattern;
 const UNSIGNED: [u16; 7] = [0x0014, 0x0046, 0x0078, 0x0114, 0x0146, 0x0178, 0x0478];
 const SIGNED: [u16; 4] = [0x0214, 0x0346, 0x0378, 0x0578];
 
-/// A message of frames of this length, and one whose final frame is empty because the one before is full.
+/// Returns a message with frames of this length, and one whose final frame is empty because the one
+/// before is full.
 fn messages(forge: &Forge, text: &[u8]) -> Vec<Vec<u8>> {
     let mut messages = vec![forge.message(text)];
     let frame_length = forge.frame_length as usize;
@@ -42,19 +44,19 @@ fn open<S: ReadAt>(forge: &Forge, source: S) -> Result<RangeReader<S>> {
     reads_all().decrypt(&forge.keyring()).ranges(source)
 }
 
-/// Opens and reads all of it, which touches every byte of the message.
+/// Opens and reads a whole message, which touches all its bytes.
 fn read_all<S: ReadAt>(forge: &Forge, source: S) -> Result<Vec<u8>> {
     let reader = open(forge, source)?;
     reader.read_range(0..reader.len())
 }
 
-/// What a test watches or changes about a source.
+/// What a test observes or changes in a source.
 struct Watched {
     bytes: Vec<u8>,
     /// How many bytes were read, in how many calls.
     read: AtomicU64,
     calls: AtomicU64,
-    /// What it says about its length beside the truth.
+    /// The amount by which the reported length differs from the true one.
     lies: AtomicU64,
     /// Whether every byte that is read is altered.
     altered: AtomicBool,
@@ -87,7 +89,7 @@ impl ReadAt for Watched {
     }
 }
 
-/// An object in a store; how much more than asked for it gives.
+/// An object in a store; the number is how much more than requested it returns.
 struct Object(Vec<u8>, isize);
 
 impl GetRange for Object {
@@ -134,7 +136,7 @@ proptest! {
             let (client, keyring) = (reads_all(), forge.keyring());
             let async_reader = block_on(client.decrypt(&keyring).ranges_async(object).into_future()).unwrap();
             for &(start, end) in &ranges {
-                // Half of them past the end.
+                // Half of the ranges are past the end.
                 let (start, end) = (start % (text.len() * 2 + 1), end % (text.len() * 2 + 1));
                 let expected = text.get(start..end.min(text.len())).unwrap_or_default();
                 let range = start as u64..end as u64;
@@ -145,7 +147,7 @@ proptest! {
                 let mut buffer = vec![0xee; end.saturating_sub(start)];
                 prop_assert_eq!(reader.read_at(start as u64, &mut buffer).unwrap(), expected.len());
                 prop_assert_eq!(&buffer[..expected.len()], expected);
-                // What is planned is enough: with all else altered the same comes out.
+                // The plan is sufficient: with everything else altered the result is the same.
                 let plan = reader.plan(range.clone());
                 prop_assert_eq!(async_reader.plan(range.clone()), plan.clone());
                 prop_assert_eq!(plan.is_empty(), expected.is_empty());
@@ -181,7 +183,7 @@ proptest! {
     }
 }
 
-/// A message of which only the plan can be read, once it is closed.
+/// A message of which only the planned part can be read, once it is closed.
 struct Masked<'a> {
     bytes: &'a [u8],
     shown: AtomicBool,
@@ -227,14 +229,15 @@ fn one_frame_kept_serves_its_neighbours() {
     let forge = Forge { frame_length: 10_000, ..Forge::new(0x0478) };
     let reader = open(&forge, Watched::new(forge.message(&text))).unwrap();
     reader.get_ref().counted();
-    // The final frame was opened with the message.
+    // The final frame was opened when the message was.
     assert_eq!(reader.read_range(95_000..100_000).unwrap(), text[95_000..]);
     assert_eq!(reader.get_ref().counted(), (0, 0));
     for start in (20_000..29_000).step_by(100) {
         assert_eq!(reader.read_range(start..start + 100).unwrap(), text[start as usize..][..100]);
     }
     assert_eq!(reader.get_ref().counted(), (1, 10_032));
-    // Only what the kept frame has not is fetched, whether it is at the front or at the back.
+    // Only what the kept frame does not contain is fetched, whether it is at the front or at the
+    // back.
     assert_eq!(reader.read_range(25_000..35_000).unwrap(), text[25_000..35_000]);
     assert_eq!(reader.get_ref().counted(), (1, 10_032));
     assert_eq!(reader.read_range(25_000..35_000).unwrap(), text[25_000..35_000]);
@@ -325,10 +328,10 @@ fn attack_25_a_length_is_that_of_a_verified_final_frame() {
     let frames = forge.frames(text);
     let start = forge.header().len();
     let position = |error: Error| assert!(matches!(error, Error::Format(FormatError::FinalFramePosition)), "{error:?}");
-    // Cut off after a regular frame, which stands where the final one belongs.
+    // Truncated after a regular frame, which is then where the final one belongs.
     let cut = &message[..start + frames[0].len() + frames[1].len() + 8];
     position(open(&forge, cut).err().unwrap());
-    // A final frame of the right length and key, but of another place.
+    // A final frame of the right length and key, but from another position.
     for number in [1, 2, 3, 5, u32::MAX] {
         position(
             open(&forge, [&forge.header()[..], &frames[..3].concat(), &forge.last(number, b"fg")].concat())
@@ -341,11 +344,11 @@ fn attack_25_a_length_is_that_of_a_verified_final_frame() {
     let end = forged.len();
     forged[end - 1] ^= 1;
     assert!(matches!(open(&forge, forged).err(), Some(Error::Integrity)));
-    // Whole frames dropped from the middle, and a second final frame.
+    // Whole frames removed from the middle, and a second final frame.
     position(open(&forge, [&forge.header()[..], &frames[0], &frames[3]].concat()).err().unwrap());
     let twice = [&message[..], &frames[3]].concat();
     assert!(matches!(open(&forge, twice).err(), Some(Error::Format(_))));
-    // No room for any.
+    // Too short for any frame.
     assert!(matches!(open(&forge, forge.header()).err(), Some(Error::Format(FormatError::Truncated))));
     assert!(matches!(open(&forge, &message[..20]).err(), Some(Error::Format(FormatError::Truncated))));
 }
@@ -365,7 +368,7 @@ fn attack_25_a_frame_counts_only_in_its_place() {
         // What is in its place can still be read.
         assert_eq!(reader.read_range(15..20).unwrap(), text[15..]);
     }
-    // The number alone, set right, does not help: it is authenticated.
+    // Correcting the number alone does not help: it is authenticated.
     let mut renumbered = frames[1].clone();
     renumbered[3] = 1;
     let message = [&header[..], &renumbered, &frames[1..].concat()].concat();
@@ -382,8 +385,9 @@ fn attack_25_a_buffer_is_cleared_as_a_whole_if_only_its_last_frame_fails() {
     // Four regular frames of five bytes, and a final one of two.
     let text = b"0123456789abcdefghijkl";
     let (client, keyring) = (reads_all(), forge.keyring());
-    // Which frame is altered, and ranges of which it is the last to be opened, as a whole or in part. The final frame is
-    // kept from the beginning, so that its part is in the buffer before the frame in front of it is opened.
+    // The altered frame, and ranges that open it last, as a whole or in part. The final frame is
+    // kept from the beginning, so its part is in the buffer before the frame in front of it is
+    // opened.
     let cases = [
         (2, 0..15),
         (2, 0..12),
@@ -409,7 +413,7 @@ fn attack_25_a_buffer_is_cleared_as_a_whole_if_only_its_last_frame_fails() {
         let mut buffer = vec![0xee; length];
         assert!(matches!(block_on(reader.read_at(start, &mut buffer)), Err(Error::Integrity)), "{range:?}");
         assert!(buffer.iter().all(|byte| *byte == 0), "{range:?}: {buffer:?}");
-        // What is whole can still be read.
+        // Unaltered parts can still be read.
         assert_eq!(block_on(reader.read_range(0..10)).unwrap(), text[..10]);
     }
 }
@@ -450,7 +454,7 @@ fn attack_25_signed_messages_are_refused_unless_by_name() {
                     client.decrypt(&keyring).release_unverified().ranges_async(Object(message.clone(), 0));
                 let asynchronous = block_on(asynchronous.into_future()).unwrap();
                 assert_eq!(block_on(asynchronous.read_range(0..100)).unwrap(), text, "{suite:#06x}");
-                // Without its footer, or with a part of it, it is no message.
+                // Without its footer, or with a part of it, it is not a valid message.
                 let end = reader.plan(0..text.len() as u64).end.max(forge.header().len() as u64) as usize;
                 for length in end..message.len() {
                     assert!(open(message[..length].to_vec()).is_err(), "{suite:#06x}: the first {length} bytes");
@@ -482,7 +486,7 @@ fn attack_25_a_source_that_changes_or_lies_is_found_out() {
     let mut buffer = [0xee; 300];
     assert!(matches!(reader.read_at(50, &mut buffer), Err(Error::Integrity)));
     assert_eq!(buffer, [0; 300]);
-    // It was not kept, and the reader goes on where the source is right again.
+    // It was not kept, and the reader continues once the source is right again.
     reader.get_ref().altered.store(false, Ordering::Relaxed);
     assert_eq!(reader.read_range(50..350).unwrap(), text[50..350]);
 
@@ -517,7 +521,8 @@ impl GetRange for Requests {
 
 #[test]
 fn a_long_header_takes_few_requests() {
-    // Anyone can write a header up to the limit of 1 MiB: nothing in it is authenticated before it is read.
+    // Anyone can write a header up to the limit of 1 MiB: nothing in it is authenticated before it
+    // is read.
     let mut forge = Forge::new(0x0478);
     forge.keys = vec![["example".into(), b"other".to_vec(), vec![7; 60_000]]; 16];
     forge.keys.push(Forge::new(0x0478).keys.remove(0));
@@ -541,7 +546,7 @@ fn a_long_header_takes_few_requests() {
     }
 }
 
-/// A message of which nearly all is a hole: header, and what is at its end.
+/// A message that is mostly a hole: it has its header, and what is at its end.
 struct Sparse {
     header: Vec<u8>,
     size: u64,
@@ -549,7 +554,8 @@ struct Sparse {
 }
 
 impl Sparse {
-    /// A message of so many regular frames, of which the last is there, and a final frame.
+    /// Returns a message of this many regular frames, of which only the last one exists, and a
+    /// final frame.
     fn new(forge: &Forge, regular_frames: u64, last: &[u8], end: &[u8]) -> Self {
         let header = forge.header();
         let size = header.len() as u64 + regular_frames * (u64::from(forge.frame_length) + 32) + end.len() as u64;
@@ -594,7 +600,7 @@ fn the_final_frame_bears_the_last_number_at_the_most() {
     }
 }
 
-/// Whoever can wrap a data key can declare a plaintext that is longer than any memory.
+/// Anyone who can wrap a data key can declare a plaintext that is longer than any memory.
 #[test]
 fn a_range_longer_than_memory_is_an_error() {
     let forge = Forge { frame_length: 64 << 20, ..Forge::new(0x0478) };

@@ -1,4 +1,5 @@
-//! The raw RSA keyring: its keys, what it opens and refuses, and live exchanges with the official SDKs.
+//! The raw RSA keyring: its keys, what it opens and refuses, and live exchanges with the official
+//! SDKs.
 #![cfg(all(feature = "raw-rsa", feature = "rustcrypto"))]
 
 mod support;
@@ -44,7 +45,7 @@ const SUITES: [AlgorithmSuite; 4] = [
     AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384,
 ];
 
-/// The text of `tests/keys/<name>.pem`.
+/// Returns the text of `tests/keys/<name>.pem`.
 fn pem(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/keys/{name}.pem"));
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -70,7 +71,7 @@ fn reader(padding: RsaPadding, bits: usize) -> RawRsaKeyring {
     builder(padding).private_key_pem(&private_pem(bits)).build().expect("a usable key")
 }
 
-/// What a future gives that is ready at once, as those of local keyrings are.
+/// Returns the output of a future that is ready at once, as those of local keyrings are.
 fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -90,7 +91,7 @@ fn unwrap(keyring: &dyn Keyring, keys: &[EncryptedDataKey]) -> Result<Unwrapped>
     now(keyring.on_decrypt(UnwrapRequest::new(&RustCrypto, SUITE, &context, keys)))
 }
 
-/// The reason why nothing was unwrapped, of which there must be one.
+/// Returns the reason why nothing was unwrapped, of which there must be one.
 fn reason(result: Result<Unwrapped>) -> (UnwrapReason, String) {
     let Err(error) = result else { panic!("it opened") };
     let text = error.to_string();
@@ -150,7 +151,7 @@ fn a_data_key_is_never_wrapped_to_the_same_bytes_twice() {
 fn it_conforms_to_the_keyring_interface() {
     use sealwax::conformance::{self, KeyringTraits};
 
-    // RSA has nowhere to put the context.
+    // RSA has no place for the context.
     let unbound = KeyringTraits { binds_context: false, ..KeyringTraits::default() };
     let (public, private) = (public_pem(2048), private_pem(2048));
     for padding in PADDINGS {
@@ -200,7 +201,7 @@ fn a_public_key_encrypts_only_and_a_private_key_does_both() {
 
 // Keys.
 
-/// The same PEM with other ends of lines, widths and surroundings.
+/// Returns the same PEM with other line ends, widths and surrounding text.
 fn restyled(pem: &str) -> Vec<String> {
     let mut lines: Vec<_> = pem.trim_end().lines().collect();
     let (first, last) = (lines.remove(0), lines.pop().expect("an end"));
@@ -250,7 +251,7 @@ fn der_of(pem: &str) -> Vec<u8> {
     from_base64(&pem.lines().filter(|line| !line.starts_with('-')).collect::<String>())
 }
 
-/// A PKCS#1 public key with a made-up modulus of so many bytes.
+/// Returns a PKCS#1 public key with a made-up modulus of this many bytes.
 fn public_key_of(bytes: u16) -> String {
     let modulus =
         [&[0x02, 0x82][..], &(bytes + 1).to_be_bytes(), &[0, 0x81], &vec![7; usize::from(bytes) - 1]].concat();
@@ -305,7 +306,7 @@ fn keys_that_cannot_be_used_are_refused_with_the_reason() {
         ("\0".to_owned(), not_pem),
         (private.replace('/', "*"), not_pem),
         (cut(&private), "key is malformed"),
-        // In the modulus, which then is not the product of the primes.
+        // In the modulus, which is then not the product of the primes.
         (flipped(&private, "PRIVATE KEY", 100), "key is malformed"),
         (flipped(&private, "PRIVATE KEY", 400), "key is malformed"),
         (extended(&private, "PRIVATE KEY"), "key is malformed"),
@@ -328,7 +329,7 @@ fn keys_that_cannot_be_used_are_refused_with_the_reason() {
     for (key, expected) in privates {
         check("private", key, refusal(builder(RsaPadding::OaepSha256).private_key_pem(key)), expected);
     }
-    // Bytes that are no text.
+    // Bytes that are not text.
     let der = der_of(&private);
     check("private", "", refusal(builder(RsaPadding::OaepSha256).private_key_pem(&der)), not_pem);
 }
@@ -376,10 +377,10 @@ fn attack_18_rsa_unwrap_failures_are_uniform() {
                 good.ciphertext()[..size - 1].to_vec(),
                 [good.ciphertext(), &[0]].concat(),
                 [&[0], good.ciphertext()].concat(),
-                // Another size of key.
+                // Another key size.
                 wrap(&self::writer(padding, 5120 - bits), &[5; 32]).ciphertext().to_vec(),
             ];
-            // A bit flipped here and there.
+            // A bit flipped in several places.
             for at in [0, 1, size / 2, size - 1] {
                 let mut flipped = good.ciphertext().to_vec();
                 flipped[at] ^= 1;
@@ -389,7 +390,7 @@ fn attack_18_rsa_unwrap_failures_are_uniform() {
             for other in PADDINGS.into_iter().filter(|other| *other != padding) {
                 ciphertexts.push(wrap(&self::writer(other, bits), &[5; 32]).ciphertext().to_vec());
             }
-            // Good padding around a data key of the wrong length.
+            // Valid padding around a data key of the wrong length.
             for length in [0, 1, 16, 31, 33, 48, 64] {
                 ciphertexts.push(wrap(&writer, &vec![5; length]).ciphertext().to_vec());
             }
@@ -414,7 +415,7 @@ fn attack_18_rsa_unwrap_failures_are_uniform() {
 #[test]
 fn attack_18_an_rsa_data_key_that_does_not_open_hides_no_other() {
     for padding in PADDINGS {
-        // Several of one name, of which the last alone opens.
+        // Several of one name, of which only the last one opens.
         let (writer, reader) = (writer(padding, 2048), reader(padding, 2048));
         let other = builder(padding).public_key_pem(&pem("other-2048.spki")).build().expect("a usable key");
         let bad = EncryptedDataKey::new("sealwax-test", "the key", [9; 256]);
@@ -424,7 +425,7 @@ fn attack_18_an_rsa_data_key_that_does_not_open_hides_no_other() {
         let Err(Error::NotUnwrapped(failure)) = unwrap(&reader, &keys[..3]) else { panic!("{padding:?}: it opened") };
         assert_eq!(failure.attempts().len(), 3);
 
-        // Two keyrings of one name as one.
+        // Two keyrings of one name, combined.
         let other_reader = builder(padding).private_key_pem(&pem("other-2048.pkcs8")).build().expect("a usable key");
         let both = MultiKeyring::without_generator(other_reader).child(self::reader(padding, 2048));
         assert_eq!(unwrap(&both, &keys[3..]).expect("it opens").encrypted_data_key, 0, "{padding:?}");
@@ -478,7 +479,7 @@ fn a_message_whose_rsa_data_key_is_altered_does_not_open() {
 
 // Live exchanges.
 
-/// A key as a peer is told of it.
+/// A key in the form that peers expect.
 #[derive(Clone)]
 enum Key {
     Aes(WrappingKey),
@@ -508,8 +509,9 @@ impl PeerKey for Key {
     }
 }
 
-/// With a peer: every padding and size, alone and beside an AES key in either position; written here and read there, and
-/// the reverse. A peer that cannot read PKCS#1 v1.5 even if it wrote it itself is not asked to.
+/// With a peer: every padding and size, alone and beside an AES key in either position, written
+/// here and read there and the reverse. A peer that cannot read PKCS#1 v1.5 even if it wrote it
+/// itself is not asked to.
 fn rsa_goes_both_ways(sdk: Sdk, keyring: &'static str) {
     let Some(mut peer) = Peer::start(sdk) else { return };
     peer.keyring = keyring;

@@ -1,4 +1,4 @@
-//! Re-encryption: a new message of an old one, in one verified pass.
+//! Re-encryption: makes a new message from an old one, in one verified pass.
 #![cfg(all(feature = "rustcrypto", feature = "fs"))]
 
 mod support;
@@ -21,7 +21,7 @@ fn keys() -> (WrappingKey, WrappingKey) {
     (WrappingKey::new("example", "old", 32), WrappingKey::new("example", "new", 16))
 }
 
-/// A message under the old key, with a context.
+/// Returns a message under the old key, with a context.
 fn old_message(suite: AlgorithmSuite, plaintext: &[u8]) -> Vec<u8> {
     let encrypt = client_for(suite);
     let sealed =
@@ -29,7 +29,7 @@ fn old_message(suite: AlgorithmSuite, plaintext: &[u8]) -> Vec<u8> {
     sealed.unwrap().message
 }
 
-/// Moves a message to the new key; what came out of it, whatever the outcome.
+/// Moves a message to the new key; returns the result and the output, whatever the outcome.
 fn moved(message: &[u8]) -> (Result<Reencrypted>, Vec<u8>) {
     let (old, new) = (keys().0.keyring(), keys().1.keyring());
     let (client, mut out) = (reading_client(), Vec::new());
@@ -61,7 +61,7 @@ fn attack_26_reencryption_makes_a_new_data_key_and_message_id() {
     let plaintext = pattern(10_000);
     let message = old_message(SIGNED, &plaintext);
     let key = keys().0;
-    // Even under the same key, and everything else as it was.
+    // Even under the same key, with everything else unchanged.
     let (client, keyring) = (Client::new(), key.keyring());
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for out in [&mut first, &mut second] {
@@ -75,7 +75,8 @@ fn attack_26_reencryption_makes_a_new_data_key_and_message_id() {
             assert_ne!(one.encrypted_data_keys()[0].ciphertext(), other.encrypted_data_keys()[0].ciphertext());
         }
     }
-    // No run of 32 bytes of the bodies is the same (numbers, IVs and length of a frame are 24): the frames were sealed anew.
+    // The bodies share no run of 32 bytes (number, IV and length of a frame are 24), so the frames
+    // were sealed anew.
     let body = |message: &[u8]| message[message.len() - 10_000..].to_vec();
     let (old, new) = (body(&message), body(&first));
     assert!(!old.windows(32).step_by(8).any(|part| new.windows(32).any(|other| part == other)));
@@ -91,7 +92,7 @@ fn a_source_that_does_not_verify_never_makes_a_whole_message() {
             damaged[at] ^= 1;
             let (done, out) = moved(&damaged);
             assert!(done.is_err(), "{suite}, byte {at}");
-            // What is there by then lacks its end, and no reader takes it.
+            // What is written by then lacks its end, and no reader accepts it.
             assert!(out.len() < whole.len());
             assert!(Client::new().decrypt(&keys().1.keyring()).bytes(&out).wait().is_err());
         }
@@ -167,7 +168,7 @@ impl MaterialsManager for Reproducing {
     }
 }
 
-/// A manager that drops a pair of the context it is given.
+/// A manager that drops a pair from the context that it is given.
 struct Dropping<M>(M, &'static str);
 
 impl<M: MaterialsManager> MaterialsManager for Dropping<M> {
@@ -196,7 +197,7 @@ fn what_the_old_manager_reproduced_is_kept_and_not_stored() {
     let client = Client::new();
     let context = [("tenant", "blue"), ("stage", "live")];
     let message = client.encrypt_with(&requiring(&old)).context(context).bytes(b"text").wait().unwrap().message;
-    // The caller expects nothing: only the manager knows the tenant.
+    // The caller expects nothing: only the manager has the tenant.
     let reader = Reproducing(DefaultMaterialsManager::new(old.keyring()), [("tenant", "blue")].into());
     let run = |manager: &dyn MaterialsManager, keep: bool| {
         let mut out = Vec::new();
@@ -213,7 +214,7 @@ fn what_the_old_manager_reproduced_is_kept_and_not_stored() {
     assert_eq!(opened.header.context().get("tenant"), None);
     assert_eq!(opened.header.context().get("stage"), Some("live"));
     assert!(client.decrypt(&new.keyring()).bytes(&out).wait().is_err(), "the tenant is not authenticated any more");
-    // Without `keep_context` the new message has what it is given.
+    // Without `keep_context` the new message has the context that it is given.
     let out = run(&plain, false).unwrap();
     assert!(client.decrypt(&new.keyring()).bytes(&out).wait().is_ok());
 }
@@ -238,7 +239,7 @@ fn a_new_manager_that_drops_a_kept_pair_is_refused() {
         reencrypt.copy(message, &mut out).map(|_| out)
     };
     let is_refused = |outcome: Result<Vec<u8>>| matches!(outcome, Err(Error::Materials(why)) if why.contains("kept"));
-    // A pair that the old message stores, and one that it authenticates only.
+    // A pair that the old message stores, and one that it only authenticates.
     for key in ["tenant", "stage"] {
         assert!(is_refused(run(&stored, &Dropping(inner(&new), key), true)), "{key}");
     }

@@ -1,5 +1,5 @@
-//! What messages cost: no memory for what they only declare, none for each frame, and no stack. With every crypto
-//! provider; in a process of its own, whose allocations are counted.
+//! The cost of messages: no memory for what they only declare, none for each frame, and no stack.
+//! Runs with every crypto provider, in a process of its own, whose allocations are counted.
 #![cfg(feature = "rustcrypto")]
 #![allow(clippy::duplicate_mod, reason = "the modules are compiled once per provider")]
 
@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-/// The allocations of a whole process are counted, so that one test runs at a time.
+/// The allocations of the whole process are counted, so the tests run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {

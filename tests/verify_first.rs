@@ -23,7 +23,7 @@ use support::pattern;
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-/// One test counts the memory of the whole process, so that they run one after another.
+/// One test counts the memory of the whole process, so the tests run one after another.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -33,11 +33,11 @@ fn alone() -> MutexGuard<'static, ()> {
 const MIB: usize = 1 << 20;
 const SUITES: [u16; 6] = [0x0178, 0x0214, 0x0346, 0x0378, 0x0478, 0x0578];
 
-/// A source that becomes another one at some point: after so many reads, or when it is told to.
+/// A source that changes into another one: after a number of reads, or on request.
 struct Changing {
     before: Vec<u8>,
     after: Vec<u8>,
-    /// How many reads the change is away.
+    /// The number of reads before the change.
     reads_left: AtomicU64,
 }
 
@@ -67,8 +67,8 @@ impl ReadAt for Changing {
     }
 }
 
-/// A signed message, and one of another plaintext under the same key and message id whose signature does not hold: what
-/// anyone can write who can unwrap the data key.
+/// Returns a signed message, and one of another plaintext under the same key and message id whose
+/// signature is invalid: an attacker who can unwrap the data key can write it.
 fn twins(length: usize) -> (Forge, Vec<u8>, [Vec<u8>; 2]) {
     let forge = Forge { frame_length: 60_000, ..Forge::new(0x0578) };
     let text = pattern(length);
@@ -150,7 +150,8 @@ fn attack_28_a_source_that_changes_after_it_was_verified_releases_nothing_of_the
     let _alone = alone();
     let (forge, text, [message, twin]) = twins(3 * MIB + 500_000);
     let (client, keyring) = (reads_all(), forge.keyring());
-    // The twin is authentic under the data key, but for its signature: only the digests tell it apart.
+    // The twin is authentic under the data key, except for its signature: only the digests
+    // distinguish it.
     let unverified = client.decrypt(&keyring).release_unverified().ranges(&twin[..]).unwrap();
     assert_ne!(unverified.read_range(0..100).unwrap(), text[..100]);
 
@@ -159,7 +160,7 @@ fn attack_28_a_source_that_changes_after_it_was_verified_releases_nothing_of_the
         change(&mut after);
         after
     };
-    // What it becomes, and the first segment in which it differs.
+    // The changed source, and the first segment in which it differs.
     let changes: Vec<(&str, Vec<u8>, usize)> = vec![
         ("another message", twin.clone(), 0),
         ("its second segment from another", with(&|after| after[MIB..2 * MIB].copy_from_slice(&twin[MIB..2 * MIB])), 1),
@@ -199,7 +200,7 @@ fn attack_28_a_source_that_changes_after_it_was_verified_releases_nothing_of_the
     }
 }
 
-/// Reads to the error, which must be that of a change, and gives what was released before it.
+/// Reads up to the error, which must report a change, and returns what was released before it.
 fn release(reader: &mut VerifiedReader<Changing>, what: &str) -> Vec<u8> {
     let mut released = Vec::new();
     let error = Error::from(reader.read_to_end(&mut released).unwrap_err());
@@ -208,7 +209,7 @@ fn release(reader: &mut VerifiedReader<Changing>, what: &str) -> Vec<u8> {
     released
 }
 
-/// How many reads it takes to verify a message in a first pass.
+/// Returns how many reads the first pass over a message takes.
 fn first_pass(forge: &Forge, message: &[u8]) -> u64 {
     let (client, keyring) = (reads_all(), forge.keyring());
     let source = Changing::new(message, Vec::new());
@@ -252,7 +253,7 @@ fn attack_28_a_source_that_grows_while_it_is_verified_is_refused() {
     let longer = [&message[..], b"x"].concat();
     let reads = first_pass(&forge, &message);
     assert!(reads > 20, "{reads}");
-    // Up to the last read of the first pass. What was there at first is whole and authentic.
+    // Up to the last read of the first pass. The original is complete and authentic.
     for at in [1, 2, reads / 2, reads] {
         let growing = || {
             let source = Changing::new(&message, longer.clone());
@@ -282,7 +283,7 @@ fn attack_28_a_source_that_grows_after_it_was_verified_is_refused_at_its_last_se
 
     let reader = client.decrypt(&keyring).ranges_verified(Changing::new(&message, longer)).unwrap();
     reader.get_ref().get_ref().change();
-    // The last segment was read with the final frame; it is read anew once another has taken its place.
+    // The last segment was read with the final frame; it is read again once another has been read.
     assert_eq!(reader.read_range(0..100).unwrap(), text[..100]);
     let (start, mut buffer) = (3 * MIB as u64 + 100_000, [0xee; 1000]);
     assert!(matches!(reader.read_at(start, &mut buffer), Err(Error::SourceChanged)));
@@ -291,7 +292,8 @@ fn attack_28_a_source_that_grows_after_it_was_verified_is_refused_at_its_last_se
     assert_eq!(reader.read_range(MIB as u64..MIB as u64 + 100).unwrap(), text[MIB..MIB + 100]);
 }
 
-/// A file of zeros behind a message, as long as it says: nobody has to store them. It counts what is read of it.
+/// A file of zeros behind a message, of the length it declares: the zeros are not stored. It counts
+/// the bytes read from it.
 #[derive(Clone)]
 struct Sparse {
     message: Arc<Vec<u8>>,

@@ -1,17 +1,17 @@
-//! Cases that take turns, so that the machine's moods fall on all of them.
+//! Cases that take turns, so that variations of the machine affect all of them.
 
 use std::time::Instant;
 
-/// Something to be timed.
+/// A benchmark case.
 pub(crate) struct Case<'a> {
     provider: &'static str,
     name: String,
-    /// How many bytes or messages a run is about.
+    /// The number of bytes or messages in a run.
     count: usize,
     run: Box<dyn FnMut() + 'a>,
-    /// Which of the cases bound this one, one after the other.
+    /// The indices of the cases that, run in sequence, bound this one.
     bounds: Vec<usize>,
-    /// Seconds, one for each turn.
+    /// The seconds of each turn.
     times: Vec<f64>,
 }
 
@@ -20,13 +20,13 @@ impl<'a> Case<'a> {
         Self { provider, name: name.into(), count, run: Box::new(run), bounds: Vec::new(), times: Vec::new() }
     }
 
-    /// This case is compared to those at these places.
+    /// Compares this case with those at these indices.
     pub(crate) fn bounded(self, bounds: Vec<usize>) -> Self {
         Self { bounds, ..self }
     }
 }
 
-/// Runs the cases in turns, after one that does not count.
+/// Runs the cases in turns, after one turn that does not count.
 pub(crate) fn take_turns(cases: &mut [Case<'_>], rounds: usize) {
     for round in 0..=rounds {
         for case in &mut *cases {
@@ -39,12 +39,13 @@ pub(crate) fn take_turns(cases: &mut [Case<'_>], rounds: usize) {
     }
 }
 
-/// What stands for all turns of a case.
+/// The statistic that represents all turns of a case.
 #[derive(Clone, Copy)]
 pub(crate) enum Typical {
-    /// The median; and for ratios, the median of those within each turn.
+    /// The median; for ratios, the median of the ratios within each turn.
     Median,
-    /// The fastest, for short runs on a machine that is busy with other things: some of them are not interrupted.
+    /// The fastest, for short runs on a machine that is busy with other things: some of them are
+    /// not interrupted.
     Fastest,
 }
 
@@ -59,7 +60,7 @@ impl Typical {
     }
 }
 
-/// Prints how fast the cases are, and their ratios to what bounds them: 1 is as fast as the bound.
+/// Prints how fast the cases are, and their ratios to their bounds: 1 is as fast as the bound.
 pub(crate) fn print_table(cases: &[Case<'_>], typical: Typical, unit: &str, show: impl Fn(f64) -> String) {
     println!("| provider | what | {unit} | of its bound | bound |");
     println!("|---|---|---:|---:|---|");

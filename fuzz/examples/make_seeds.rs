@@ -1,4 +1,5 @@
-//! Writes the seeds anew: `cargo run --example make_seeds`. The random parts of the real messages change with it.
+//! Regenerates the seeds: `cargo run --example make_seeds`. The random parts of the real messages
+//! change each time.
 
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -17,7 +18,7 @@ use sealwax_fuzz::{
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Byte by byte; in small and middling pieces; all at once.
+/// Byte by byte; in small and medium pieces; all at once.
 const PATTERNS: [[u8; 4]; 3] = [[0; 4], [2, 40, 15, 0x80], [0xff; 4]];
 
 fn main() -> Outcome<()> {
@@ -27,7 +28,7 @@ fn main() -> Outcome<()> {
     provider_seeds()
 }
 
-/// Writes a seed of a target, in parts.
+/// Writes a seed of a target, given in parts.
 fn write(target: &str, name: &str, parts: &[&[u8]]) -> Outcome<()> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
     fs::create_dir_all(&folder)?;
@@ -66,7 +67,7 @@ impl Keyring for Several {
     }
 }
 
-/// A message; with the context that is expected, if so asked.
+/// Returns a message, with the expected context if requested.
 fn message(
     client: ClientBuilder,
     keyring: &dyn Keyring,
@@ -90,7 +91,8 @@ fn header_length(message: &[u8]) -> Outcome<usize> {
     Ok(HeaderDecoder::new().decode(message)?.0.header().length())
 }
 
-/// Makes the header at the front of a framed message that of an unframed one, and cuts off the body.
+/// Turns the header at the front of a framed message into that of an unframed one, and removes the
+/// body.
 fn unframed_header(message: &[u8], suite: AlgorithmSuite) -> Outcome<Vec<u8>> {
     let mut header = message[..header_length(message)?].to_vec();
     // The content type, then what follows it: in version 1 also a reserved field and the IV length.
@@ -105,7 +107,7 @@ fn unframed_header(message: &[u8], suite: AlgorithmSuite) -> Outcome<Vec<u8>> {
     Ok(header)
 }
 
-/// An unframed message that the permissive provider opens.
+/// Returns an unframed message that the permissive provider opens.
 fn unframed_permissive(suite: AlgorithmSuite, content: &[u8]) -> Outcome<Vec<u8>> {
     let framed = message(permissive(), &FixedKey, suite, 64, b"", false)?;
     let mut unframed = unframed_header(&framed, suite)?;
@@ -121,7 +123,7 @@ fn unframed_permissive(suite: AlgorithmSuite, content: &[u8]) -> Outcome<Vec<u8>
     Ok(unframed)
 }
 
-/// An unframed message under the real cryptography. The suite uses the data key as it is.
+/// Returns an unframed message with real cryptography. The suite uses the data key directly.
 fn unframed_real(content: &[u8]) -> Outcome<Vec<u8>> {
     let suite = AlgorithmSuite::Aes256GcmIv12Tag16NoKdf;
     let framed = message(real(), &FixedKey, suite, 64, b"", false)?;
@@ -177,7 +179,7 @@ fn decrypt_seeds() -> Outcome<()> {
     let text = b"some text that is longer than a frame is";
     for (index, suite) in AlgorithmSuite::ALL.into_iter().enumerate() {
         let id = format!("{:04x}", suite.id());
-        // No frame but the final one; whole frames; frames and a rest.
+        // Only the final frame; whole frames; frames and a partial one.
         let (frame_length, text) = [(100, &text[..]), (20, &text[..]), (7, &text[..]), (9, &[])][index % 4];
         let with_context = index % 2 == 1;
         let options = if with_context { WITH_CONTEXT } else { 0 };
@@ -231,7 +233,7 @@ fn decrypt_seeds() -> Outcome<()> {
 fn round_trip_seeds() -> Outcome<()> {
     use round_trip::{ADDED, FAKE_SIGNATURES, IN_FRAMES, LONG, PERMISSIVE};
     let (minus_one, plus_none, plus_one) = (0, 1 << ADDED, 2 << ADDED);
-    // Frame length, length of the plaintext, and how that is meant.
+    // The frame length, the length of the plaintext, and the unit of that length.
     let shapes: [(u16, u32, u8); 6] = [
         (1, 20, plus_none),
         (4096, 0, plus_none),
@@ -257,7 +259,7 @@ fn round_trip_seeds() -> Outcome<()> {
                 &(frame_length - 1).to_le_bytes(),
                 &length.to_le_bytes(),
                 &[number as u8],
-                // So many bytes one by one are no seed.
+                // Splitting this many bytes one by one would be too slow for a seed.
                 &PATTERNS[if length > 1000 { 2 } else { number % 3 }],
                 &PATTERNS[if length > 1000 { 2 } else { number / 2 % 3 }],
                 contexts[number % 3].as_bytes(),

@@ -1,4 +1,4 @@
-//! Decrypts arbitrary bytes in every way there is.
+//! Decrypts arbitrary bytes in every way.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {

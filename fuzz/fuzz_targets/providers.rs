@@ -1,4 +1,4 @@
-//! Has both crypto providers do the same.
+//! Runs both crypto providers on the same input.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {

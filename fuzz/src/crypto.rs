@@ -10,13 +10,14 @@ use sealwax::{
     },
 };
 
-/// What HKDF always gives here, and so the commit key of every message.
+/// The output of HKDF here, and so the commit key of every message.
 const DERIVED_BYTE: u8 = 0x55;
-/// Tags, signatures and public keys that start with this byte are refused, so that failures stay within reach.
+/// Tags, signatures and public keys that start with this byte are refused, so that failures remain
+/// reachable.
 pub const REFUSED: u8 = 0xff;
 
-/// A provider that checks nothing: ciphertext is plaintext, and whatever ought to be authentic is, unless it starts with
-/// [`REFUSED`]. Mutated messages are read to their end with it. It is deterministic.
+/// A deterministic provider that checks nothing: ciphertext is plaintext, and everything counts as
+/// authentic unless it starts with [`REFUSED`]. With it, mutated messages are read to their end.
 #[derive(Debug)]
 pub struct Permissive;
 
@@ -52,7 +53,7 @@ impl CryptoProvider for Permissive {
     }
 }
 
-/// RustCrypto but for the signatures, which are those of [`Permissive`].
+/// RustCrypto, except for the signatures, which are those of [`Permissive`].
 #[derive(Debug)]
 pub struct FakeSignatures;
 

@@ -1,4 +1,5 @@
-//! Whole messages: every way to decrypt comes to the same end, and none releases what another does not.
+//! Whole messages: all ways to decrypt have the same outcome, and none releases what another does
+//! not.
 
 use std::{
     cell::RefCell,
@@ -14,27 +15,27 @@ use crate::{
     pieces::{PATTERN_LENGTH, Pieces, Source},
 };
 
-/// The bytes before the message.
+/// The length of the options before the message.
 pub const PREFIX_LENGTH: usize = 1 + 2 * PATTERN_LENGTH;
-/// A bit of the first byte: nothing is checked but the format. Without it the cryptography is real.
+/// A bit of the first byte: only the format is checked. Without it the cryptography is real.
 pub const PERMISSIVE: u8 = 1;
 /// A bit of the first byte: the caller expects [`EXPECTED`] in the context.
 pub const WITH_CONTEXT: u8 = 2;
-/// A bit of the first byte: small limits, so that they are met.
+/// A bit of the first byte: the limits are small, so that they are reached.
 pub const SMALL_LIMITS: u8 = 4;
 /// The pair that the caller expects.
 pub const EXPECTED: (&str, &str) = ("fuzz", "context");
 
-/// What was released, and how it ended.
+/// What was released, and the outcome.
 struct Ending {
     released: Vec<u8>,
     outcome: Result<()>,
 }
 
-/// Decrypts a message, and gives what came of it in one piece.
+/// Decrypts a message in every way, and returns the outcome of decrypting it in one piece.
 ///
 /// # Panics
-/// If something does not hold.
+/// If an invariant does not hold.
 pub fn run(input: &[u8]) -> Option<Result<Vec<u8>>> {
     let (prefix, message) = input.split_first_chunk::<PREFIX_LENGTH>()?;
     let [options, patterns @ ..] = *prefix;
@@ -75,7 +76,7 @@ fn client(options: u8) -> Client {
     }
 }
 
-/// A message, and how it is split.
+/// A message, and how it is split into pieces.
 struct Split<'a> {
     client: Client,
     with_context: bool,
@@ -98,7 +99,7 @@ impl Split<'_> {
         Source { rest: self.message, pieces: self.input.clone() }
     }
 
-    /// What the header claims, if it can be read.
+    /// Returns the suite and content type that the header claims, if it can be read.
     fn claims(&self) -> Option<(AlgorithmSuite, ContentType)> {
         let (received, _) = self.client.header_decoder().decode(self.message).ok()?;
         Some((received.header().suite(), received.header().content_type()))
@@ -205,7 +206,7 @@ impl Split<'_> {
         Ending { released, outcome }
     }
 
-    /// A message that opens, opens with not a byte less and not a byte more.
+    /// Checks that a message that opens does not open with a byte less or a byte more.
     fn check_extent(&self) {
         let shorter = self.whole(&self.message[..self.message.len() - 1]);
         assert!(matches!(shorter, Err(Error::Format(FormatError::Truncated))), "{:?}", shorter.map(|_| ()));
@@ -217,7 +218,7 @@ impl Split<'_> {
         }
     }
 
-    /// Nothing of a signed message that does not verify leaves a verified copy.
+    /// Checks that a verified copy releases nothing of a signed message that does not verify.
     fn check_signed(&self, copy: &Ending) {
         if self.claims().is_some_and(|(suite, _)| suite.is_signed()) {
             assert!(copy.released.is_empty(), "plaintext whose signature does not verify");
@@ -225,7 +226,7 @@ impl Split<'_> {
     }
 }
 
-/// A sink that can still be looked at when the writer has failed.
+/// A sink whose content can still be read after the writer has failed.
 #[derive(Clone, Default)]
 struct Sink(Rc<RefCell<Vec<u8>>>);
 

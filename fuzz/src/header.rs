@@ -1,18 +1,18 @@
-//! The header: one piece or many, it is read the same, to its last byte and no further.
+//! The header: in one piece or in many it is read the same, to its last byte and no further.
 
 use sealwax::{Client, FormatError, Header, HeaderDecoder, Result};
 
 use crate::pieces::{PATTERN_LENGTH, Pieces};
 
-/// The bytes before the header.
+/// The length of the options before the header.
 pub const PREFIX_LENGTH: usize = 1 + PATTERN_LENGTH;
-/// A bit of the first byte: small limits, so that they are met.
+/// A bit of the first byte: the limits are small, so that they are reached.
 pub const SMALL_LIMITS: u8 = 1;
 
-/// Reads a header, and gives what came of it.
+/// Reads a header, and returns the outcome.
 ///
 /// # Panics
-/// If something does not hold.
+/// If an invariant does not hold.
 pub fn run(input: &[u8]) -> Option<Result<Header>> {
     let (prefix, bytes) = input.split_first_chunk::<PREFIX_LENGTH>()?;
     let [options, pattern @ ..] = *prefix;
@@ -38,7 +38,7 @@ fn small_limits() -> Client {
     Client::builder().max_encrypted_data_keys(2).max_header_length(400).max_frame_length(256).build()
 }
 
-/// The header and how many bytes were taken, or nothing if there were too few.
+/// Returns the header and how many bytes it took, or `None` if there were too few.
 fn in_pieces(mut decoder: HeaderDecoder, bytes: &[u8], mut pieces: Pieces) -> Result<Option<(Header, usize)>> {
     let (mut rest, mut taken) = (bytes, 0);
     while !rest.is_empty() {
@@ -64,7 +64,7 @@ fn assert_nothing_more(mut decoder: HeaderDecoder) {
     assert!(matches!(decoder.push(&[0; 64]), Err(sealwax::Error::Ended)), "a decoder goes on after its end");
 }
 
-/// The header needs exactly these bytes.
+/// Checks that the header needs exactly these bytes.
 fn check_extent(decoder: impl Fn() -> HeaderDecoder, bytes: &[u8], header: &Header) {
     let (received, rest) = decoder().decode(bytes).expect("the same bytes");
     assert!(rest.is_empty() && received.header() == header);

@@ -10,7 +10,7 @@ use sealwax::{
 /// Every byte of every data key.
 pub const KEY_BYTE: u8 = 0x42;
 
-/// Accepts every encrypted data key and takes it for a fixed data key of the suite's length.
+/// Accepts every encrypted data key, and returns a fixed data key of the suite's length for it.
 pub struct FixedKey;
 
 impl Keyring for FixedKey {

@@ -1,5 +1,5 @@
-//! What the fuzz targets do, as functions: libFuzzer calls them, and the tests of this package replay the seeds through
-//! them without it.
+//! The fuzz targets as functions: libFuzzer calls them, and the tests of this package replay the
+//! seeds through them without it.
 
 pub mod crypto;
 pub mod decrypt;

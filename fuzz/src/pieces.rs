@@ -1,11 +1,11 @@
-//! Lengths that the input chooses.
+//! Piece lengths that the input chooses.
 
 use std::io::{self, Read};
 
-/// How many bytes say how something is split.
+/// The number of bytes that describe how something is split.
 pub const PATTERN_LENGTH: usize = 4;
 
-/// Lengths of pieces, over and over: none is zero.
+/// A repeating sequence of piece lengths, none of which is zero.
 #[derive(Clone, Debug)]
 pub struct Pieces {
     pattern: [u8; PATTERN_LENGTH],
@@ -18,7 +18,8 @@ impl Pieces {
         Self { pattern, at: 0 }
     }
 
-    /// The next length: 1 to 128 one by one, up to some KiB in steps of 64, or everything; `most` at the most.
+    /// Returns the next length, at most `most`: 1 to 128 in steps of 1, 64 to 8,128 in steps of 64,
+    /// or everything.
     pub fn next_length(&mut self, most: usize) -> usize {
         let byte = self.pattern[self.at];
         self.at = (self.at + 1) % PATTERN_LENGTH;
@@ -30,7 +31,7 @@ impl Pieces {
         length.min(most)
     }
 
-    /// Cuts the next piece off the front of what is left.
+    /// Removes the next piece from the front of what is left, and returns it.
     pub fn next_piece<'a>(&mut self, rest: &mut &'a [u8]) -> &'a [u8] {
         let (piece, after) = rest.split_at(self.next_length(rest.len()));
         *rest = after;
@@ -38,7 +39,7 @@ impl Pieces {
     }
 }
 
-/// A source that gives its bytes in pieces.
+/// A source that returns its bytes in pieces.
 pub struct Source<'a> {
     pub rest: &'a [u8],
     pub pieces: Pieces,

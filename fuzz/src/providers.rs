@@ -1,4 +1,4 @@
-//! The two crypto providers on the same bytes: the same verdict, and the same bytes out.
+//! The two crypto providers on the same bytes: they must give the same verdict and the same output.
 
 use sealwax::{
     Client, CommitmentPolicy, Error,
@@ -7,7 +7,7 @@ use sealwax::{
 
 use crate::keyring::FixedKey;
 
-/// What the first byte says is done with the rest, but for its higher bits.
+/// The values of the first byte, modulo `KINDS`, which select what is done with the rest.
 pub const MESSAGE: u8 = 0;
 pub const SIGNATURE: u8 = 1;
 pub const PRIMITIVES: u8 = 2;
@@ -15,10 +15,11 @@ const KINDS: u8 = 3;
 
 const BOTH: [&dyn CryptoProvider; 2] = [&RustCrypto, &AwsLcRs];
 
-/// Has both providers do the same. Gives whether a message or a signature was accepted, or a sealed text opened.
+/// Runs both providers on the same input. Returns whether a message or a signature was accepted, or
+/// a ciphertext opened.
 ///
 /// # Panics
-/// If they come to different ends.
+/// If their outcomes differ.
 pub fn run(input: &[u8]) -> Option<bool> {
     let (kind, rest) = input.split_first()?;
     match kind % KINDS {
@@ -40,7 +41,8 @@ fn message(message: &[u8]) -> bool {
     one.is_ok()
 }
 
-/// The curve, a byte; the compressed key; what is hashed, a byte; and the signature.
+/// The input is the curve (one byte), the compressed key, what is hashed (one byte), and the
+/// signature.
 fn signature(input: &[u8]) -> Option<bool> {
     let (curve, rest) = input.split_first()?;
     let algorithm = if curve % 2 == 0 { SignatureAlgorithm::EcdsaP256 } else { SignatureAlgorithm::EcdsaP384 };
@@ -58,7 +60,8 @@ fn signature(input: &[u8]) -> Option<bool> {
     Some(one)
 }
 
-/// The lengths of an AES key and of the AAD, a byte each; key, IV, tag, AAD, and the text. They go through HKDF, too.
+/// The input is the lengths of an AES key and of the AAD (one byte each), key, IV, tag, AAD, and
+/// the text. They are passed to HKDF as well.
 fn primitives(input: &[u8]) -> Option<bool> {
     let (&[key_length, aad_length], rest) = input.split_first_chunk()?;
     let (key, rest) = rest.split_at_checked([16, 24, 32][usize::from(key_length % 3)])?;
@@ -73,7 +76,7 @@ fn primitives(input: &[u8]) -> Option<bool> {
         assert!(in_place == sealed);
         aead.open(iv, aad, &sealed, &new_tag, &mut opened).unwrap();
         assert!(opened == text);
-        // What failed to open is unspecified.
+        // The output is unspecified if the tag does not verify.
         let verified = aead.open(iv, aad, text, tag, &mut opened).is_ok();
         assert_eq!(aead.open_in_place(iv, aad, &mut text.to_vec(), tag).is_ok(), verified);
 

@@ -11,9 +11,9 @@ use crate::{
     pieces::{PATTERN_LENGTH, Pieces, Source},
 };
 
-/// The longest frames here.
+/// The longest frame.
 const MAX_FRAME_LENGTH: u16 = 5000;
-/// The most frames of a message here, and the most bytes: so that a run takes milliseconds.
+/// The most frames and the most bytes of a message, so that a run takes milliseconds.
 const MAX_FRAMES: usize = 64;
 const MAX_LENGTH: usize = 10_000;
 /// The most bytes of the few messages that are longer than the buffers.
@@ -22,11 +22,11 @@ const MAX_LONG: usize = 140_000;
 /// Bits of the second byte. Without any of the first three, signatures are real too.
 pub const PERMISSIVE: u8 = 1;
 pub const FAKE_SIGNATURES: u8 = 2 | 4;
-/// Both of them: the message may be long.
+/// If both bits are set, the message may be long.
 pub const LONG: u8 = 8 | 16;
 /// The length is a number of frames.
 pub const IN_FRAMES: u8 = 32;
-/// From this bit on: one more than what is added to the length.
+/// The bits from this one on hold what is added to the length, plus one.
 pub const ADDED: u32 = 6;
 
 /// How much of the cryptography is real.
@@ -37,8 +37,8 @@ enum Provider {
     Real,
 }
 
-/// What is encrypted, and how. Any bytes make one; the fields are taken in their order, each of a fixed length, and the
-/// context is made of what is left.
+/// What is encrypted, and how. Any bytes make a case: the fields are read in order, each of a fixed
+/// length, and the context is made of the rest.
 #[derive(Debug)]
 pub struct Case {
     suite: AlgorithmSuite,
@@ -58,7 +58,7 @@ impl<'a> Arbitrary<'a> for Case {
         let options = input.arbitrary::<u8>()?;
         let frame_length = 1 + input.arbitrary::<u16>()? % MAX_FRAME_LENGTH;
         let length = usize::try_from(input.arbitrary::<u32>()?).unwrap_or(usize::MAX);
-        // Lengths of whole frames, and those next to them, are the ones that matter.
+        // Lengths of whole frames, and those next to them, are the interesting ones.
         let length = if options & IN_FRAMES == 0 { length } else { length.saturating_mul(frame_length.into()) };
         let length = length.saturating_add(usize::from(options >> ADDED)).saturating_sub(1);
         let most = if options & LONG == LONG { MAX_LONG } else { MAX_LENGTH };
@@ -86,30 +86,30 @@ impl<'a> Arbitrary<'a> for Case {
     }
 }
 
-/// A pair that may be written: not empty, not reserved.
+/// Returns a pair that may be written: not empty, not reserved.
 fn pair(text: &str) -> Option<(&str, &str)> {
     let (key, value) = text.split_once('=')?;
     (!key.is_empty() && !value.is_empty() && !key.starts_with("aws-crypto-")).then_some((key, value))
 }
 
-/// Encrypts and decrypts; the plaintext must come back whatever the way.
+/// Encrypts and decrypts in every way.
 ///
 /// # Panics
-/// If it does not.
+/// If the plaintext does not come back.
 pub fn run(case: &Case) {
     let client = case.client();
     let plaintext: Vec<u8> = (0..case.plaintext_length).map(|at| case.fill.wrapping_add((at / 7) as u8)).collect();
 
     let whole = case.encrypt(&client).bytes(&plaintext).wait().expect("encrypts in one piece").message;
     let mut messages = vec![case.write_by_machine(&client, &plaintext).expect("encrypts by machine")];
-    // Real signatures take a hundred times longer than everything else: they go one way only.
+    // Real signatures take a hundred times longer than everything else, so these go one way only.
     let every_way = !(case.provider == Provider::Real && case.suite.is_signed());
     if every_way {
         messages.push(case.write_by_reader(&client, &plaintext).expect("encrypts by reader"));
         messages.push(case.write_by_writer(&client, &plaintext).expect("encrypts by writer"));
     }
     for message in &messages {
-        // What is random differs between messages; its length does not.
+        // The random parts differ between messages; their length does not.
         assert_eq!(message.len(), whole.len(), "messages of different lengths");
         assert!(case.provider != Provider::Permissive || *message == whole, "different messages");
         let opened = case.decrypt(&client).bytes(message).wait().expect("decrypts in one piece");

@@ -1,4 +1,4 @@
-//! Replays the seeds without libFuzzer, and checks that they come as far as their names say.
+//! Replays the seeds without libFuzzer, and checks that they get as far as their names say.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 

@@ -1,7 +1,8 @@
-//! A second, independent writer of messages, for messages that the library itself would never write.
+//! A second, independent writer, for messages that the library itself would never write.
 //!
-//! It shares no code with the crate: fields are put one after another as the format says, straight over the primitives.
-//! What it writes is authentic under the data key, so that a refusal proves the check and not the tag.
+//! It shares no code with the crate: it concatenates fields as the format says, directly over the
+//! primitives. What it writes is authentic under the data key, so a refusal proves the check in
+//! question and not the tag.
 #![allow(dead_code, reason = "no test uses all of it")]
 
 use std::{
@@ -24,7 +25,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 
 pub(crate) mod ways;
 
-/// The mark before the final frame.
+/// The marker before the final frame.
 pub(crate) const FINAL_MARK: [u8; 4] = [0xff; 4];
 pub(crate) const REGULAR_LABEL: &[u8] = b"AWSKMSEncryptionClient Frame";
 pub(crate) const FINAL_LABEL: &[u8] = b"AWSKMSEncryptionClient Final Frame";
@@ -33,7 +34,7 @@ pub(crate) const PUBLIC_KEY: &str = "aws-crypto-public-key";
 /// The key provider id of [`Fixed`].
 pub(crate) const PROVIDER_ID: &str = "forge";
 
-/// The fields of a message to be written, every one of which can be wrong.
+/// The fields of a message to write, any of which can be wrong.
 #[derive(Clone)]
 pub(crate) struct Forge {
     pub(crate) version: u8,
@@ -55,7 +56,7 @@ pub(crate) struct Forge {
 }
 
 impl Forge {
-    /// A correct message of frames of five bytes, with a context of one pair.
+    /// Returns a correct message with frames of five bytes and a context of one pair.
     pub(crate) fn new(suite: u16) -> Self {
         let committing = matches!(suite, 0x0478 | 0x0578);
         let mut forge = Self {
@@ -78,7 +79,7 @@ impl Forge {
         forge
     }
 
-    /// Stores these pairs, in this order, before them the public key if the suite signs.
+    /// Stores these pairs, in this order, preceded by the public key if the suite signs.
     pub(crate) fn set_context(&mut self, pairs: &[(&str, &str)]) {
         let public_key = self.signs().map(|curve| BASE64_STANDARD.encode(curve.public_key()));
         let mut all: Vec<(&str, &str)> = public_key.iter().map(|value| (PUBLIC_KEY, value.as_str())).collect();
@@ -86,8 +87,9 @@ impl Forge {
         self.context = serialize_context(&all);
     }
 
-    /// A message of this suite under the data key of an honest one: anyone who can unwrap that key can write it. It stores
-    /// the pairs of `stored`, and authenticates those of `required` without storing them.
+    /// Returns a message of this suite under the data key of an honest one, as anyone who can
+    /// unwrap that key can write. It stores the pairs of `stored`, and authenticates those of
+    /// `required` without storing them.
     pub(crate) fn under_the_key_of(
         honest: &[u8],
         keyring: &dyn Keyring,
@@ -110,7 +112,8 @@ impl Forge {
         }
     }
 
-    /// Has a keyring of the library wrap the data key in this context, and stores that encrypted data key alone.
+    /// Wraps the data key with a keyring of the library in this context, and stores only that
+    /// encrypted data key.
     pub(crate) fn wrap_with(&mut self, keyring: &dyn Keyring, context: &EncryptionContext) {
         let suite = AlgorithmSuite::from_id(self.suite).unwrap();
         let data_key = SecretBytes::from(self.data_key.as_slice());
@@ -127,7 +130,7 @@ impl Forge {
         }
     }
 
-    /// The derived key and, if the suite commits, the commit key.
+    /// Returns the derived key and, if the suite commits, the commit key.
     pub(crate) fn derive(&self) -> (Vec<u8>, Vec<u8>) {
         let suite = self.suite.to_be_bytes();
         let mut key = vec![0; key_length(self.suite)];
@@ -152,7 +155,7 @@ impl Forge {
         }
     }
 
-    /// The header up to its authentication.
+    /// Returns the header up to its authentication.
     pub(crate) fn header_body(&self) -> Vec<u8> {
         let mut out = self.header_to_key_count();
         for field in self.keys.iter().flatten() {
@@ -169,7 +172,7 @@ impl Forge {
         out
     }
 
-    /// The header up to the number of encrypted data keys.
+    /// Returns the header up to the number of encrypted data keys.
     pub(crate) fn header_to_key_count(&self) -> Vec<u8> {
         let mut out = vec![self.version];
         if self.version == 1 {
@@ -193,7 +196,7 @@ impl Forge {
         out
     }
 
-    /// Ciphertext and tag.
+    /// Returns the ciphertext and tag.
     pub(crate) fn seal(&self, iv: [u8; 12], aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
         fn seal<C: AeadInOut<NonceSize = U12> + KeyInit>(key: &[u8], iv: [u8; 12], aad: &[u8], text: &[u8]) -> Vec<u8> {
             let mut out = text.to_vec();
@@ -210,7 +213,7 @@ impl Forge {
         }
     }
 
-    /// One piece of a body: everything in it follows from what is authenticated with it.
+    /// Returns one piece of a body, whose fields all follow from what is authenticated with it.
     pub(crate) fn piece(&self, label: &[u8], number: u32, iv: [u8; 12], plaintext: &[u8]) -> Vec<u8> {
         let length = (plaintext.len() as u64).to_be_bytes();
         let aad = [&self.message_id[..], label, &number.to_be_bytes(), &length].concat();
@@ -235,7 +238,8 @@ impl Forge {
         self.piece(UNFRAMED_LABEL, 1, iv_of(1), plaintext)
     }
 
-    /// The frames of a plaintext; the last one is full where the plaintext ends with a frame.
+    /// Returns the frames of a plaintext; the last one is full if the plaintext ends with a whole
+    /// frame.
     pub(crate) fn frames(&self, plaintext: &[u8]) -> Vec<Vec<u8>> {
         let frame_length = self.frame_length as usize;
         let regular = plaintext.len().saturating_sub(1) / frame_length;
@@ -246,7 +250,7 @@ impl Forge {
         frames
     }
 
-    /// The header, these pieces, and a footer if the suite signs.
+    /// Returns the header, these pieces, and a footer if the suite signs.
     pub(crate) fn with_body(&self, pieces: &[Vec<u8>]) -> Vec<u8> {
         let mut message = [self.header(), pieces.concat()].concat();
         if let Some(curve) = self.signs() {
@@ -260,19 +264,19 @@ impl Forge {
         self.with_body(&self.frames(plaintext))
     }
 
-    /// A message without frames.
+    /// Returns an unframed message.
     pub(crate) fn unframed_message(&self, plaintext: &[u8]) -> Vec<u8> {
         let unframed = Self { content_type: 1, frame_length: 0, ..self.clone() };
         unframed.with_body(&[unframed.unframed(plaintext)])
     }
 
-    /// The keyring that knows the data key.
+    /// Returns the keyring that has the data key.
     pub(crate) fn keyring(&self) -> Fixed {
         Fixed(self.data_key.clone())
     }
 }
 
-/// The outcome of a future that waits for nothing.
+/// Returns the output of a future that completes immediately.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,
@@ -288,7 +292,7 @@ pub(crate) fn key_length(suite: u16) -> usize {
     })
 }
 
-/// The number, right-aligned.
+/// Returns the number as an IV, right-aligned.
 pub(crate) fn iv_of(number: u32) -> [u8; 12] {
     let mut iv = [0; 12];
     iv[8..].copy_from_slice(&number.to_be_bytes());
@@ -299,7 +303,7 @@ fn put_u16(out: &mut Vec<u8>, length: usize) {
     out.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
 }
 
-/// Pairs as they stand, in their order.
+/// Serializes pairs unchanged and in order.
 pub(crate) fn serialize_context(pairs: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
     if !pairs.is_empty() {
@@ -334,7 +338,7 @@ macro_rules! on_curve {
 }
 
 impl Curve {
-    /// The number of bytes in a scalar.
+    /// Returns the length of a scalar in bytes.
     pub(crate) fn length(self) -> usize {
         match self {
             Self::P256 => 32,
@@ -342,9 +346,9 @@ impl Curve {
         }
     }
 
-    /// The order of the curve.
+    /// Returns the order of the curve.
     pub(crate) fn order(self) -> Vec<u8> {
-        // As the standards print it, not as the library under test computes it.
+        // As printed in the standards, not as computed by the library under test.
         let hex = match self {
             Self::P256 => "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551",
             Self::P384 => {
@@ -354,7 +358,7 @@ impl Curve {
         (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
     }
 
-    /// The compressed public half of the key that signs here.
+    /// Returns the compressed public key of the signing key used here.
     pub(crate) fn public_key(self) -> Vec<u8> {
         on_curve!(self, curve => {
             let key = curve::ecdsa::SigningKey::from_slice(&vec![0x11; self.length()]).unwrap();
@@ -362,7 +366,7 @@ impl Curve {
         })
     }
 
-    /// The two halves of a signature, as bytes of the curve's length.
+    /// Returns the two halves of a signature, with the curve's length in bytes.
     pub(crate) fn sign(self, message: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let digest = self.digest(message);
         on_curve!(self, curve => {
@@ -375,7 +379,7 @@ impl Curve {
         })
     }
 
-    /// Whether a DER signature verifies under a compressed public key.
+    /// Returns whether a DER signature verifies under a compressed public key.
     pub(crate) fn verifies(self, public_key: &[u8], message: &[u8], signature: &[u8]) -> bool {
         let digest = self.digest(message);
         on_curve!(self, curve => {
@@ -392,7 +396,7 @@ impl Curve {
         }
     }
 
-    /// The other valid second half: the order less this one.
+    /// Returns the other valid second half: the order minus this one.
     pub(crate) fn negate(self, scalar: &[u8]) -> Vec<u8> {
         let (mut out, mut borrow) = (self.order(), 0);
         for (digit, less) in out.iter_mut().zip(scalar).rev() {
@@ -405,7 +409,7 @@ impl Curve {
     }
 }
 
-/// The shortest DER form of two unsigned numbers.
+/// Returns the shortest DER form of two unsigned numbers.
 pub(crate) fn der(r: &[u8], s: &[u8]) -> Vec<u8> {
     let integer = |number: &[u8]| {
         let mut digits: Vec<u8> = number.iter().copied().skip_while(|digit| *digit == 0).collect();
@@ -425,7 +429,7 @@ pub(crate) fn footer(signature: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A keyring that has one data key for whatever bears its provider id.
+/// A keyring that returns one data key for every encrypted data key with its provider id.
 pub(crate) struct Fixed(pub(crate) Vec<u8>);
 
 impl Keyring for Fixed {
@@ -452,7 +456,7 @@ impl Keyring for Fixed {
     }
 }
 
-/// A keyring that must not be asked.
+/// A keyring that must not be called.
 pub(crate) struct Unasked;
 
 impl Keyring for Unasked {

@@ -1,4 +1,4 @@
-//! Every way to read a message, with what each of them released.
+//! Every way to read a message, with what each of them releases.
 
 use std::io::{self, Read, Write};
 
@@ -6,25 +6,25 @@ use sealwax::{Client, CommitmentPolicy, EncryptionContext, Error, HeaderDecoder,
 
 use super::super::support::client_builder;
 
-/// A client that reads both message versions.
+/// Returns a client that reads both message versions.
 pub(crate) fn reads_all() -> Client {
     client_builder().commitment_policy(CommitmentPolicy::RequireEncryptAllowDecrypt).build()
 }
 
-/// A client that writes message version 1.
+/// Returns a client that writes message version 1.
 pub(crate) fn writes_v1() -> Client {
     client_builder().commitment_policy(CommitmentPolicy::ForbidEncryptAllowDecrypt).build()
 }
 
-/// What one way to read a message came to.
+/// The outcome of one way to read a message.
 pub(crate) struct Outcome {
     pub(crate) way: &'static str,
-    /// The plaintext that the caller has got.
+    /// The plaintext that the caller received.
     pub(crate) released: Vec<u8>,
     pub(crate) end: Result<(), Error>,
 }
 
-/// A source that gives so many bytes at a time.
+/// A source that returns at most this many bytes at a time.
 pub(crate) struct Slowly<'a>(pub(crate) &'a [u8], pub(crate) usize);
 
 impl Read for Slowly<'_> {
@@ -34,10 +34,10 @@ impl Read for Slowly<'_> {
     }
 }
 
-/// The ways to read that end with the first byte that is wrong: bytes go in one at a time.
+/// The ways that stop at the first wrong byte: bytes are passed in one at a time.
 const ONE_BY_ONE: [&str; 3] = ["reader", "writer", "machine"];
 
-/// A message to be read.
+/// A message to read.
 #[derive(Clone, Copy)]
 pub(crate) struct Reading<'a> {
     pub(crate) client: &'a Client,
@@ -61,7 +61,7 @@ impl Reading<'_> {
     pub(crate) fn reader(&self, message: &[u8], step: usize) -> Outcome {
         let mut released = Vec::new();
         let end = self.decrypt().release_unverified().reader(Slowly(message, step)).and_then(|mut reader| {
-            // `read_to_end` keeps what it has got before an error.
+            // `read_to_end` keeps what it has read before an error.
             reader.read_to_end(&mut released)?;
             Ok(())
         });
@@ -71,7 +71,7 @@ impl Reading<'_> {
     pub(crate) fn writer(&self, message: &[u8], step: usize) -> Outcome {
         let mut released = Vec::new();
         let mut writer = self.decrypt().release_unverified().writer(&mut released);
-        // What a write makes ready is written by the next one, or by a flush.
+        // What one write makes ready is written by the next one, or by a flush.
         let written = message.chunks(step).try_for_each(|piece| writer.write_all(piece).and_then(|()| writer.flush()));
         let end = match written {
             Ok(()) => writer.finish().map(|_| ()),
@@ -120,7 +120,7 @@ impl Reading<'_> {
         Outcome { way: "copy", released, end }
     }
 
-    /// A first pass verifies all of the message, a second releases.
+    /// The first pass verifies the whole message, the second one releases it.
     fn copy_verified(&self, message: &[u8]) -> Outcome {
         let mut released = Vec::new();
         let end = self.decrypt().copy_verified(message, &mut released).map(|_| ());
@@ -128,7 +128,8 @@ impl Reading<'_> {
         Outcome { way: "copy verified", released, end }
     }
 
-    /// All of them, those for signed messages under their unverified names.
+    /// Reads the message in every way; those that release unverified plaintext of signed messages
+    /// have unverified names.
     pub(crate) fn every_way(&self, message: &[u8]) -> Vec<Outcome> {
         let all = message.len().max(1);
         vec![
@@ -145,7 +146,7 @@ impl Reading<'_> {
         ]
     }
 
-    /// Every way accepts the message and releases exactly this.
+    /// Asserts that every way accepts the message and releases exactly this.
     #[track_caller]
     pub(crate) fn accepts(&self, message: &[u8], plaintext: &[u8]) {
         for Outcome { way, released, end } in self.every_way(message) {
@@ -154,8 +155,9 @@ impl Reading<'_> {
         }
     }
 
-    /// Every way refuses the message with such an error. In one piece, or as a verified copy, it releases nothing; as a
-    /// stream it releases what stands before the fault, which is all of that where the bytes go in one at a time.
+    /// Asserts that every way refuses the message with such an error. In one piece, or as a
+    /// verified copy, it must release nothing. As a stream it releases only what precedes the
+    /// fault, and all of that if the bytes are passed in one at a time.
     #[track_caller]
     pub(crate) fn refuses(&self, message: &[u8], before: &[u8], expected: impl Fn(&Error) -> bool) {
         let signed = HeaderDecoder::new().decode(message).is_ok_and(|(header, _)| header.header().suite().is_signed());

@@ -1,4 +1,4 @@
-//! Cases, and the crypto provider that tells the scanner of the keys it is given.
+//! Cases, and the crypto provider that reports the keys it is given to the scanner.
 
 use std::sync::Arc;
 
@@ -15,17 +15,18 @@ pub(crate) const SIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512Com
 pub(crate) const WRAPPING_KEY: [u8; 32] = *b"the wrapping key, of 32 bytes :)";
 const TEXT: &[u8; 32] = b"a plaintext that repeats itself.";
 
-/// A plaintext, which is never freed. Every 31 bytes of it contain a whole part of what is looked for.
+/// Returns a plaintext, which is never freed. Every 31 bytes of it contain a whole part that is
+/// searched for.
 pub(crate) fn plaintext(length: usize) -> &'static [u8] {
     leaked(TEXT.iter().copied().cycle().take(length).collect())
 }
 
-/// Bytes that are never freed.
+/// Returns bytes that are never freed.
 pub(crate) fn leaked(bytes: Vec<u8>) -> &'static [u8] {
     Vec::leak(bytes)
 }
 
-/// What all cases over [`WRAPPING_KEY`] and [`plaintext`] start with.
+/// Returns the secrets that all cases over [`WRAPPING_KEY`] and [`plaintext`] start with.
 pub(crate) fn text_and_wrapping_key() -> Vec<Secret> {
     parts(Kind::Plaintext, TEXT).chain(parts(Kind::WrappingKey, &WRAPPING_KEY)).collect()
 }
@@ -42,8 +43,8 @@ impl Cases {
         Self { scanner: Scanner::lock(), failures: Vec::new(), count: 0 }
     }
 
-    /// Does some work that frees no secret. It must have had secrets of all these kinds, those included that it started
-    /// with; returns all of them.
+    /// Runs some work that must free no secret. It must have had secrets of all these kinds,
+    /// including those it started with. Returns all of them.
     pub(crate) fn run(
         &mut self,
         name: &str,
@@ -74,7 +75,7 @@ impl Drop for Cases {
     }
 }
 
-/// A provider that tells the scanner of every key that passes through it.
+/// A provider that reports every key that passes through it to the scanner.
 #[derive(Debug)]
 pub(crate) struct Telling<P>(pub(crate) P);
 
@@ -97,7 +98,7 @@ impl<P: CryptoProvider> CryptoProvider for Telling<P> {
     fn hkdf(&self, hash: HashAlgorithm, salt: &[u8], key: &[u8], outputs: &mut [Expand<'_>]) -> Result<()> {
         learn(Kind::DataKey, key);
         self.0.hkdf(hash, salt, key, outputs)?;
-        // The commit key is in the header of the message.
+        // The commit key is public: it is in the header of the message.
         for Expand { out, .. } in outputs.iter().filter(|output| output.info[0] != b"COMMITKEY") {
             learn(Kind::MessageKey, out);
         }

@@ -9,7 +9,8 @@ use super::{
     scanner::{Kind, Scanner, free_with, learn, parts, reallocate_with},
 };
 
-/// The kinds that were found, each with the numbers of blocks that were freed and reallocated with it.
+/// Returns the kinds that were found, each with the numbers of blocks that were freed and
+/// reallocated with it.
 fn found(work: impl FnOnce()) -> Vec<(Kind, usize, usize)> {
     let watched = Scanner::lock().watch(&text_and_wrapping_key(), work);
     assert_eq!(watched.unseen, []);

@@ -1,4 +1,5 @@
-//! Keyrings: private keys, shared secrets, the answers of key management services, and the key store.
+//! Keyrings: private keys, shared secrets, the answers of key management services, and the key
+//! store.
 
 use std::sync::Arc;
 
@@ -31,7 +32,8 @@ fn open(keyring: &dyn Keyring, message: &[u8]) {
     client().decrypt(keyring).bytes(message).wait().unwrap().plaintext.zeroize();
 }
 
-/// Writes a message with one keyring and reads it with another, each made in a case and dropped there.
+/// Writes a message with one keyring and reads it with another, each created and dropped within a
+/// case.
 fn round_trip<W: Keyring, R: Keyring>(
     cases: &mut Cases,
     name: &str,
@@ -114,7 +116,8 @@ fn answers_of_key_services_are_wiped() {
     let aes = || RawAesKeyring::new("example", "key-1", WRAPPING_KEY.to_vec()).unwrap();
     round_trip(&mut cases, "KmsKeyring", &secrets, service, service);
     round_trip(&mut cases, "AwsKmsKeyring", &secrets, aws, aws);
-    // The service generates the data key, and the others wrap it; then the service wraps one that it did not generate.
+    // The service generates the data key, and the others wrap it; then the service wraps one that
+    // it did not generate.
     let generates = || MultiKeyring::new(service()).child(aes()).child(aws());
     let wraps = || MultiKeyring::new(aes()).child(service()).child(aws());
     round_trip(&mut cases, "MultiKeyring, a service generates", &secrets, generates, aes);
@@ -147,7 +150,7 @@ mod rsa {
         leaked(fs::read(name).unwrap())
     }
 
-    /// The integers of an RSA private key in DER (PKCS#1), without leading zeros.
+    /// Returns the integers of an RSA private key in DER (PKCS#1), without leading zeros.
     fn integers(der: &[u8]) -> Vec<&[u8]> {
         let [0x30, 0x82, _, _, sequence @ ..] = der else { panic!("no sequence") };
         let (mut rest, mut integers) = (sequence, Vec::new());
@@ -165,7 +168,8 @@ mod rsa {
         integers
     }
 
-    /// What is secret about the key: a part of each secret number, in both orders of its bytes, and of the text of the PEM.
+    /// Returns the secrets of the key: a part of each secret number, in both byte orders, and of
+    /// the PEM text.
     fn secrets() -> Vec<Secret> {
         let base64 = |form| key(form).split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"-")).collect();
         let lines: Vec<&[u8]> = base64("pkcs1");
@@ -178,7 +182,7 @@ mod rsa {
             let reversed: Vec<u8> = number.iter().rev().copied().collect();
             secrets.extend([*number, &reversed].into_iter().flat_map(|form| parts(Kind::PrivateKey, &form[32..48])));
         }
-        // The tenth line of the text is beyond the public half in both forms.
+        // The tenth line of the text is past the public half in both forms.
         let tenth = |lines: Vec<&'static [u8]>| parts(Kind::PrivateKey, &lines[9][..64]).collect::<Vec<_>>();
         secrets.extend(tenth(lines));
         secrets.extend(tenth(base64("pkcs8")));
@@ -196,7 +200,7 @@ mod rsa {
             cases.run(&format!("{form}: read and dropped"), &secrets, &[Kind::PrivateKey], || {
                 drop(builder(RsaPadding::OaepSha256).private_key_pem(private_key).build().unwrap());
             });
-            // Good base64 all the same, so that it is found out only once it is decoded.
+            // Still valid base64, so that the error is found only after decoding.
             let mut lines: Vec<&[u8]> = private_key.split_inclusive(|byte| *byte == b'\n').collect();
             lines.remove(9);
             let damaged = leaked(lines.concat());
@@ -240,13 +244,14 @@ IzuT+Q5ZYAGhuw3nFHoqOhsqAfhda32skwITeGO0y1BR9WP8T6bYsqhCJQ==
 -----END PUBLIC KEY-----
 ";
 
-    /// Both orders of the bytes: numbers lie in memory with the lowest first.
+    /// Returns both byte orders: in memory, numbers are little-endian.
     fn both_orders(kind: Kind, number: &[u8]) -> Vec<Secret> {
         let reversed: Vec<u8> = number.iter().rev().copied().collect();
         parts(kind, number).chain(parts(kind, &reversed).collect::<Vec<_>>()).collect()
     }
 
-    /// The private key, the secret that it shares with its own public half, and the text of the PEM.
+    /// Returns the private key, the secret that it shares with its own public half, and the PEM
+    /// text.
     fn secrets() -> Vec<Secret> {
         let key = p256::SecretKey::from_pkcs8_pem(PRIVATE).unwrap();
         let shared = p256::ecdh::diffie_hellman(key.to_nonzero_scalar(), key.public_key().as_affine());
@@ -271,7 +276,7 @@ IzuT+Q5ZYAGhuw3nFHoqOhsqAfhda32skwITeGO0y1BR9WP8T6bYsqhCJQ==
         round_trip(&mut cases, "ECDH, static and discovery", &secrets, between, discovery);
         let ephemeral = || RawEcdhKeyring::ephemeral(EcdhCurve::P256, PUBLIC).unwrap();
         round_trip(&mut cases, "ECDH, ephemeral and discovery", &secrets, ephemeral, discovery);
-        // The wrapping keys that were derived are among the secrets, and so is the ephemeral private key.
+        // The derived wrapping keys are among the secrets, and so is the ephemeral private key.
         let mut message: &[u8] = &[];
         let kinds = [Kind::AesKey, Kind::GeneratedKey];
         cases.run("ECDH, the kinds of keys", &secrets, &kinds, || message = seal(&ephemeral()));
@@ -295,8 +300,8 @@ mod local_kms {
     const PASSPHRASE: &[u8; 32] = b"correct horse battery staple 123";
     const MATERIAL: &[u8; 32] = b"imported key material, 32 bytes.";
 
-    /// Makes a store under a root and works with it: with an imported key and a new one, before and after a rotation, and
-    /// after opening it again.
+    /// Creates a store under a root and works with it: with an imported key and a new one, before
+    /// and after a rotation, and after opening it again.
     fn live(cases: &mut Cases, name: &str, secrets: &[Secret], root: impl Fn() -> Root) {
         let folder = tempfile::tempdir().unwrap();
         let builder = || LocalKms::builder(folder.path()).root(root());
@@ -339,7 +344,7 @@ mod local_kms {
         live(&mut cases, "a root keyring", &secrets, || {
             Root::keyring(Arc::new(RawAesKeyring::new("example", "root", WRAPPING_KEY.to_vec()).unwrap()))
         });
-        // A key file elsewhere is known before a store is made with it.
+        // A key file elsewhere is known before a store is created with it.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("root.key");
         let root_key = RustCrypto.random_key(32).unwrap();

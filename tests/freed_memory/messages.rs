@@ -21,17 +21,18 @@ use super::{
     scanner::Kind,
 };
 
-/// On no boundary of a frame.
+/// A piece length that is on no boundary of a frame.
 const PIECE: usize = 777;
 
-/// What a step works with. Text and message are never freed; the client and the keyring are made and dropped in the case.
+/// What a step works with. Text and message are never freed; the client and the keyring are created
+/// and dropped in the case.
 struct Setting<'a> {
     client: Client,
     keyring: RawAesKeyring,
     suite: AlgorithmSuite,
     text: &'static [u8],
     message: &'static [u8],
-    /// Has the text in `text` and the message in `message`.
+    /// The directory: the text is in its file `text`, and the message in its file `message`.
     #[cfg_attr(not(feature = "fs"), allow(dead_code, reason = "only files need it"))]
     folder: &'a TempDir,
 }
@@ -93,7 +94,7 @@ const DECRYPTIONS: &[Step] = &[
     ("decrypt bytes", |s| {
         let mut opened = s.client.decrypt(&s.keyring).bytes(s.message).wait().unwrap();
         assert!(opened.plaintext == s.text);
-        // It is the caller's.
+        // The plaintext belongs to the caller.
         opened.plaintext.zeroize();
     }),
     ("decrypt bytes, the end altered", |s| {
@@ -103,7 +104,7 @@ const DECRYPTIONS: &[Step] = &[
     }),
     ("decrypt bytes, the middle altered", |s| {
         let mut message = s.message.to_vec();
-        // In small messages this is the header.
+        // In small messages this is in the header.
         let middle = message.len() / 2;
         message[middle] ^= 1;
         assert!(s.client.decrypt(&s.keyring).bytes(&message).wait().is_err());
@@ -184,7 +185,8 @@ const DECRYPTIONS: &[Step] = &[
         let manager = DefaultMaterialsManager::new(&s.keyring);
         let caching = CachingManager::builder(manager, cache.clone(), Duration::from_secs(60));
         let caching = caching.max_messages(2).build().unwrap();
-        // A data key serves two messages, and the cache has room for two entries: some are used up, some evicted.
+        // A data key is used for two messages, and the cache has room for two entries: some are
+        // used up, some evicted.
         for round in 0..5 {
             let message = s.client.encrypt_with(&caching).suite(s.suite).bytes(&s.text[..50]).wait().unwrap().message;
             let mut opened = s.client.decrypt_with(&caching).bytes(&message).wait().unwrap();
@@ -196,7 +198,7 @@ const DECRYPTIONS: &[Step] = &[
     }),
 ];
 
-/// All steps with messages of one length, on so many threads.
+/// Runs all steps with messages of one length, on this many threads.
 fn run<P: CryptoProvider + Copy + 'static>(cases: &mut Cases, provider: P, length: usize, threads: usize) {
     const ALL: [Kind; 4] = [Kind::Plaintext, Kind::WrappingKey, Kind::DataKey, Kind::MessageKey];
     let text = plaintext(length);
@@ -216,7 +218,8 @@ fn run<P: CryptoProvider + Copy + 'static>(cases: &mut Cases, provider: P, lengt
         for (name, work) in ENCRYPTIONS {
             cases.run(&step(name), &secrets, &ALL, || work(&setting(&[])));
         }
-        // What is read was written in a case of its own, so that its keys are known before they are unwrapped.
+        // The message to read was written in a case of its own, so that its keys are known before
+        // they are unwrapped.
         secrets = cases.run(&step("write what is read"), &secrets, &ALL, || {
             let Setting { client, keyring, .. } = setting(&[]);
             message = leaked(client.encrypt(&keyring).suite(suite).bytes(text).wait().unwrap().message);

@@ -1,4 +1,4 @@
-//! The allocator, and the patterns that it looks for.
+//! The allocator, and the patterns that it searches for.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -12,13 +12,13 @@ use std::{
     },
 };
 
-/// The length in bytes of what is compared: a secret is registered in parts of this length.
+/// The length of a part in bytes: secrets are registered and compared in parts of this length.
 const PART: usize = 16;
-/// The number of parts that fit; a `u64` has one bit for each.
+/// The maximum number of parts; a `u64` has one bit for each.
 const CAPACITY: usize = 64;
 
-/// A part of a secret, and how often it was found. Everything is atomic, because blocks are freed on every thread, and
-/// because the allocator cannot take a lock.
+/// A part of a secret, and how often it was found. Everything is atomic, because blocks are freed
+/// on every thread and the allocator cannot take a lock.
 struct Pattern {
     halves: [AtomicU64; 2],
     /// The number of blocks that were freed with it.
@@ -92,8 +92,8 @@ pub(crate) struct ScanningAllocator;
 
 // SAFETY: every method passes its arguments on to the system's allocator, under the same contract.
 unsafe impl GlobalAlloc for ScanningAllocator {
-    // Memory is always cleared: what a block holds from a former use would be found again, and the bytes that nobody
-    // wrote could not be read.
+    // Memory is always cleared: otherwise what a block holds from a former use would be found
+    // again, and uninitialized bytes could not be read.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's layout has a size other than zero.
         unsafe { System.alloc_zeroed(layout) }
@@ -105,19 +105,19 @@ unsafe impl GlobalAlloc for ScanningAllocator {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the block was allocated here with this layout and all of its bytes initialized, and nothing refers to
-        // it any more.
+        // SAFETY: the block was allocated here with this layout and all of its bytes are
+        // initialized, and nothing refers to it any more.
         unsafe {
             search(std::slice::from_raw_parts(block, layout.size()), Event::Freed);
             System.dealloc(block, layout);
         }
     }
 
-    // Always moves: whether a block can grow in place is for the system's allocator to decide, and differs from run to
-    // run.
+    // Always moves the block: whether a block can grow in place is up to the system's allocator,
+    // and differs from run to run.
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's new size is not zero and does not overflow with this alignment; the old block is as in
-        // `dealloc`, and the new one is another.
+        // SAFETY: the caller's new size is not zero and does not overflow with this alignment; the
+        // old block is as in `dealloc`, and the new one is another.
         unsafe {
             let moved = System.alloc_zeroed(Layout::from_size_align_unchecked(size, layout.align()));
             if !moved.is_null() {
@@ -130,7 +130,8 @@ unsafe impl GlobalAlloc for ScanningAllocator {
     }
 }
 
-/// What a secret is. The order matters: a secret that is seen in several roles keeps the first of them.
+/// The kind of a secret. The order matters: a secret that is seen in several roles keeps the first
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(
     not(all(feature = "raw-rsa", feature = "raw-ecdh", feature = "local-kms")),
@@ -147,9 +148,10 @@ pub(crate) enum Kind {
     DataKey,
     /// The output of a message's key derivation.
     MessageKey,
-    /// A key from the provider's random bytes: a data key, before it is used, or an ephemeral private key.
+    /// A key from the provider's random bytes: a data key, before it is used, or an ephemeral
+    /// private key.
     GeneratedKey,
-    /// Another key of AES-GCM, such as one that wraps a data key and was derived for that.
+    /// Another key of AES-GCM, such as a derived one that wraps a data key.
     AesKey,
 }
 
@@ -160,7 +162,8 @@ pub(crate) struct Secret {
     part: [u8; PART],
 }
 
-/// The secret's parts. The last bytes of a secret whose length is not a multiple of the parts' are left out.
+/// Returns the secret's parts. If its length is not a multiple of the part length, the last bytes
+/// are left out.
 pub(crate) fn parts(kind: Kind, secret: &[u8]) -> impl Iterator<Item = Secret> + '_ {
     assert!(secret.len() >= PART, "{kind:?}: a secret of {} bytes is found by chance", secret.len());
     secret.chunks_exact(PART).map(move |part| Secret { kind, part: part.try_into().unwrap() })
@@ -173,7 +176,7 @@ fn known() -> MutexGuard<'static, Vec<Secret>> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has the scanner look for this secret from now on.
+/// Makes the scanner search for this secret from now on.
 pub(crate) fn learn(kind: Kind, secret: &[u8]) {
     parts(kind, secret).for_each(learn_part);
 }
@@ -186,7 +189,7 @@ fn learn_part(secret: Secret) {
     }
     let number = known.len();
     assert!(number < CAPACITY, "more than {CAPACITY} patterns in one case");
-    // The list grows by no reallocation, which would be searched.
+    // Reserve the whole list, because a reallocation would be searched.
     known.reserve_exact(CAPACITY - number);
     known.push(secret);
     let pattern = &PATTERNS[number];
@@ -235,20 +238,20 @@ fn findings() -> Vec<Finding> {
     known().iter().zip(&PATTERNS).map(finding).filter(|found| found.freed + found.reallocated > 0).collect()
 }
 
-/// What a watched piece of work did.
+/// The result of a watched piece of work.
 pub(crate) struct Watched {
-    /// All that was known at its end.
+    /// Everything that was known at its end.
     pub(crate) secrets: Vec<Secret>,
     pub(crate) findings: Vec<Finding>,
     /// The secrets that the scanner does not find where they are.
     pub(crate) unseen: Vec<Secret>,
 }
 
-/// The scanner. It looks at the whole process, so one test has it at a time.
+/// The scanner. It covers the whole process, so one test uses it at a time.
 pub(crate) struct Scanner(#[expect(dead_code, reason = "held, not used")] MutexGuard<'static, ()>);
 
 impl Scanner {
-    /// Waits until no other test has it.
+    /// Waits until no other test uses it.
     pub(crate) fn lock() -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -258,7 +261,7 @@ impl Scanner {
         Self(alone)
     }
 
-    /// Does some work and looks for these secrets, and for those that are [learned](learn) meanwhile.
+    /// Runs some work and searches for these secrets, and for those [learned](learn) meanwhile.
     pub(crate) fn watch(&self, secrets: &[Secret], work: impl FnOnce()) -> Watched {
         forget_all();
         secrets.iter().copied().for_each(learn_part);
@@ -271,7 +274,8 @@ impl Scanner {
         Watched { secrets, findings, unseen }
     }
 
-    /// Whether the scanner finds this secret in a block that is freed, and in one that is reallocated.
+    /// Returns whether the scanner finds this secret in a block that is freed, and in one that is
+    /// reallocated.
     fn sees(&self, secret: &Secret) -> bool {
         let tracing = TRACING.swap(false, SeqCst);
         let counts = [free_with, reallocate_with].map(|leak| {
@@ -288,14 +292,14 @@ impl Scanner {
     }
 }
 
-/// Frees a block that holds these bytes, in the middle and at no even address.
+/// Frees a block that contains these bytes, in the middle and at an odd address.
 pub(crate) fn free_with(bytes: &[u8]) {
     let mut block = vec![0; bytes.len() + 13];
     block[7..][..bytes.len()].copy_from_slice(bytes);
     drop(black_box(block));
 }
 
-/// Has a vector with these bytes grow, and clears the larger one.
+/// Grows a vector that contains these bytes, and clears the larger one.
 pub(crate) fn reallocate_with(bytes: &[u8]) {
     let mut block = Vec::with_capacity(bytes.len());
     block.extend_from_slice(bytes);

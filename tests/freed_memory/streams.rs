@@ -27,12 +27,12 @@ async fn read_some(mut reader: impl AsyncRead + Unpin) {
     }
 }
 
-/// Keeps all pieces of a stream for ever: they are the caller's, and hold plaintext.
+/// Keeps all pieces of a stream forever: they belong to the caller, and hold plaintext.
 async fn keep<B: 'static, E: std::fmt::Debug>(pieces: impl futures_util::Stream<Item = Result<B, E>>) {
     Vec::leak(pieces.try_collect::<Vec<B>>().await.unwrap());
 }
 
-/// These bytes as a stream.
+/// Returns these bytes as a stream.
 fn pieces(bytes: &'static [u8]) -> impl futures_util::Stream<Item = Result<&'static [u8], std::io::Error>> + Unpin {
     stream::iter(bytes.chunks(7777)).map(Ok)
 }

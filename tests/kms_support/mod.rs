@@ -1,4 +1,4 @@
-//! What the tests of AWS KMS share: a configuration of the SDK, and servers on loopback.
+//! Helpers shared by the tests of AWS KMS: a configuration of the SDK, and servers on loopback.
 #![allow(dead_code, unreachable_pub)]
 
 pub mod scripted;
@@ -18,10 +18,10 @@ use aws_sdk_kms::config::{
 pub const SECRET_KEY: &str = "wJalrXUtnFEMI-the-secret-access-key";
 pub const SESSION_TOKEN: &str = "FwoGZXIvYXdzEBYaD-the-session-token";
 
-/// How often a call is made in all, where it is retried.
+/// The total number of attempts for a call that is retried.
 pub const ATTEMPTS: usize = 3;
 
-/// A configuration for a server at this endpoint, as [`bare`].
+/// Returns a configuration for a server at this endpoint, like [`bare`].
 pub fn config(endpoint: &str, attempt: Duration) -> Builder {
     bare(attempt).region(Region::new("us-east-1")).endpoint_url(endpoint).credentials_provider(Credentials::new(
         "AKIDTEST",
@@ -32,10 +32,12 @@ pub fn config(endpoint: &str, attempt: Duration) -> Builder {
     ))
 }
 
-/// A configuration that says only this: three attempts, hardly any time between them, and so long for each.
+/// Returns a minimal configuration: three attempts, hardly any time between them, and this timeout
+/// for each.
 pub fn bare(attempt: Duration) -> Builder {
     static CLIENTS: AtomicUsize = AtomicUsize::new(0);
-    // The SDK counts retries for all clients of a region together, and stops when there are many: not among tests.
+    // The SDK counts the retries of all clients in a region together, and stops when there are
+    // many. Tests must not affect each other in this way.
     let partition = format!("test-{}", CLIENTS.fetch_add(1, Ordering::Relaxed));
     let retries = RetryConfig::standard()
         .with_max_attempts(ATTEMPTS as u32)

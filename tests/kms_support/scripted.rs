@@ -1,4 +1,4 @@
-//! A server on loopback that answers as it is told, byte for byte.
+//! A server on loopback that returns prescribed answers, byte for byte.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -14,23 +14,23 @@ use std::{
 /// What the server does with a request.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// A whole answer.
+    /// Returns a whole answer.
     Answer {
         status: u16,
         headers: Vec<(&'static str, String)>,
         body: Vec<u8>,
     },
-    /// These bytes, and then the connection is closed.
+    /// Writes these bytes, then closes the connection.
     Raw(Vec<u8>),
-    /// These bytes one by one, so long apart.
+    /// Writes these bytes one by one, with this interval.
     Slowly(Vec<u8>, Duration),
-    /// These bytes and then nothing, with the connection left open.
+    /// Writes these bytes and then nothing, with the connection left open.
     Silence(Vec<u8>),
-    /// The connection is reset after these bytes; the request is not read to its end.
+    /// Resets the connection after these bytes, without reading the request to its end.
     Reset(Vec<u8>),
-    /// An answer whose body does not end.
+    /// Returns an answer whose body does not end.
     Endless,
-    /// An answer that repeats the head or the body of the request in its error, under this code.
+    /// Returns an error with this code that repeats the head or the body of the request.
     EchoHead(&'static str),
     EchoBody(&'static str),
 }
@@ -40,7 +40,7 @@ impl Step {
         Self::Answer { status, headers: Vec::new(), body: body.into().into_bytes() }
     }
 
-    /// An error as the service writes it.
+    /// Returns an error as the service writes it.
     pub fn error(status: u16, code: &str, message: &str) -> Self {
         Self::json(status, serde_json::json!({"__type": code, "message": message}).to_string())
     }
@@ -52,7 +52,7 @@ impl Step {
         self
     }
 
-    /// The bytes of an answer on the wire.
+    /// Returns the bytes of an answer on the wire.
     pub fn bytes(&self) -> Vec<u8> {
         let Self::Answer { status, headers, body } = self else { panic!("no whole answer") };
         let mut head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
@@ -63,7 +63,7 @@ impl Step {
     }
 }
 
-/// A running server. Its threads end with the connections.
+/// A running server, whose threads end with the connections.
 pub struct Scripted {
     pub endpoint: String,
     calls: Arc<AtomicUsize>,
@@ -74,7 +74,7 @@ pub struct Scripted {
 pub type Request = (String, Vec<u8>);
 
 impl Scripted {
-    /// Does the steps one after the other, a request each; the last of them again and again.
+    /// Starts a server that performs one step per request, in order, and then repeats the last one.
     pub fn start(steps: Vec<Step>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
@@ -83,19 +83,19 @@ impl Scripted {
         thread::spawn(move || {
             for connection in listener.incoming() {
                 let (steps, calls, requests) = (steps.clone(), calls.clone(), requests.clone());
-                // A client that goes away ends its connection, and nothing else.
+                // A client that disconnects ends only its own connection.
                 thread::spawn(move || connection.and_then(|connection| serve(connection, &steps, &calls, &requests)));
             }
         });
         server
     }
 
-    /// How many requests there were.
+    /// Returns the number of requests.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// Every request.
+    /// Returns every request.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("no panic").clone()
     }
@@ -109,7 +109,8 @@ fn serve(connection: TcpStream, steps: &[Step], calls: &AtomicUsize, requests: &
         let step = &steps[calls.fetch_add(1, Ordering::SeqCst).min(steps.len() - 1)];
         if let Step::Reset(bytes) = step {
             writer.write_all(bytes)?;
-            // Give what was written a chance to arrive. The body, unread, makes the end of the connection a reset.
+            // Give what was written time to arrive. The body remains unread, so closing resets the
+            // connection.
             thread::sleep(Duration::from_millis(20));
             return Ok(());
         }
@@ -121,7 +122,7 @@ fn serve(connection: TcpStream, steps: &[Step], calls: &AtomicUsize, requests: &
             Step::Raw(bytes) => return writer.write_all(bytes),
             Step::Silence(bytes) => {
                 writer.write_all(bytes)?;
-                // Until the client goes.
+                // Wait until the client disconnects.
                 reader.read_to_end(&mut Vec::new())?;
             }
             Step::Slowly(bytes, pause) => {
@@ -139,7 +140,7 @@ fn serve(connection: TcpStream, steps: &[Step], calls: &AtomicUsize, requests: &
                 }
             }
             Step::EchoHead(code) => {
-                // What is secret first, lest it is cut off with the rest.
+                // Put the secret part first, so that it is not truncated with the rest.
                 let mut lines: Vec<_> = head.lines().collect();
                 lines.sort_by_key(|line| !line.contains("token"));
                 writer.write_all(&Step::error(400, code, &lines.join(" ")).bytes())?;
@@ -152,7 +153,7 @@ fn serve(connection: TcpStream, steps: &[Step], calls: &AtomicUsize, requests: &
     }
 }
 
-/// The head of a request and the length of its body; nothing if the connection has ended.
+/// Returns the head of a request and the length of its body, or `None` if the connection has ended.
 fn read_head(reader: &mut impl BufRead) -> io::Result<Option<(String, usize)>> {
     let (mut head, mut length) = (String::new(), 0);
     loop {

@@ -1,4 +1,5 @@
-//! Servers that stand in for AWS KMS: moto, with the official Python SDK in the same process, and fakecloud.
+//! Servers that stand in for AWS KMS: moto, with the official Python SDK in the same process, and
+//! fakecloud.
 
 use std::{
     env,
@@ -17,10 +18,10 @@ use serde_json::{Value, json};
 use super::config;
 use crate::support::skip;
 
-/// How long a server may take for an answer, its start included.
+/// How long a server may take for an answer, including its start.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A server in a process of its own, which ends when this is dropped.
+/// A server in a process of its own, which is stopped on drop.
 pub struct Server {
     child: Child,
     input: ChildStdin,
@@ -29,10 +30,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// moto and the Python SDK (`tests/peers/kms_peer.py`). None, loudly, if they are not installed.
+    /// Starts moto and the Python SDK (`tests/peers/kms_peer.py`). Returns `None`, with a message,
+    /// if they are not installed.
     pub fn moto() -> Option<Self> {
         let python = folder().join("py/bin/python");
-        // What an older list of packages installed is not enough.
+        // An installation from an older list of packages is not enough.
         let pins = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/requirements.txt");
         if std::fs::read(folder().join("py/.stamp")).ok() != std::fs::read(pins).ok() {
             skip("SEALWAX_REQUIRE_PEERS", "moto is not installed (tests/peers/setup.sh python)");
@@ -45,7 +47,7 @@ impl Server {
         Some(server)
     }
 
-    /// fakecloud (`tests/fakecloud`). None, loudly, if it is not built.
+    /// Starts fakecloud (`tests/fakecloud`). Returns `None`, with a message, if it is not built.
     pub fn fakecloud() -> Option<Self> {
         let program = folder().join("fakecloud/debug/sealwax-test-fakecloud");
         if !program.exists() {
@@ -75,7 +77,7 @@ impl Server {
         line.expect("text")
     }
 
-    /// Asks the Python process, in the words of `kms_peer.py`.
+    /// Sends a request to the Python process, in the format of `kms_peer.py`.
     pub fn ask(&mut self, request: Value) -> Result<Value, String> {
         writeln!(self.input, "{request}").expect("the peer takes requests");
         let answer: Value = serde_json::from_str(&self.line()).expect("JSON");
@@ -85,13 +87,13 @@ impl Server {
         }
     }
 
-    /// A call of boto3, which must succeed.
+    /// Makes a call of boto3, which must succeed.
     pub fn call(&mut self, service: &str, method: &str, arguments: Value) -> Value {
         let request = json!({"op": "call", "service": service, "method": method, "arguments": arguments});
         self.ask(request).unwrap_or_else(|error| panic!("{method}: {error}"))["answer"].take()
     }
 
-    /// The SDK in a region, to make keys with.
+    /// Returns the SDK's client for a region, to create keys with.
     pub fn admin(&self, region: &str) -> aws_sdk_kms::Client {
         let config = config(&self.endpoint, PATIENCE).region(Region::new(region.to_owned()));
         #[cfg(feature = "aws-kms-rustls")]
@@ -107,7 +109,7 @@ impl Server {
         self.regions().region(region).expect("a region")
     }
 
-    /// Makes a symmetric key, and returns its ARN.
+    /// Creates a symmetric key, and returns its ARN.
     pub async fn create_key(&self, region: &str) -> String {
         let made = self.admin(region).create_key().key_spec(KeySpec::SymmetricDefault).send().await.expect("a key");
         made.key_metadata.and_then(|metadata| metadata.arn).expect("its ARN")
@@ -121,7 +123,7 @@ impl Drop for Server {
     }
 }
 
-/// Where `tests/peers/setup.sh` puts things.
+/// Returns the directory that `tests/peers/setup.sh` installs into.
 fn folder() -> PathBuf {
     match env::var_os("SEALWAX_PEERS_DIR") {
         Some(folder) => PathBuf::from(folder),

@@ -1,4 +1,5 @@
-//! Multi-keyrings with a quorum, the key report, the required-context manager, and the conformance suite for keyrings.
+//! Multi-keyrings with a quorum, the key report, the required-context manager, and the conformance
+//! suite for keyrings.
 
 use std::sync::Arc;
 
@@ -63,10 +64,10 @@ fn a_quorum_lets_some_children_fail_and_reports_them() {
     let down = |name: &'static str| (name, format!("keyring {name} failed"));
     assert_eq!(failed, [down("down-1"), down("down-2")]);
 
-    // One short of the quorum is a failure; and so is a quorum that there are not enough children for.
+    // One short of the quorum is a failure, and so is a quorum larger than the number of children.
     assert!(client.encrypt(&keyring(2)).bytes(b"text").wait().is_err());
     assert!(matches!(client.encrypt(&keyring(4)).bytes(b"text").wait(), Err(Error::Configuration(_))));
-    // The generator always has to.
+    // The generator must always wrap.
     let keyring = MultiKeyring::new(Down("generator")).child(raw("here", 2)).require(0);
     assert!(client.encrypt(&keyring).bytes(b"text").wait().is_err());
 }
@@ -134,13 +135,13 @@ fn a_required_context_must_be_given_both_ways() {
     assert!(matches!(open(&[("tenant", "green"), ("path", "/x")]), Err(Error::NotUnwrapped(_))));
     let wrong = [("tenant", "blue"), ("path", "/x"), ("purpose", "other")];
     assert!(matches!(open(&wrong), Err(Error::Context(ContextError::Mismatch))));
-    // The plain manager reads it too, if it is given the same pairs.
+    // The plain manager also reads it if it is given the same pairs.
     let plain =
         client.decrypt(&raw("a", 1)).context([("tenant", "blue"), ("path", "/x")]).bytes(&sealed.message).wait();
     assert_eq!(plain.unwrap().plaintext, b"text");
 }
 
-/// A keyring that authenticates nothing, so that only the header tag is left to bind what is not stored.
+/// A keyring that authenticates nothing, so that only the header tag binds what is not stored.
 struct Unbound;
 
 impl Keyring for Unbound {
@@ -192,7 +193,7 @@ fn keys_that_cannot_be_required_are_refused_at_once() {
     assert!(matches!(refuse(&["aws-crypto-public-key"]), Error::Context(ContextError::ReservedPrefix)));
 }
 
-/// A manager that makes usable materials, and forgets which pairs are not to be stored.
+/// A manager that makes usable materials, but forgets which pairs are not to be stored.
 struct Forgetful(DefaultMaterialsManager<RawAesKeyring>);
 
 impl MaterialsManager for Forgetful {
@@ -263,7 +264,7 @@ mod conformance {
         keyring(&children, KeyringTraits { encrypts: false, ..KeyringTraits::default() }).wait().unwrap();
     }
 
-    /// What a keyring over a good one does wrong.
+    /// What a keyring that wraps a good one does wrong.
     #[derive(Clone, Copy, Debug)]
     enum Wrong {
         SameDataKey,
@@ -359,7 +360,7 @@ mod conformance {
         assert!(
             matches!(refused, Err(Error::Keyring { source, .. }) if source.to_string().contains("not be replaced"))
         );
-        // What encrypts although it says that it does not.
+        // A keyring that encrypts although it claims not to.
         let traits = KeyringTraits { encrypts: false, ..KeyringTraits::default() };
         assert!(keyring(&raw("a", 1), traits).wait().is_err());
         let traits = KeyringTraits { decrypts: false, ..KeyringTraits::default() };
@@ -445,7 +446,7 @@ fn the_unsigned_suite_is_the_one_that_the_policy_allows() {
         let sealed = client.encrypt(&raw("key", 1)).unsigned().bytes(b"text").wait().unwrap();
         assert_eq!(sealed.header.suite(), suite);
         assert!(!sealed.header.context().contains_key("aws-crypto-public-key"));
-        // What a stream writes, a stream reads.
+        // A stream can read what a stream writes.
         let mut text = Vec::new();
         std::io::Read::read_to_end(&mut client.decrypt(&raw("key", 1)).reader(&sealed.message[..]).unwrap(), &mut text)
             .unwrap();

@@ -1,6 +1,6 @@
-//! The official test vectors. They are no part of this project: they are read from `../shared/vectors`, or from the
-//! folder that the environment variable SEALWAX_VECTORS names. Without them these tests are skipped, unless
-//! SEALWAX_REQUIRE_VECTORS=1.
+//! The official test vectors. They are not part of this project: they are read from
+//! `../shared/vectors`, or from the directory in the environment variable SEALWAX_VECTORS. Without
+//! them these tests are skipped, unless SEALWAX_REQUIRE_VECTORS=1.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use super::support::{
     reading_client, say, skip, suite_of,
 };
 
-/// The folder of the official vectors, if it is there.
+/// Returns the directory of the official vectors, if it exists.
 fn vectors() -> Option<PathBuf> {
     let folder = match env::var_os("SEALWAX_VECTORS") {
         Some(folder) => PathBuf::from(folder),
@@ -45,7 +45,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> T {
 #[derive(Deserialize)]
 struct Manifest {
     test_cases: Vec<Case>,
-    /// By algorithm, then by key size.
+    /// The keys by algorithm, then by key size.
     test_keys: BTreeMap<String, BTreeMap<String, TestKey>>,
 }
 
@@ -76,7 +76,7 @@ struct MasterKey {
     padding_hash: Option<String>,
 }
 
-/// Which kind of key wraps a message.
+/// The kind of key that wraps a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     RawAes,
@@ -90,14 +90,14 @@ impl Case {
         suite_of(&self.algorithm)
     }
 
-    /// The kind of its keys, which are all of one kind.
+    /// Returns the kind of the case's keys, which are all of one kind.
     fn kind(&self) -> Kind {
         let kinds: Vec<_> = self.master_keys.iter().map(MasterKey::kind).collect();
         assert!(kinds.windows(2).all(|two| two[0] == two[1]), "{}: {kinds:?}", self.ciphertext.filename);
         kinds[0]
     }
 
-    /// The frame length, which its file name tells: 0 for no frames.
+    /// Returns the content type for the frame length in the file name: 0 means unframed.
     fn content_type(&self) -> ContentType {
         match self.ciphertext.filename.split('/').nth(3).and_then(|length| length.parse().ok()) {
             Some(0) => ContentType::Unframed,
@@ -127,7 +127,7 @@ struct V1 {
 }
 
 impl V1 {
-    /// Unpacks them, which is done once for all runs.
+    /// Unpacks the vectors, once for all runs.
     fn load() -> Option<&'static Self> {
         static V1_: OnceLock<V1> = OnceLock::new();
         let archive = vectors()?.join("esdk-v1.tar.xz");
@@ -146,7 +146,7 @@ impl V1 {
         fs::read(self.folder.join(&file.filename)).unwrap_or_else(|error| panic!("{}: {error}", file.filename))
     }
 
-    /// What the header of a case's message says; it must be that of the case.
+    /// Parses the header of a case's message, and checks that it is that of the case.
     fn header(&self, case: &Case, message: &[u8]) -> Header {
         let what = &case.ciphertext.filename;
         let (received, _) = reading_client().header_decoder().decode(message).expect(what);
@@ -158,7 +158,7 @@ impl V1 {
         header.clone()
     }
 
-    /// The keyring over the published AES key of a case.
+    /// Returns the keyring over the published AES key of a case.
     fn aes_keyring(&self, case: &Case, header: &Header) -> RawAesKeyring {
         let (namespace, name) = usable_key(case, header);
         let bits = name.split('.').nth(1).expect("a name such as AES.128..");
@@ -167,7 +167,7 @@ impl V1 {
         RawAesKeyring::new(namespace, name, key).expect("a usable key")
     }
 
-    /// The keyring over the published RSA private key of a case.
+    /// Returns the keyring over the published RSA private key of a case.
     #[cfg(feature = "raw-rsa")]
     fn rsa_keyring(&self, case: &Case, header: &Header) -> sealwax::keyring::RawRsaKeyring {
         use sealwax::keyring::{RawRsaKeyring, RsaPadding};
@@ -183,7 +183,8 @@ impl V1 {
     }
 }
 
-/// The namespace and name of the published key of a case. Its name, which tells its size, is in the message alone.
+/// Returns the namespace and name of the published key of a case. The name, which contains the key
+/// size, is only in the message.
 fn usable_key<'a>(case: &'a Case, header: &'a Header) -> (&'a str, &'a str) {
     let usable: Vec<_> = case.master_keys.iter().filter(|key| key.decryptable).collect();
     let [MasterKey { provider_id, .. }] = usable[..] else { panic!("not exactly one usable key") };
@@ -192,12 +193,13 @@ fn usable_key<'a>(case: &'a Case, header: &'a Header) -> (&'a str, &'a str) {
     (provider_id, encrypted.key_name().expect("a name in UTF-8"))
 }
 
-/// Unpacks an archive with the system's `tar`, unless it is unpacked already, and gives the folder.
+/// Unpacks an archive with the system's `tar`, unless it is unpacked already, and returns the
+/// directory.
 fn unpack(archive: &Path) -> PathBuf {
     let length = fs::metadata(archive).unwrap_or_else(|error| panic!("{}: {error}", archive.display())).len();
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("esdk-v1-{length}"));
     if !target.is_dir() {
-        // Under another name at first, so that the folder is whole once it has its name.
+        // Unpack under another name first, so that the directory is complete once it has its name.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
         let status = Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(folder.path()).status();
         assert!(status.expect("`tar` runs").success(), "`tar` failed for {}", archive.display());
@@ -212,12 +214,12 @@ fn per_suite(counts: &BTreeMap<AlgorithmSuite, usize>) -> String {
     counts.join(", ")
 }
 
-/// The nine suites of version 1, and how many cases each has.
+/// Returns the nine suites of version 1, each with this number of cases.
 fn nine_suites_with(count: usize) -> BTreeMap<AlgorithmSuite, usize> {
     AlgorithmSuite::ALL.into_iter().filter(|suite| !suite.is_committing()).map(|suite| (suite, count)).collect()
 }
 
-/// Opens every case of these kinds, with the keyring that is made for it, and counts them.
+/// Opens every case of these kinds, with the keyring made for it, and counts them.
 fn open_cases<K: Keyring>(
     v1: &V1,
     kind: impl Fn(Kind) -> bool,
@@ -235,7 +237,8 @@ fn open_cases<K: Keyring>(
         let used = &header.encrypted_data_keys()[opening.opened_by.encrypted_data_key];
         assert_eq!(used.provider_id(), "static-aws-xcompat", "{what}");
 
-        // The context is the message's own: expecting it changes nothing, expecting another is refused.
+        // The context is the message's own: expecting it changes nothing, expecting another is
+        // refused.
         let expected = client.decrypt(&keyring).context(header.context().clone()).bytes(&message).wait();
         assert!(expected.expect(what).plaintext == plaintext, "{what}");
         let refused = default.decrypt(&keyring).bytes(&message).wait();
@@ -356,7 +359,7 @@ struct KnownAnswer {
     status: bool,
 }
 
-/// "Unwraps" every encrypted data key to a data key that is given.
+/// "Unwraps" every encrypted data key to a given data key.
 struct Given(Vec<u8>);
 
 impl Keyring for Given {
@@ -386,13 +389,13 @@ impl KnownAnswer {
         }
     }
 
-    /// Compares what the header says, and what stands where in the message, with what the vector says.
+    /// Compares the header, and the layout of the message, with the vector.
     fn check_header(&self, header: &Header, message: &[u8]) {
         let what = &self.comment;
         assert_eq!(header.suite(), self.suite(), "{what}");
         assert_eq!(header.message_id(), from_base64(&self.message_id), "{what}");
         assert!(*header.context() == self.encryption_context.clone().into_iter().collect(), "{what}: the context");
-        // One of the headers has a space before it.
+        // One of the headers is preceded by a space.
         let header_text = self.header.trim();
         assert!(message[..header.length()] == from_base64(header_text), "{what}: the header");
         // The commitment is the last field of the header body; the tag follows it.
@@ -405,7 +408,7 @@ impl KnownAnswer {
     }
 }
 
-/// Whether the first IV of a body is not the one that the sequence number makes.
+/// Returns whether the first IV of a body is not the one that the sequence number gives.
 fn has_unusual_iv(header: &Header, message: &[u8]) -> bool {
     let body = &message[header.length()..];
     let at = match header.content_type() {

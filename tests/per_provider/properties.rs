@@ -1,4 +1,5 @@
-//! What holds for every plaintext, context, frame length and suite, however the bytes are cut.
+//! Properties that hold for every plaintext, context, frame length and suite, however the bytes are
+//! split.
 
 use std::{
     cell::Cell,
@@ -25,18 +26,18 @@ use super::{
 };
 
 fn cases(cases: u32) -> ProptestConfig {
-    // The machines are deterministic: a failure is shown whole, and no file of it is kept.
+    // The machines are deterministic: a failure is printed in full, and no file of it is kept.
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// What one call to a source or a sink does.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// It moves so many bytes at the most.
+    /// Moves at most this many bytes.
     Move(usize),
-    /// A signal came in between.
+    /// Is interrupted by a signal.
     Interrupted,
-    /// It is to be tried again later.
+    /// Must be retried later.
     WouldBlock,
 }
 
@@ -50,7 +51,7 @@ impl Step {
     }
 }
 
-/// Steps that go round, one of which at least moves bytes.
+/// Returns a repeating sequence of steps, at least one of which moves bytes.
 fn steps(largest: usize) -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (1..=largest).prop_map(Step::Move),
@@ -64,12 +65,12 @@ fn steps(largest: usize) -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// Sizes that go round.
+/// Returns a repeating sequence of sizes.
 fn sizes(largest: usize) -> impl Strategy<Value = Vec<usize>> {
     vec(prop_oneof![3 => 1..=largest, 1 => Just(1)], 1..12)
 }
 
-/// A source that goes by steps; before a position it does not block.
+/// A source that follows the steps; before a certain position it does not block.
 struct Source<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -96,7 +97,7 @@ impl Read for Source<'_> {
     }
 }
 
-/// A sink that goes by steps; it does not block while it is calm.
+/// A sink that follows the steps; while it is calm, it does not block.
 struct Sink<'a> {
     bytes: Vec<u8>,
     calm: &'a Cell<bool>,
@@ -125,7 +126,7 @@ impl Write for Sink<'_> {
     }
 }
 
-/// Tries again until it does not have to wait.
+/// Retries until it would no longer block.
 fn patiently<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match work() {
@@ -157,7 +158,7 @@ fn write_all(writer: &mut impl Write, bytes: &[u8], sizes: &[usize]) -> io::Resu
     Ok(())
 }
 
-/// Drives a machine: pushes pieces of some sizes and takes away pieces of others.
+/// Drives a machine: pushes pieces of some sizes and removes pieces of others.
 macro_rules! drive {
     ($machine:expr, $bytes:expr, $pushes:expr, $takes:expr, $finish:expr) => {{
         let (mut machine, mut rest, mut out) = ($machine, $bytes, Vec::new());
@@ -185,7 +186,7 @@ fn decrypt_by_machine(machine: Decryptor, body: &[u8], pushes: &[usize], takes: 
     drive!(machine, body, pushes, takes, finish)
 }
 
-/// A message to be, and how its bytes are cut.
+/// A message to make, and how its bytes are split.
 #[derive(Debug)]
 struct Case {
     text: Vec<u8>,
@@ -223,7 +224,7 @@ fn signed_suites() -> impl Strategy<Value = AlgorithmSuite> {
     select(AlgorithmSuite::ALL.into_iter().filter(|suite| suite.is_signed()).collect::<Vec<_>>())
 }
 
-/// All ways to write and to read give what those in one piece give.
+/// All ways to write and to read give the same results as those in one piece.
 fn round_trips(suite: AlgorithmSuite, case: &Case) -> Result<(), TestCaseError> {
     let Case { text, frame_length, steps, sizes, takes, .. } = case;
     let policy = match suite.is_committing() {
@@ -257,7 +258,7 @@ fn round_trips(suite: AlgorithmSuite, case: &Case) -> Result<(), TestCaseError> 
     ];
 
     for message in &messages {
-        // A signing key is new for each message; everything else is the same here.
+        // Each message has a new signing key; everything else is the same here.
         if !suite.is_signed() {
             prop_assert!(message == &messages[4]);
         }
@@ -293,7 +294,7 @@ fn round_trips(suite: AlgorithmSuite, case: &Case) -> Result<(), TestCaseError> 
     Ok(())
 }
 
-/// A decrypting writer over a sink that must be waited for.
+/// Checks a decrypting writer over a sink that may block.
 fn a_sink_may_block(suite: AlgorithmSuite, case: &Case) -> Result<(), TestCaseError> {
     let client = if suite.is_committing() { new_client() } else { writes_v1() };
     let keyring = Forge::new(suite.id()).keyring();
@@ -330,14 +331,14 @@ proptest! {
         round_trips(suite, &case)?;
     }
 
-    /// Enough for the output of the machines to be full.
+    /// Large enough to fill the output of the machines.
     #[test]
     fn any_split_gives_the_same_at_length(suite in unsigned_suites(), case in case(300_000, 100_000, 150_000)) {
         round_trips(suite, &case)?;
     }
 }
 
-/// Messages to be damaged.
+/// Returns messages to damage.
 fn sound_messages() -> impl Strategy<Value = Vec<u8>> {
     let suites = select(AlgorithmSuite::ALL.to_vec());
     (suites, 0..40_usize, any::<bool>()).prop_map(|(suite, length, framed)| {
@@ -347,7 +348,8 @@ fn sound_messages() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Messages with a few bytes changed, taken out or put in, so that the fault is anywhere.
+/// Returns messages with a few bytes changed, removed or inserted, so that the fault can be
+/// anywhere.
 fn damaged_messages() -> impl Strategy<Value = Vec<u8>> {
     let faults = vec((any::<Index>(), any::<u8>(), 0..4_u8), 0..4);
     (sound_messages(), faults).prop_map(|(mut message, faults)| {
@@ -375,10 +377,10 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// How many bytes a decoder took, and what it made of them.
+/// How many bytes a decoder took, and what it decoded.
 type Decoded = (usize, Option<(String, Vec<u8>)>);
 
-/// What a decoder came to, after pieces of these sizes.
+/// Returns the outcome of a decoder after pieces of these sizes.
 fn decode(bytes: &[u8], sizes: &[usize]) -> Result<Decoded, String> {
     let (mut decoder, mut at) = (HeaderDecoder::new(), 0);
     for size in sizes.iter().cycle() {
@@ -411,7 +413,7 @@ proptest! {
     #[test]
     fn no_bytes_make_a_decryption_panic(bytes in any_bytes(), sizes in sizes(64)) {
         for suite in [0x0014, 0x0046, 0x0478] {
-            // A keyring for each length of data keys.
+            // One keyring for each length of data keys.
             let (client, keyring) = (reads_all(), Forge::new(suite).keyring());
             let at_once = client.decrypt(&keyring).bytes(&bytes).wait().map(|opened| opened.plaintext);
             let by_machine = client.header_decoder().decode(&bytes).and_then(|(received, body)| {

@@ -1,4 +1,5 @@
-//! Which answers of its keyrings a multi-keyring counts: those that wrapped the data key it gave them, and no others.
+//! The results of its keyrings that a multi-keyring counts: those that wrapped the given data key,
+//! and no others.
 
 use std::{
     sync::Arc,
@@ -19,7 +20,7 @@ use super::support::{new_client, provider};
 enum Does {
     /// Fails.
     Fail,
-    /// Succeeds without an encrypted data key; where it is asked for a data key, it makes one.
+    /// Succeeds without an encrypted data key; generates a data key if requested.
     WrapNothing,
     /// Wraps a data key of its own, whatever it is given.
     WrapAnother,
@@ -58,7 +59,7 @@ fn raw(name: &str) -> RawAesKeyring {
     RawAesKeyring::new("example", name, vec![7; 32]).unwrap()
 }
 
-/// Encrypts, and returns the names in the header and the labels of the keyrings that are reported as failed.
+/// Encrypts, and returns the names in the header and the labels of the keyrings reported as failed.
 fn encrypt(keyring: &MultiKeyring) -> Result<(Vec<String>, Vec<String>)> {
     let sealed = new_client().encrypt(keyring).bytes(b"text").wait()?;
     let names = sealed.header.encrypted_data_keys().iter().map(|key| key.key_name().unwrap().to_owned()).collect();
@@ -70,7 +71,7 @@ fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// The cause of an error of the keyring with this label.
+/// Returns the cause of an error of the keyring with this label.
 #[track_caller]
 fn cause_from<T>(label: &str, outcome: Result<T>) -> String {
     match outcome {
@@ -85,7 +86,7 @@ fn a_child_that_returns_a_data_key_of_its_own_is_refused() {
     let children = || MultiKeyring::new(raw("main")).child(raw("here")).child(Odd("odd", Does::WrapAnother));
     let refused = encrypt(&children());
     assert!(matches!(refused, Err(Error::Materials(why)) if why.contains("of its own")), "{refused:?}");
-    // Under a quorum it is one that failed, and what it wrapped is in no message.
+    // With a quorum it counts as failed, and what it wrapped is in no message.
     let (written, failed) = encrypt(&children().require(1)).unwrap();
     assert_eq!((written, failed), (names(&["main", "here"]), names(&["odd"])));
     // A multi-keyring with a generator is such a child.
@@ -98,7 +99,8 @@ fn attack_30_a_child_that_wraps_nothing_counts_as_one_that_failed() {
     let nothing = || Odd("empty", Does::WrapNothing);
     let all = MultiKeyring::new(raw("main")).child(raw("here")).child(nothing());
     assert!(cause_from("empty", encrypt(&all)).contains("no encrypted data key"));
-    // It does not count towards the quorum: that of one is met by the other child, and that of two is not met.
+    // It does not count towards the quorum: a quorum of one is met by the other child, and a quorum
+    // of two is not met.
     let (written, failed) = encrypt(&all.require(1)).unwrap();
     assert_eq!((written, failed), (names(&["main", "here"]), names(&["empty"])));
     let two = MultiKeyring::new(raw("main")).child(nothing()).child(raw("here")).child(Odd("down", Does::Fail));
@@ -132,14 +134,14 @@ fn attack_30_a_nested_keyring_with_a_quorum_of_zero_wraps_or_counts_as_failed() 
         let refused = encrypt(&MultiKeyring::new(raw("main")).child(nested(does)).require(1));
         cause_from("multi(inner)", refused);
     }
-    // The same where something else than a multi-keyring gives it a data key to wrap.
+    // The same if the data key to wrap comes from something other than a multi-keyring.
     let (data_key, context) = (SecretBytes::zeroed(32), EncryptionContext::new());
     let request = WrapRequest::new(provider(), AlgorithmSuite::Aes256GcmHkdfSha512CommitKey, &context);
     let alone = nested(Does::Fail);
     let mut asked = alone.on_encrypt(request.for_key(&data_key));
     let Poll::Ready(answer) = asked.as_mut().poll(&mut Context::from_waker(Waker::noop())) else { panic!("it waits") };
     assert_eq!(cause_from("multi(inner)", answer), "keyring inner failed");
-    // One child of it that wraps is enough.
+    // One of its children that wraps is enough.
     let inner = MultiKeyring::without_generator(Odd("down", Does::Fail)).child(raw("there")).require(0);
     let (written, failed) = encrypt(&MultiKeyring::new(raw("main")).child(inner)).unwrap();
     assert_eq!((written, failed), (names(&["main", "there"]), names(&["down"])));
@@ -165,7 +167,7 @@ fn attack_30_a_quorum_means_the_same_before_and_after_the_children() {
             let expected = (names(&["main", "here"]), names(&["down-1", "down-2"]));
             assert_eq!(encrypt(&keyring(required)).unwrap(), expected);
         }
-        // Of three children two must wrap, and the second that fails is one too many.
+        // Two of the three children must wrap, and the second failure is one too many.
         cause_from("down-2", encrypt(&keyring(2)));
         cause_from("down-1", encrypt(&keyring(3)));
         // There are three, wherever the quorum was set.
@@ -173,7 +175,7 @@ fn attack_30_a_quorum_means_the_same_before_and_after_the_children() {
             matches!(encrypt(&keyring(4)), Err(Error::Configuration(why)) if why.contains('4') && why.contains('3'))
         );
     }
-    // The last quorum that is set counts.
+    // The quorum set last applies.
     assert!(encrypt(&after(3).require(1)).is_ok());
 }
 
@@ -183,7 +185,7 @@ fn attack_30_a_quorum_of_more_than_the_children_fails_before_any_keyring_is_aske
     assert!(matches!(encrypt(&with_generator), Err(Error::Configuration(_))));
     let nested = MultiKeyring::new(raw("main")).child(MultiKeyring::without_generator(raw("here")).require(2));
     assert!(matches!(encrypt(&nested), Err(Error::Configuration(_))));
-    // It says nothing about reading.
+    // The quorum does not affect reading.
     let message = new_client().encrypt(&raw("here")).bytes(b"text").wait().unwrap().message;
     assert_eq!(new_client().decrypt(&with_generator).bytes(&message).wait().unwrap().plaintext, b"text");
 }
@@ -224,7 +226,7 @@ fn the_report_accounts_for_every_encrypted_data_key_once_whatever_a_keyring_chan
             let expected: Vec<_> = expected.iter().enumerate().map(|(index, label)| (*label, index)).collect();
             assert_eq!(by, expected);
             assert_eq!(by.len(), sealed.header.encrypted_data_keys().len());
-            // Those that failed are reported still.
+            // Failed keyrings are still reported.
             let failed: Vec<_> = report.failed().iter().map(|failure| &*failure.keyring).collect();
             assert_eq!(failed, ["down"]);
         };

@@ -1,4 +1,5 @@
-//! The vectors that the project ships: messages that the official SDKs made (tests/peers/make_vectors.py).
+//! The test vectors of the project: messages that the official SDKs made
+//! (tests/peers/make_vectors.py).
 
 use std::collections::BTreeSet;
 
@@ -12,10 +13,10 @@ use super::support::{
     writers::{Sealing, WRITINGS},
 };
 
-/// By how much the peers' messages are longer where the plaintext is an exact multiple of the frame length, and not
-/// empty: they write every frame as a regular one (sequence number, IV, content, tag), and then an empty final frame
-/// (mark, sequence number, IV, length, tag). We make the last of the frames the final one (mark, sequence number, IV,
-/// length, content, tag).
+/// How much longer the peers' messages are if the plaintext is a nonzero multiple of the frame
+/// length. The peers write every frame as a regular one (sequence number, IV, content, tag),
+/// followed by an empty final frame (marker, sequence number, IV, length, tag). We make the last
+/// frame the final one (marker, sequence number, IV, length, content, tag).
 const EMPTY_FINAL_FRAME: usize = {
     let (mark, number, iv, length, tag) = (4, 4, 12, 4, 16);
     let theirs = (number + iv + tag) + (mark + number + iv + length + tag);
@@ -28,7 +29,8 @@ fn multi_keyring(keys: &[WrappingKey]) -> MultiKeyring {
     others.iter().fold(MultiKeyring::new(first.keyring()), |keyring, key| keyring.child(key.keyring()))
 }
 
-/// The context without empty values, which we read but do not write: how many bytes that adds, too.
+/// Returns the context without empty values, which we read but do not write, and how many bytes
+/// those add.
 fn writable(context: &EncryptionContext) -> (EncryptionContext, usize) {
     let added = context.iter().filter(|(_, value)| value.is_empty()).count();
     let context = context.iter().map(|(key, value)| (key, if value.is_empty() { "-" } else { value })).collect();
@@ -51,8 +53,8 @@ fn check_opening(vector: &Vector, key: &WrappingKey) {
     assert_eq!((used.provider_id(), used.key_name()), (&*key.namespace, Some(&*key.name)), "{name}");
 }
 
-/// What must be refused of a vector: another key of the same name, another context, a message that is altered or cut
-/// off.
+/// Checks what must be refused: another key of the same name, another context, an altered message,
+/// and a truncated one.
 fn check_refusals(vector: &Vector) {
     let (client, name, key) = (reading_client(), &vector.name, &vector.keys[0]);
     let no_context = EncryptionContext::new();
@@ -67,7 +69,7 @@ fn check_refusals(vector: &Vector) {
         let mismatch = |error: &Error| matches!(error, Error::Context(ContextError::Mismatch));
         refuse_every_way(&client, &key.keyring(), &other, &vector.message, mismatch, name);
     }
-    // The last byte is one of a signature or of a tag.
+    // The last byte belongs to a signature or a tag.
     let mut flipped = vector.message.clone();
     *flipped.last_mut().expect("a message") ^= 1;
     let integrity = |error: &Error| matches!(error, Error::Integrity);
@@ -77,8 +79,8 @@ fn check_refusals(vector: &Vector) {
     refuse_every_way(&client, &key.keyring(), &no_context, cut, truncated, name);
 }
 
-/// Writes what the peer wrote, with the same parameters, in every way. Signatures of the Python SDK have a constant
-/// length, as ours have; those of the Node SDK have not.
+/// Writes what the peer wrote, with the same parameters, in every way. Signatures of the Python SDK
+/// have a constant length, as ours do; those of the Node SDK do not.
 fn check_writing(vector: &Vector, frame_length: u32, signatures_are_constant: bool) {
     let (client, name) = (reading_client(), &vector.name);
     let keyring = multi_keyring(&vector.keys);
@@ -101,7 +103,7 @@ fn check_writing(vector: &Vector, frame_length: u32, signatures_are_constant: bo
     }
 }
 
-/// What is checked for the vectors of one SDK.
+/// Checks the vectors of one SDK.
 fn check(file: &str, signatures_are_constant: bool, expected: [usize; 4]) {
     let vectors = load(file);
     assert!(vectors.len() >= 60, "{file} has {} vectors", vectors.len());

@@ -1,8 +1,10 @@
-//! Every small change of a message is refused: each bit, each length, each order of its frames.
+//! Every small change to a message is refused: to each bit, each length, and the order of its
+//! frames.
 //!
-//! No exception is made. Every byte of a message is checked or authenticated: the header body by the tag of the header,
-//! number, kind, length and content of a frame by its own tag, and all of it by the signature. A signature has another
-//! valid form (with s negated), but none that is one bit or one byte away in the one DER form that is read.
+//! There are no exceptions. Every byte of a message is checked or authenticated: the header body by
+//! the tag of the header; number, kind, length and content of a frame by its own tag; and
+//! everything by the signature. A signature has another valid form (with s negated), but none that
+//! is one bit or one byte away in the one DER form that is read.
 
 use std::ops::Range;
 
@@ -19,19 +21,19 @@ use super::{
     support::{new_client, provider},
 };
 
-/// Three frames of five bytes and a rest of two.
+/// Three frames of five bytes and a partial one of two.
 const TEXT: &[u8] = b"0123456789abcdefg";
 const FRAME: usize = 5;
-/// A regular frame with its number, IV and tag.
+/// The length of a regular frame with its number, IV and tag.
 const SEALED_FRAME: usize = 4 + 12 + FRAME + 16;
 const PAIR: (&str, &str) = ("tenant", "blue");
 
-/// A message, with where its pieces are.
+/// A message, with the positions of its parts.
 struct Target {
     message: Vec<u8>,
-    /// The frames, the final one last; an unframed body is a final frame.
+    /// The frames, the final one last; an unframed body counts as a final frame.
     frames: Vec<Range<usize>>,
-    /// Whether the last frame is held until a signature after it holds.
+    /// Whether the last frame is held until the signature after it is verified.
     signed: bool,
 }
 
@@ -55,7 +57,7 @@ fn framed(suite: u16) -> Target {
 
 fn unframed(suite: u16) -> Target {
     let mut forge = Forge { content_type: 1, frame_length: 0, ..Forge::new(suite) };
-    // The data key wrapped for the same keyring as that of the other messages.
+    // The data key is wrapped for the same keyring as those of the other messages.
     let mut context = EncryptionContext::from([PAIR]);
     if let Some(curve) = forge.signs() {
         use base64::{Engine, prelude::BASE64_STANDARD};
@@ -74,7 +76,7 @@ fn unframed(suite: u16) -> Target {
 }
 
 impl Target {
-    /// How much plaintext may be released of a message whose first fault is at this byte.
+    /// Returns how much plaintext may be released from a message whose first fault is at this byte.
     fn released_before(&self, fault: usize) -> usize {
         let whole = self.frames.iter().filter(|frame| frame.end <= fault).count();
         if whole < self.frames.len() {
@@ -86,7 +88,8 @@ impl Target {
         }
     }
 
-    /// The message is refused, and releases the frames before the fault at the most; one byte at a time, exactly these.
+    /// Asserts that the message is refused, and releases at most the frames before the fault; one
+    /// byte at a time, exactly these.
     fn refuses(&self, message: &[u8], fault: usize, what: &str) {
         let (client, keyring, context) = (reads_all(), keyring(), EncryptionContext::new());
         let reading = Reading { client: &client, keyring: &keyring, context: &context };
@@ -135,7 +138,7 @@ impl Target {
             self.refuses(&longer, self.message.len(), &format!("{byte} at the end"));
         }
         for at in 0..self.message.len() {
-            // Within a run of equal bytes the fault shows at its end only.
+            // Within a run of equal bytes the fault is visible only at its end.
             let same = self.message[at..].iter().take_while(|byte| **byte == self.message[at]).count();
             let mut message = self.message.clone();
             message.remove(at);

@@ -1,4 +1,4 @@
-//! What messages cost: no memory for what they only declare, none for each frame, and no stack.
+//! The cost of messages: no memory for what they only declare, none for each frame, and no stack.
 
 use std::io::{Read, Write};
 
@@ -19,11 +19,11 @@ use crate::alone;
 struct Cost {
     /// The number of allocations.
     blocks: u64,
-    /// The most bytes that were held at a time.
+    /// The most bytes held at a time.
     most: usize,
 }
 
-/// Counts, several times, and takes the least: the test harness may allocate meanwhile.
+/// Measures several times, and returns the least: the test harness may allocate meanwhile.
 fn cost<T>(mut work: impl FnMut() -> T) -> Cost {
     let costs = (0..5).map(|_| {
         let _profiler = dhat::Profiler::builder().testing().build();
@@ -73,7 +73,7 @@ fn drain_decryptor(mut machine: Decryptor, body: &[u8]) {
     machine.finish().unwrap();
 }
 
-/// All ways to write and to read a message of so many frames.
+/// Returns the costs of all ways to write and to read a message of this many frames.
 fn costs(suite: AlgorithmSuite, frames: usize) -> Vec<(&'static str, Cost)> {
     let (client, keyring) = (new_client(), keyring());
     let text = vec![b'x'; frames * FRAME];
@@ -123,13 +123,14 @@ fn no_allocation_is_made_for_each_frame() {
         // Enough frames that every buffer has its full size.
         let (once, twice) = (costs(suite, 4000), costs(suite, 8000));
         for ((way, once), (_, twice)) in once.into_iter().zip(twice) {
-            // A signature is tried again until it has the one length that all SDKs write: that varies.
+            // A signature is retried until it has the one length that all SDKs write, so the count
+            // varies.
             assert!(twice.blocks <= once.blocks + slack, "{way}: {once:?} but {twice:?}");
             if !way.contains("bytes") {
                 assert!(twice.most <= once.most + 64 * slack as usize, "{way}: {once:?} but {twice:?}");
                 assert!(twice.most < 1 << 20, "{way}: {twice:?}");
             } else {
-                // One buffer, of the size of what comes out.
+                // One buffer, of the size of the output.
                 let out = 8000 * (FRAME + 32);
                 assert!(twice.most < out + 64 * 1024, "{way}: {twice:?}");
             }
@@ -137,7 +138,7 @@ fn no_allocation_is_made_for_each_frame() {
     }
 }
 
-/// A client that takes whatever the format has.
+/// Returns a client without limits below those of the format.
 fn takes_all() -> Client {
     client_builder()
         .commitment_policy(CommitmentPolicy::RequireEncryptAllowDecrypt)
@@ -147,7 +148,8 @@ fn takes_all() -> Client {
         .build()
 }
 
-/// Reads the start of a message in every way, each of which must find it cut off, and says what that cost.
+/// Reads the start of a message in every way, each of which must report it as truncated, and
+/// returns the costs.
 #[track_caller]
 fn cost_of_start(client: &Client, forge: &Forge, start: &[u8]) -> usize {
     let keyring = forge.keyring();
@@ -189,13 +191,13 @@ fn a_declared_length_allocates_nothing() {
             let most = cost_of_start(&client, &forge, &start);
             assert!(most < 256 * 1024, "{suite:#x}: {most} bytes");
         }
-        // An unframed body of the most that the limit lets through.
+        // An unframed body of the greatest length that the limit allows.
         let forge = Forge { content_type: 1, frame_length: 0, ..Forge::new(suite) };
         let declared = u64::from(u32::MAX).to_be_bytes();
         let start = [&forge.header()[..], &iv_of(1), &declared, b"some"].concat();
         let most = cost_of_start(&client, &forge, &start);
         assert!(most < 256 * 1024, "{suite:#x}: {most} bytes");
-        // The longest unframed body there is: past every limit.
+        // The longest possible unframed body, which exceeds every limit.
         let declared = ((1_u64 << 36) - 32).to_be_bytes();
         let start = [&forge.header()[..], &iv_of(1), &declared, b"some"].concat();
         let keyring = forge.keyring();
@@ -227,7 +229,7 @@ fn header_fields_that_are_declared_allocate_nothing() {
             let most = cost_of_start(&client, &forge, start);
             assert!(most < 32 * 1024, "{suite:#x}, {index}: {most} bytes");
         }
-        // A count of context pairs that the bytes do not bear out.
+        // A count of context pairs that exceeds the bytes.
         forge.context = [&[0xff, 0xff], &[0; 4][..]].concat();
         let start = forge.header_to_key_count();
         let spent = cost(|| {
@@ -241,7 +243,7 @@ fn header_fields_that_are_declared_allocate_nothing() {
 #[test]
 fn the_output_of_one_piece_is_sized_by_what_is_there() {
     let _alone = alone();
-    // Short frames of a great declared length, and the other way round.
+    // Short frames of a great declared length, and the reverse.
     let client = takes_all();
     for frame_length in [1, 5, 1000, 1 << 20, u32::MAX] {
         let forge = Forge { frame_length, ..Forge::new(0x0478) };
@@ -293,7 +295,8 @@ fn a_signed_message_takes_no_stack() {
     });
 }
 
-/// Whether a type has `Debug` or `Clone`: an inherent constant that asks for the trait stands before that of any type.
+/// Whether a type has `Debug` or `Clone`: an inherent constant that requires the trait takes
+/// precedence over one that every type has.
 macro_rules! has {
     ($type:ty, $bound:path) => {{
         struct Probe<T: ?Sized>(std::marker::PhantomData<T>);
@@ -312,7 +315,7 @@ macro_rules! has {
 
 #[test]
 fn what_holds_secrets_is_neither_printed_nor_copied() {
-    // The probe itself.
+    // Check the probe itself.
     const { assert!(has!(Vec<u8>, std::fmt::Debug) && has!(Vec<u8>, Clone)) };
     macro_rules! neither {
         ($($type:ty),* $(,)?) => {

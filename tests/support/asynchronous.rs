@@ -16,7 +16,7 @@ pub enum Family {
     Futures,
 }
 
-/// An asynchronous shell around a machine.
+/// An asynchronous wrapper around a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Shell {
     Reader(Family),
@@ -24,7 +24,7 @@ pub enum Shell {
     Stream,
 }
 
-/// All of them.
+/// All shells.
 pub const SHELLS: [Shell; 5] = [
     Shell::Reader(Family::Tokio),
     Shell::Reader(Family::Futures),
@@ -33,7 +33,7 @@ pub const SHELLS: [Shell; 5] = [
     Shell::Stream,
 ];
 
-/// Reads a message through a shell; what it has released goes to `released`, whatever comes of it.
+/// Reads a message through a shell. Whatever is released goes to `released`, even on failure.
 pub fn decrypt_through(
     shell: Shell,
     decrypt: Decrypt<'_>,

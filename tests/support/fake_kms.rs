@@ -1,5 +1,5 @@
-//! A key management service in memory, one for each region: real AES-GCM, RSA-OAEP and ECDH inside, a record of all it
-//! was asked, and faults on demand.
+//! A key management service in memory, one per region: real AES-GCM, RSA-OAEP and ECDH inside, a
+//! record of all calls, and faults on demand.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses a part, with the features it has")]
 
 use std::{
@@ -22,10 +22,10 @@ use sealwax::{
     },
 };
 
-/// What a key consists of. The replicas of a multi-Region key share one.
+/// The material of a key. The replicas of a multi-Region key share it.
 pub enum Material {
     Symmetric(SecretBytes),
-    /// The private key in PKCS#8, the public key as SubjectPublicKeyInfo, both in DER.
+    /// The private key as PKCS#8, the public key as SubjectPublicKeyInfo, both in DER.
     Rsa {
         private: Vec<u8>,
         public: Vec<u8>,
@@ -43,24 +43,24 @@ impl Material {
     }
 }
 
-/// How the next call ends otherwise than it should.
+/// A fault in the next call.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// It does not: a place holder before others.
+    /// No fault: a placeholder before others.
     None,
     Error(KmsErrorKind),
-    /// It answers, but says that another key did.
+    /// The answer names another key.
     KeyId(&'static str),
-    /// It answers with another plaintext, data key, or shared secret.
+    /// The answer contains another plaintext, data key, or shared secret.
     Plaintext(Vec<u8>),
     Ciphertext(Vec<u8>),
     PublicKey(Vec<u8>),
     Usage(Option<KmsKeyUsage>),
-    /// It never answers.
+    /// No answer ever comes.
     Hangs,
 }
 
-/// What the service was asked.
+/// A call to the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     pub operation: KmsOperation,
@@ -68,9 +68,9 @@ pub struct Call {
     pub context: EncryptionContext,
     pub grant_tokens: Vec<String>,
     pub algorithm: KmsAlgorithm,
-    /// The length of the data key, where one is to be generated.
+    /// The length of the data key to generate, if any.
     pub length: usize,
-    /// The public key of the other, where a secret is to be shared.
+    /// The peer's public key, if a secret is to be shared.
     pub public_key: Vec<u8>,
 }
 
@@ -89,7 +89,7 @@ impl FakeKms {
         Arc::default()
     }
 
-    /// A service with new symmetric keys of these ARNs.
+    /// Creates a service with new symmetric keys of these ARNs.
     pub fn with_keys(arns: &[&str]) -> Arc<Self> {
         let kms = Self::new();
         for arn in arns {
@@ -110,27 +110,27 @@ impl FakeKms {
         self.disabled.lock().unwrap().insert(arn.to_owned());
     }
 
-    /// The faults of the next calls, in their order.
+    /// Sets the faults of the next calls, in order.
     pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         self.faults.lock().unwrap().extend(faults);
     }
 
-    /// What it was asked since the last time.
+    /// Takes the record of the calls since the last time.
     pub fn calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
-    /// The operations and keys that it was asked for since the last time.
+    /// Takes the operations and key ids of the calls since the last time.
     pub fn asked(&self) -> Vec<(KmsOperation, String)> {
         self.calls().into_iter().map(|call| (call.operation, call.key_id)).collect()
     }
 
-    /// How many calls have neither ended nor been dropped.
+    /// Returns how many calls have neither ended nor been dropped.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::SeqCst)
     }
 
-    /// Records a call, waits as a service does, and gives the key and what is to go wrong.
+    /// Records a call, waits as a service does, and returns the key and the fault to apply.
     async fn begin(&self, call: Call) -> Result<(String, Arc<Material>, Fault), KmsError> {
         let (operation, key_id) = (call.operation, call.key_id.clone());
         self.calls.lock().unwrap().push(call);
@@ -180,7 +180,8 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// The first bytes of a ciphertext, which say what key it is of: its digest would do as well.
+/// Returns the first bytes of a ciphertext, which identify its key; a digest of the key would do as
+/// well.
 fn mark(key: &SecretBytes) -> Vec<u8> {
     RustCrypto.aes_gcm(key.as_bytes()).unwrap().seal_in_place(&[0xff; 12], b"mark", &mut []).unwrap().to_vec()
 }
@@ -354,7 +355,8 @@ mod pairs {
         Ok(SecretBytes::from(&*plaintext.map_err(|_| KmsErrorKind::InvalidCiphertext)?))
     }
 
-    /// The shared secret; none for what is no public key on the curve of the private one.
+    /// Returns the shared secret, or `None` if the public key is not on the curve of the private
+    /// one.
     #[cfg(feature = "raw-ecdh")]
     pub fn agree(private: &str, public: &[u8]) -> Option<SecretBytes> {
         macro_rules! on {

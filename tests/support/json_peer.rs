@@ -1,5 +1,5 @@
-//! A peer that answers one JSON object a line with another: a script of tests/peers, run by the Python that
-//! tests/peers/setup.sh installed.
+//! A peer that answers each line of JSON with another: a script of tests/peers, run by the Python
+//! that tests/peers/setup.sh installs.
 
 use std::{
     env,
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{from_base64, skip, to_base64};
 
-/// A running peer, which is ended when this is dropped.
+/// A running peer, which is stopped on drop.
 pub struct Peer {
     child: Child,
     requests: ChildStdin,
@@ -23,7 +23,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The peer of this script; none, loudly, if the official SDK is not installed.
+    /// Starts the peer with this script. Returns `None`, with a message, if the official SDK is not
+    /// installed.
     pub fn start(script: &str) -> Option<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = env::var_os("SEALWAX_PEERS_DIR").map_or_else(|| root.join("target/peers"), PathBuf::from);
@@ -44,7 +45,7 @@ impl Peer {
         Some(Self { child, requests, answers })
     }
 
-    /// What it answers, or its error.
+    /// Sends a request, and returns the peer's answer or its error.
     pub fn ask(&mut self, request: &Value) -> Result<Value, String> {
         self.requests.write_all((request.to_string() + "\n").as_bytes()).expect("the peer takes requests");
         let answer = self.answers.recv_timeout(Duration::from_secs(120)).expect("an answer").expect("text");
@@ -52,7 +53,7 @@ impl Peer {
         if answer["ok"] == true { Ok(answer) } else { Err(answer["error"].as_str().unwrap_or_default().to_owned()) }
     }
 
-    /// The plaintext of a message, to a keyring of the peer.
+    /// Asks the peer to decrypt a message with one of its keyrings.
     pub fn decrypt(&mut self, keyring: &Value, message: &[u8]) -> Result<Vec<u8>, String> {
         let request = json!({"op": "decrypt", "keyring": keyring, "message": to_base64(message)});
         self.ask(&request).map(|answer| from_base64(answer["plaintext"].as_str().expect("a plaintext")))

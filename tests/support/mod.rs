@@ -1,4 +1,4 @@
-//! What several test files share. Each of them is a crate of its own and uses only a part of it.
+//! Helpers shared by several test files. Each of those is a crate of its own and uses only a part.
 #![allow(dead_code, unreachable_pub)]
 
 #[cfg(all(feature = "tokio", feature = "futures"))]
@@ -30,58 +30,59 @@ use sealwax::{
     keyring::RawAesKeyring,
 };
 
-/// The text of these bytes in base64.
+/// Returns these bytes in base64.
 pub fn to_base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
-/// The bytes of a text in base64.
+/// Decodes a text from base64.
 pub fn from_base64(text: &str) -> Vec<u8> {
     BASE64_STANDARD.decode(text).unwrap_or_else(|error| panic!("{error}: {text:.40}"))
 }
 
-/// A plaintext of this length, the same at each call, in which no frame repeats another soon.
+/// Returns a plaintext of this length, the same for each call, in which frames do not repeat soon.
 pub fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 7 % 251) as u8).collect()
 }
 
-/// Prints a line that is seen even if the test passes: the test harness keeps back only what the macros print.
+/// Prints a line that is visible even if the test passes: the test harness captures only what the
+/// macros print.
 pub fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// To be called where a test cannot run. Says so, or fails if the environment variable `required` is 1.
+/// Reports that a test cannot run; fails instead if the environment variable `required` is 1.
 pub fn skip(required: &str, why: &str) {
     assert!(env::var_os(required).is_none_or(|value| value != "1"), "{required}=1, but {why}");
     say(&format!("\nSKIPPED: {why} ({required}=1 makes this a failure)"));
 }
 
-/// The crypto provider under test: the `Provider` of the module that this one is compiled into, which tests that run
-/// once per provider have, or else RustCrypto.
+/// Returns the crypto provider under test: the `Provider` of the enclosing module, which tests that
+/// run once per provider define, or else RustCrypto.
 pub fn provider() -> &'static dyn CryptoProvider {
     #[allow(unused_imports, reason = "not every module has a `Provider`")]
     use super::*;
     &Provider
 }
 
-/// Configures a client over the provider under test.
+/// Returns a builder for a client with the provider under test.
 pub fn client_builder() -> ClientBuilder {
     #[allow(unused_imports, reason = "not every module has a `Provider`")]
     use super::*;
     Client::builder_with_provider(Provider)
 }
 
-/// A client over the provider under test, with the defaults.
+/// Returns a client with the provider under test and the defaults.
 pub fn new_client() -> Client {
     client_builder().build()
 }
 
-/// A client that reads every suite, and writes those that commit.
+/// Returns a client that reads every suite, and writes the committing ones.
 pub fn reading_client() -> Client {
     client_builder().commitment_policy(CommitmentPolicy::RequireEncryptAllowDecrypt).build()
 }
 
-/// A client that may write this suite, and reads every suite.
+/// Returns a client that may write this suite, and reads every suite.
 pub fn client_for(suite: AlgorithmSuite) -> Client {
     let policy = if suite.is_committing() {
         CommitmentPolicy::RequireEncryptAllowDecrypt
@@ -100,29 +101,29 @@ pub struct WrappingKey {
 }
 
 impl WrappingKey {
-    /// A key of `length` bytes, all different.
+    /// Creates a key of `length` different bytes.
     pub fn new(namespace: &str, name: &str, length: u8) -> Self {
         let bytes = (0..length).map(|at| at.wrapping_mul(7) ^ length).collect();
         Self { namespace: namespace.to_owned(), name: name.to_owned(), bytes }
     }
 
-    /// The keyring over it.
+    /// Returns a keyring with this key.
     pub fn keyring(&self) -> RawAesKeyring {
         RawAesKeyring::new(&self.namespace, &self.name, self.bytes.clone()).expect("a usable wrapping key")
     }
 }
 
-/// Whether every pair of `part` is in `whole`.
+/// Returns whether every pair of `part` is in `whole`.
 pub fn contains_context(whole: &EncryptionContext, part: &EncryptionContext) -> bool {
     part.iter().all(|(key, value)| whole.get(key) == Some(value))
 }
 
-/// Sizes of pieces that fall on no boundary of a message for long.
+/// Returns piece sizes that do not stay aligned with the boundaries of a message.
 pub fn odd_sizes() -> impl Iterator<Item = usize> {
     [1, 2, 3, 5, 7, 11, 13, 61, 127, 1021, 4093, 65_521].into_iter().cycle()
 }
 
-/// These bytes in pieces of odd sizes.
+/// Returns these bytes in pieces of odd sizes.
 pub fn in_pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut rest, mut sizes) = (bytes, odd_sizes());
     std::iter::from_fn(move || {
@@ -159,7 +160,7 @@ impl Read for OddReader<'_> {
     }
 }
 
-/// Takes bytes in pieces of odd sizes, whatever it is offered.
+/// Accepts bytes in pieces of odd sizes, however many it is offered.
 pub struct OddWriter {
     pub bytes: Vec<u8>,
     sizes: Box<dyn Iterator<Item = usize> + Send>,
@@ -183,7 +184,7 @@ impl Write for OddWriter {
     }
 }
 
-/// Does `work` for every item, on as many threads as the machine runs at once.
+/// Runs `work` for every item, on as many threads as the machine has.
 pub fn in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -198,18 +199,18 @@ pub fn in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
     });
 }
 
-/// The suite with this id, such as `0x0478` or `0478`.
+/// Returns the suite with this id, such as `0x0478` or `0478`.
 pub fn suite_of(text: &str) -> AlgorithmSuite {
     let id = u16::from_str_radix(text.trim_start_matches("0x"), 16).expect("a suite id");
     AlgorithmSuite::from_id(id).expect("a known suite")
 }
 
-/// The id of a suite as the peers and the vectors write it.
+/// Returns the id of a suite as the peers and the vectors write it.
 pub fn suite_name(suite: AlgorithmSuite) -> String {
     format!("{:#06x}", suite.id())
 }
 
-/// What `Result` says without its value, for values that do not print.
+/// Describes a `Result` without its value, for values that implement no `Debug`.
 pub fn outcome<T>(result: &Result<T>) -> String {
     match result {
         Ok(_) => "success".to_owned(),

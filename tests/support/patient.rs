@@ -1,4 +1,5 @@
-//! Asynchronous sources and sinks that make one wait, and a way to wait that finds lost wake-ups.
+//! Asynchronous sources and sinks that return `Pending`, and an executor that detects lost
+//! wake-ups.
 
 use std::{
     io,
@@ -14,7 +15,7 @@ use std::{
 
 use futures_util::Stream;
 
-/// Whether anything has asked for another poll, and the thread that waits for it.
+/// Whether another poll was requested, and the thread that waits for it.
 struct Woken(AtomicBool, Thread);
 
 impl Wake for Woken {
@@ -27,8 +28,8 @@ impl Wake for Woken {
 /// How long a future may wait for other threads.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Polls a future to its end. Panics if nothing wakes it: what the sources and sinks here wait for has come at once, so
-/// that only the threads of a machine can keep it waiting.
+/// Polls a future to completion, and panics if nothing wakes it. The sources and sinks here wake at
+/// once, so only the threads of a machine can keep it waiting.
 pub fn drive<T>(future: impl Future<Output = T>) -> T {
     let woken = Arc::new(Woken(AtomicBool::new(false), thread::current()));
     let waker = Waker::from(woken.clone());
@@ -47,7 +48,8 @@ pub fn drive<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// What happens next: a wait, an interruption, or a number of bytes. The same sequence for the same seed.
+/// Decides what happens next: a wait, an interruption, or a number of bytes. The same seed gives
+/// the same sequence.
 #[derive(Clone)]
 pub struct Moods {
     seed: u64,
@@ -65,7 +67,7 @@ impl Moods {
         self.seed >> 33
     }
 
-    /// How many bytes to move of so many.
+    /// Returns how many of `length` bytes to move.
     fn poll(&mut self, context: &Context<'_>, length: usize) -> Poll<io::Result<usize>> {
         match self.next() % 8 {
             0..3 => {
@@ -126,7 +128,7 @@ impl<'a> Stream for PatientSource<'a> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            // A stream has no interruptions: an error is its end.
+            // A stream has no interruptions: an error ends it.
             match self.poll(context, usize::MAX) {
                 Poll::Ready(Err(_)) => {}
                 Poll::Ready(Ok(bytes)) => return Poll::Ready(Some(Ok(bytes)).filter(|_| !bytes.is_empty())),

@@ -1,4 +1,5 @@
-//! The official SDKs as peers: processes that answer requests in JSON, one a line (tests/peers/peer.py and peer.js).
+//! The official SDKs as peers: processes that answer requests in JSON, one per line
+//! (tests/peers/peer.py and peer.js).
 
 use std::{
     collections::BTreeMap,
@@ -17,28 +18,29 @@ use serde_json::{Map, Value, json};
 
 use super::{WrappingKey, from_base64, skip, suite_name, suite_of, to_base64};
 
-/// How long a peer may take for an answer, its start included.
+/// How long a peer may take for an answer, including its start.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Which SDK.
+/// An official SDK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sdk {
     Python,
     Node,
 }
 
-/// A running peer, which is ended when this is dropped.
+/// A running peer, which is stopped on drop.
 pub struct Peer {
     child: Child,
     requests: ChildStdin,
     answers: Receiver<io::Result<String>>,
-    /// How many requests it has answered, beside the first.
+    /// How many requests it has answered, not counting the first.
     pub exchanges: usize,
-    /// "raw", or "mpl" for the keyrings of the material providers library, which the Python peer knows.
+    /// `raw`, or `mpl` for the keyrings of the material providers library, which the Python peer
+    /// has.
     pub keyring: &'static str,
 }
 
-/// A key as the peers are told of it.
+/// A key that can be described to a peer.
 pub trait PeerKey {
     fn record(&self) -> Value;
 }
@@ -49,15 +51,15 @@ impl PeerKey for WrappingKey {
     }
 }
 
-/// What a peer is asked to write.
+/// A message for a peer to write.
 pub struct ToWrite<'a, K = WrappingKey> {
-    /// The first of them generates the data key.
+    /// The keys; the first generates the data key.
     pub keys: &'a [K],
     pub suite: AlgorithmSuite,
-    /// 0: not framed.
+    /// The frame length; 0 means unframed.
     pub frame_length: u32,
     pub context: &'a EncryptionContext,
-    /// The keys of the context that are authenticated but not stored.
+    /// The context keys that are authenticated but not stored.
     pub required: &'a [&'a str],
     pub plaintext: &'a [u8],
 }
@@ -69,7 +71,7 @@ pub struct PeerOpening {
     pub suite: AlgorithmSuite,
 }
 
-/// What a peer refused, in its words.
+/// A peer's refusal, in its own words.
 #[derive(Debug)]
 pub struct Refused(pub String);
 
@@ -86,7 +88,7 @@ struct Answer {
     suite: Option<String>,
 }
 
-/// Where `tests/peers/setup.sh` installs the SDKs.
+/// Returns the directory where `tests/peers/setup.sh` installs the SDKs.
 fn folder() -> PathBuf {
     match env::var_os("SEALWAX_PEERS_DIR") {
         Some(folder) => PathBuf::from(folder),
@@ -95,7 +97,8 @@ fn folder() -> PathBuf {
 }
 
 impl Peer {
-    /// Starts a peer, which must know all eleven suites. None, loudly, if its SDK is not installed.
+    /// Starts a peer, which must support all eleven suites. Returns `None`, with a message, if its
+    /// SDK is not installed.
     pub fn start(sdk: Sdk) -> Option<Self> {
         let (folder, sources) = (folder(), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers"));
         let (program, script, installed) = match sdk {
@@ -115,7 +118,7 @@ impl Peer {
             .unwrap_or_else(|error| panic!("the {sdk:?} peer does not start: {error}"));
         let requests = child.stdin.take().expect("it is piped");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
-        // A thread reads, so that a peer that hangs ends the test and not the patience of everyone.
+        // A thread reads, so that a peer that hangs fails the test by a timeout.
         let (sender, answers) = mpsc::channel();
         thread::spawn(move || output.lines().try_for_each(|line| sender.send(line)));
         let mut peer = Self { child, requests, answers, exchanges: 0, keyring: "raw" };
@@ -136,7 +139,7 @@ impl Peer {
         if answer.ok { Ok(answer) } else { Err(Refused(answer.error.unwrap_or_default())) }
     }
 
-    /// Lets the peer write a message.
+    /// Asks the peer to write a message.
     pub fn encrypt(&mut self, request: &ToWrite<'_, impl PeerKey>) -> Result<Vec<u8>, Refused> {
         let mut line = json!({
             "op": "encrypt",
@@ -155,7 +158,7 @@ impl Peer {
         Ok(from_base64(&answer.message.expect("a message")))
     }
 
-    /// Lets the peer read a message, in an expected context.
+    /// Asks the peer to read a message, given the expected context.
     pub fn decrypt(
         &mut self,
         opened_with: &[impl PeerKey],
@@ -165,7 +168,8 @@ impl Peer {
         self.decrypt_requiring(&[], opened_with, expected, message)
     }
 
-    /// Lets the peer read a message through its manager that requires these keys of the expected context.
+    /// Asks the peer to read a message through its manager, which requires these keys of the
+    /// expected context.
     pub fn decrypt_requiring(
         &mut self,
         required: &[&str],

@@ -1,4 +1,4 @@
-//! A folder to run the command-line tool in, as a user runs it.
+//! A directory in which the command-line tool is run as a user runs it.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A folder of its own for every test, with a key in it.
+/// A directory for one test, with a key in it.
 pub struct Place {
     pub folder: TempDir,
     pub key: String,
@@ -43,7 +43,7 @@ impl Place {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealwax"));
         command.args(arguments).current_dir(self.folder.path());
-        // Without a key the tool uses the user's own key store, which is nothing for tests.
+        // Without a key the tool would use the user's own key store, which tests must not touch.
         command.env("SEALWAX_STORE", self.folder.path().join("no-store"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -66,15 +66,15 @@ impl Place {
         output
     }
 
-    /// Runs what must succeed.
+    /// Runs a command that must succeed.
     pub fn ok(&self, arguments: &[&str]) -> Vec<u8> {
         let output = self.run(arguments);
         assert_eq!(code(&output), 0, "{arguments:?}: {}", stderr(&output));
         output.stdout
     }
 
-    /// Runs what must be refused: this exit code, one line that contains this text, nothing on standard output, and no
-    /// file made or changed.
+    /// Runs a command that must fail: with this exit code, one line that contains this text,
+    /// nothing on standard output, and no file created or changed.
     #[track_caller]
     pub fn refused(&self, arguments: &[&str], expected_code: i32, text: &str) {
         let before = snapshot(self.folder.path());
@@ -101,7 +101,7 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// Every file of a folder with its content.
+/// Returns every file of a directory with its content.
 pub fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
@@ -112,12 +112,12 @@ pub fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
-/// What `inspect --json` says of a file.
+/// Returns the output of `inspect --json` for a file.
 pub fn inspect_json(place: &Place, file: &str) -> serde_json::Value {
     serde_json::from_slice(&place.ok(&["inspect", "--json", file])).unwrap()
 }
 
-/// The lines of a file of JSON lines.
+/// Parses a file of JSON lines.
 pub fn json_lines(bytes: &[u8]) -> Vec<serde_json::Value> {
     let text = std::str::from_utf8(bytes).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'), "the last line is cut off: {text:?}");

@@ -1,4 +1,4 @@
-//! A provider in front of the one under test, to look at what is asked of it or to answer in its place.
+//! A provider in front of the one under test, which records its calls or answers in its place.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ use sealwax::{
 
 use super::provider;
 
-/// Something that was sealed.
+/// A sealed text.
 pub struct Sealed {
     pub key: Vec<u8>,
     pub iv: Iv,
@@ -30,7 +30,7 @@ pub struct Derived {
     pub infos: Vec<Vec<u8>>,
 }
 
-/// What was asked of the primitives.
+/// The calls to the primitives.
 #[derive(Default)]
 pub struct Log {
     pub sealed: Vec<Sealed>,
@@ -39,7 +39,7 @@ pub struct Log {
     pub derived: Vec<Derived>,
 }
 
-/// Where random bytes come from.
+/// The source of random bytes.
 #[derive(Clone, Copy)]
 enum Randomness {
     TheProviders,
@@ -56,23 +56,25 @@ pub struct Fronted {
 }
 
 impl Fronted {
-    /// With a record of how the primitives were used. Its AES-GCM keys have only what every provider must have: they
-    /// seal and open in place.
+    /// Returns a provider that records how the primitives are used. Its AES-GCM keys have only what
+    /// every provider must have: they seal and open in place.
     pub fn watched() -> Self {
         Self { log: Some(Arc::default()), ..Self::plain() }
     }
 
-    /// With random bytes that are all this one, so that two messages of the same plaintext are the same.
+    /// Returns a provider whose random bytes all have this value, so that two messages with the
+    /// same plaintext are the same.
     pub fn with_random_bytes_of(byte: u8) -> Self {
         Self { randomness: Randomness::All(byte), ..Self::plain() }
     }
 
-    /// Without random bytes.
+    /// Returns a provider whose random source fails.
     pub fn without_randomness() -> Self {
         Self { randomness: Randomness::Fails, ..Self::plain() }
     }
 
-    /// Whose AES-GCM keys decrypt first and verify then: if the tag does not hold, the whole plaintext is left behind.
+    /// Returns a provider whose AES-GCM keys decrypt before they verify: if the tag does not
+    /// verify, the whole plaintext is left behind.
     pub fn writing_before_it_verifies() -> Self {
         Self { writes_before_it_verifies: true, ..Self::plain() }
     }
@@ -81,7 +83,7 @@ impl Fronted {
         Self { randomness: Randomness::TheProviders, log: None, writes_before_it_verifies: false }
     }
 
-    /// The record so far.
+    /// Returns the record so far.
     pub fn log(&self) -> MutexGuard<'_, Log> {
         self.log.as_ref().expect("a provider that is watched").lock().unwrap()
     }
@@ -167,7 +169,7 @@ impl AeadKey for HastyKey {
 
     fn open_in_place(&self, iv: &Iv, aad: &[u8], text: &mut [u8], tag: &Tag) -> Result<()> {
         let outcome = self.inner.open_in_place(iv, aad, &mut text.to_vec(), tag);
-        // Counter mode is its own inverse, so that sealing the ciphertext gives the plaintext.
+        // Counter mode is its own inverse, so sealing the ciphertext gives the plaintext.
         self.inner.seal_in_place(iv, aad, text)?;
         outcome
     }

@@ -42,7 +42,7 @@ pub enum Way {
     AsyncUnverified(Shell),
 }
 
-/// All of them.
+/// All ways.
 pub const WAYS: &[Way] = &[
     Way::Bytes,
     Way::Reader,
@@ -77,7 +77,7 @@ pub const WAYS: &[Way] = &[
     Way::AsyncUnverified(Shell::Stream),
 ];
 
-/// A way to read a message by its parts, which takes frames.
+/// A way to read parts of a message, which must be framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PartsWay {
     Ranges,
@@ -86,7 +86,7 @@ pub enum PartsWay {
     RangesAsync,
 }
 
-/// All of them.
+/// All ways to read parts.
 pub const PARTS_WAYS: &[PartsWay] =
     &[PartsWay::Ranges, PartsWay::RangesUnverified, PartsWay::RangesVerified, PartsWay::RangesAsync];
 
@@ -98,8 +98,8 @@ pub struct Opening {
 }
 
 impl Way {
-    /// Whether this way refuses signed messages, rather than release what is not verified. A copy needs a temporary file
-    /// for them.
+    /// Returns whether this way refuses signed messages because it would release unverified
+    /// plaintext. A copy needs a temporary file for them.
     pub fn refuses_signed(self) -> bool {
         #[cfg(all(feature = "tokio", feature = "futures"))]
         if matches!(self, Self::Async(_)) {
@@ -108,8 +108,8 @@ impl Way {
         matches!(self, Self::Reader | Self::Writer | Self::Machine) || (self == Self::Copy && !cfg!(feature = "fs"))
     }
 
-    /// Reads a message in this way, in pieces of odd sizes where it takes pieces. Panics if a verified copy of a signed
-    /// message fails and has released something all the same.
+    /// Reads a message in this way, in pieces of odd sizes where it takes pieces. Panics if a
+    /// verified copy of a signed message fails and has released something nevertheless.
     pub fn open(
         self,
         client: &Client,
@@ -161,7 +161,7 @@ impl Way {
         }
     }
 
-    /// In a first pass all of it is verified: if that fails, nothing is released.
+    /// The first pass verifies everything: if it fails, nothing is released.
     fn verified(self, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
         if self == Self::CopyVerified {
             let mut sink = OddWriter::default();
@@ -204,12 +204,12 @@ impl Way {
 }
 
 impl PartsWay {
-    /// Whether this way refuses signed messages.
+    /// Returns whether this way refuses signed messages.
     pub fn refuses_signed(self) -> bool {
         matches!(self, Self::Ranges | Self::RangesAsync)
     }
 
-    /// Reads all of a message in this way, from its end to its beginning, in pieces of odd sizes.
+    /// Reads a whole message in this way, from its end to its beginning, in pieces of odd sizes.
     pub fn open(
         self,
         client: &Client,
@@ -220,7 +220,7 @@ impl PartsWay {
         self.open_as(client.decrypt(keyring).context(context.clone()), message)
     }
 
-    /// Like [`open`](Self::open), with a decryption that is set up.
+    /// Like [`open`](Self::open), with a decryption that is set up already.
     pub fn open_as(self, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
         if self == Self::RangesAsync {
             let reader = decrypt.ranges_async(Object(message)).wait()?;
@@ -239,7 +239,7 @@ impl PartsWay {
     }
 }
 
-/// Reads all of a message from its end to its beginning.
+/// Reads a whole message from its end to its beginning.
 fn read_backwards<S: ReadAt>(reader: &RangeReader<S>) -> Result<Opening> {
     let length = usize::try_from(reader.len()).expect("it fits");
     let mut plaintext = vec![0; length];
@@ -267,7 +267,7 @@ impl GetRange for Object<'_> {
     }
 }
 
-/// The outcome of a future that waits for nothing.
+/// Returns the output of a future that completes immediately.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,
@@ -275,7 +275,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Pushes a body in pieces of odd sizes, and takes the output away now and then only, and in parts.
+/// Pushes a body in pieces of odd sizes, and removes the output only occasionally and in parts.
 fn through_machine(mut machine: Decryptor, body: &[u8]) -> Result<Opening> {
     let mut plaintext = Vec::new();
     for piece in in_pieces(body) {
@@ -291,8 +291,8 @@ fn through_machine(mut machine: Decryptor, body: &[u8]) -> Result<Opening> {
     Ok(Opening { plaintext, header, opened_by })
 }
 
-/// Reads a message in every way, each of which must give this plaintext; those that would release the plaintext of a
-/// signed message too early must refuse it. Gives what `bytes` gave.
+/// Reads a message in every way, each of which must give this plaintext; those that would release
+/// the plaintext of a signed message too early must refuse it. Returns the result of `bytes`.
 pub fn open_every_way(
     client: &Client,
     keyring: &dyn Keyring,
@@ -338,7 +338,8 @@ pub fn open_every_way(
     first
 }
 
-/// Reads a message in every way, each of which must refuse it with an error that `expected` accepts.
+/// Reads a message in every way, each of which must refuse it with an error that `expected`
+/// accepts.
 pub fn refuse_every_way(
     client: &Client,
     keyring: &dyn Keyring,
@@ -356,14 +357,14 @@ pub fn refuse_every_way(
     }
     for &way in PARTS_WAYS {
         match way.open(client, keyring, context, message) {
-            // Only the signature of a message is what this way does not look at.
+            // The signature is the only part of a message that this way does not check.
             Ok(opening) => assert!(
                 opening.header.suite().is_signed() && way == PartsWay::RangesUnverified && expected(&Error::Integrity),
                 "{what}, {way:?}: opened"
             ),
             Err(Error::Unframed) => {}
             Err(Error::SignedStream) if way.refuses_signed() => {}
-            // Where other ways see a fault in the order of the bytes, these see it from the end.
+            // Reading from the end, these ways meet a fault in another order than the others do.
             Err(Error::Integrity | Error::Format(FormatError::FinalFramePosition)) => {}
             Err(error) => assert!(expected(&error), "{what}, {way:?}: {error:?}"),
         }

@@ -1,4 +1,4 @@
-//! The vectors that the project ships: messages that the official SDKs made.
+//! The test vectors of the project: messages that the official SDKs made.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -7,12 +7,12 @@ use serde::Deserialize;
 
 use super::{WrappingKey, from_base64, suite_of};
 
-/// One message, with all that is needed to open it.
+/// A message, with everything that is needed to open it.
 pub struct Vector {
     pub name: String,
     pub keys: Vec<WrappingKey>,
     pub suite: AlgorithmSuite,
-    /// None: not framed.
+    /// The frame length; `None` means unframed.
     pub frame_length: Option<u32>,
     pub context: EncryptionContext,
     pub plaintext: Vec<u8>,
@@ -42,7 +42,7 @@ struct Key {
     key: String,
 }
 
-/// The vectors in `tests/vectors/<name>.json`.
+/// Loads the vectors in `tests/vectors/<name>.json`.
 pub fn load(name: &str) -> Vec<Vector> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name).with_extension("json");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

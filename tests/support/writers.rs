@@ -23,7 +23,7 @@ pub enum Writing {
     Async(Shell),
 }
 
-/// All of them.
+/// All ways.
 pub const WRITINGS: &[Writing] = &[
     Writing::Bytes,
     Writing::Reader,
@@ -42,7 +42,7 @@ pub const WRITINGS: &[Writing] = &[
     Writing::Async(Shell::Stream),
 ];
 
-/// What to write a message with.
+/// The options to write a message with.
 pub struct Sealing<'a> {
     pub keyring: &'a dyn Keyring,
     pub suite: AlgorithmSuite,
@@ -84,7 +84,7 @@ impl Sealing<'_> {
     }
 }
 
-/// Pushes a plaintext in pieces of odd sizes, and takes half of the output away after each.
+/// Pushes a plaintext in pieces of odd sizes, and removes half of the output after each.
 fn through_machine(mut machine: Encryptor, plaintext: &[u8]) -> Result<Vec<u8>> {
     let mut message = Vec::new();
     for piece in in_pieces(plaintext) {

@@ -1,7 +1,8 @@
-//! How many instructions the hot paths take, counted by valgrind: the same on every run, whatever else the machine does.
+//! Counts the instructions of the hot paths with valgrind: the count is the same on every run,
+//! whatever else the machine does.
 //!
-//! Each count has a limit, the stored figure with five percent of margin; more fails. Who makes a path longer for good
-//! reason changes the figure in the same commit.
+//! Each count has a limit, the stored figure plus five percent, above which the benchmark fails. A
+//! change that makes a path longer for good reason updates the figure in the same commit.
 
 use std::{hint::black_box, io};
 
@@ -10,7 +11,7 @@ use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
 
 const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 
-/// No more than this many instructions, and five percent.
+/// Fails above this many instructions plus five percent.
 fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
     let mut config = LibraryBenchmarkConfig::default();
     config.tool(Callgrind::default().hard_limits([(EventKind::Ir, instructions * 105 / 100)]));
@@ -72,7 +73,7 @@ fn read_header(bench: Bench) -> Bench {
     bench
 }
 
-// With RustCrypto on x86-64 as valgrind shows it: AES-NI and CLMUL, no AVX-512.
+// For RustCrypto on x86-64 as valgrind presents it: AES-NI and CLMUL, no AVX-512.
 const SEAL_SMALL: u64 = 64_438;
 const SEAL_LARGE: u64 = 4_363_822;
 const OPEN_SMALL: u64 = 66_312;

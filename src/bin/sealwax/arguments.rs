@@ -1,4 +1,4 @@
-//! The command line: what can be said, and what it becomes.
+//! The command line: its arguments, and the types they become.
 
 use std::{num::NonZero, path::PathBuf, thread};
 
@@ -148,18 +148,19 @@ pub(crate) struct KeyArguments {
 }
 
 impl KeyArguments {
-    /// A client of this commitment policy, without the other options, for one message at a time or for many.
+    /// Returns a builder for a client with this commitment policy and the thread count for `many`
+    /// messages or for one; the other options are not applied.
     pub(crate) fn client(&self, many: bool) -> ClientBuilder {
         provider::client().commitment_policy(self.policy()).threads(self.threads(many))
     }
 
-    /// On how many threads one message is worked on.
+    /// Returns the number of threads for one message.
     pub(crate) fn threads(&self, many: bool) -> usize {
         let available = || if many { 1 } else { thread::available_parallelism().map_or(1, NonZero::get) };
         self.threads.map_or_else(available, usize::from)
     }
 
-    /// What makes the materials with these keyrings.
+    /// Returns the materials manager over these keyrings.
     pub(crate) fn manager(&self, keyring: Box<dyn Keyring>) -> Result<Box<dyn MaterialsManager>, Failure> {
         let manager = DefaultMaterialsManager::new(keyring);
         if self.require_context.is_empty() {
@@ -181,7 +182,7 @@ impl KeyArguments {
     }
 }
 
-/// The context of pairs that a flag gave.
+/// Returns the context made of the pairs that a flag gave.
 pub(crate) fn context_of(flag: &str, pairs: &[String]) -> Result<EncryptionContext, Failure> {
     let mut context = EncryptionContext::new();
     for pair in pairs {
@@ -386,7 +387,7 @@ pub(crate) struct ManArguments {
     pub(crate) folder: Option<PathBuf>,
 }
 
-/// The command line as clap knows it.
+/// Returns the command line as clap's `Command`.
 pub(crate) fn command() -> clap::Command {
     CommandLine::command()
 }
@@ -399,7 +400,7 @@ fn suite(text: &str) -> Result<AlgorithmSuite, String> {
     })
 }
 
-/// Reads the command line. Help and version are printed as they are; anything wrong becomes one line.
+/// Parses the command line. Help and version are printed unchanged; an error becomes one line.
 pub(crate) fn parse() -> Result<Command, Failure> {
     let error = match CommandLine::try_parse() {
         Ok(line) => {

@@ -1,4 +1,4 @@
-//! Writing on a thread of its own, so that reading, cryptography and writing go on at the same time.
+//! Writes on a separate thread, so that reading, cryptography and writing overlap.
 
 use std::{
     io::{self, Write},
@@ -9,17 +9,18 @@ use std::{
 use sealwax::Result;
 use zeroize::Zeroizing;
 
-/// How many bytes are handed over at a time.
+/// The size of a piece in bytes.
 const PIECE: usize = 256 << 10;
 
-/// How many pieces there are: one is filled, one is written, and the others wait for either.
+/// The number of pieces: one is being filled, one is being written, and the others are queued.
 const PIECES: usize = 4;
 
-/// A piece of what is written. It may be plaintext.
+/// A piece of the output, zeroized on drop because it may be plaintext.
 type Piece = Zeroizing<Vec<u8>>;
 
-/// Does work that writes to an output, which another thread does behind it. Everything is written when this returns; a failure to
-/// write is the outcome then, whatever became of the work. On one thread, that one writes.
+/// Runs work whose output another thread writes. Everything that the work released is written when
+/// this returns. A write failure takes precedence over the result of the work. With one thread, the
+/// calling thread writes.
 pub(crate) fn write_behind<T>(
     threads: usize,
     output: &mut (impl Write + Send),
@@ -32,7 +33,7 @@ pub(crate) fn write_behind<T>(
         let (full, to_write) = sync_channel(PIECES);
         let (written, empty) = channel();
         for _ in 0..PIECES {
-            // The other end is here.
+            // This cannot fail: the receiver is still in scope.
             let _ = written.send(Piece::new(Vec::with_capacity(PIECE)));
         }
         let write = move || write_pieces(output, &to_write, &written);
@@ -53,21 +54,21 @@ fn write_pieces(output: &mut impl Write, to_write: &Receiver<Piece>, written: &S
     for mut piece in to_write {
         output.write_all(&piece)?;
         piece.clear();
-        // At the end nobody wants it back.
+        // At the end nothing receives the piece any more.
         let _ = written.send(piece);
     }
     Ok(())
 }
 
-/// Hands over what is written to it.
+/// Hands what is written to it over to the writing thread.
 struct Behind {
     full: SyncSender<Piece>,
     empty: Receiver<Piece>,
-    /// The piece that is being filled.
+    /// The piece being filled.
     piece: Option<Piece>,
 }
 
-/// The other thread has ended, and knows why.
+/// Returns the error for a writing thread that has ended; that thread holds the actual cause.
 fn ended() -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }

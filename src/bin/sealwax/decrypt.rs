@@ -54,7 +54,7 @@ pub(crate) struct Opening {
     manager: Box<dyn MaterialsManager>,
     context: EncryptionContext,
     preserve: bool,
-    /// On how many threads a message is worked on.
+    /// The number of threads for one message.
     threads: usize,
 }
 
@@ -79,7 +79,7 @@ impl Opening {
         self.client.decrypt_with(&*self.manager).context(self.context.clone())
     }
 
-    /// Decrypts an input into an output, which then appears.
+    /// Decrypts an input into an output and commits the output.
     fn open(&self, mut input: Input, mut output: Output, unverified: bool) -> Result<Report, Failure> {
         let name = input.name.clone();
         let fail = |error: sealwax::Error| Failure::about(&name, error);
@@ -92,7 +92,8 @@ impl Opening {
             }
             Ahead::Whole(begin) | Ahead::Begun(begin) => {
                 let (source, decrypt) = (begin.chain(&mut input), self.decrypt());
-                // A file appears only once everything is verified; what goes to standard output is seen at once.
+                // A file appears only once everything is verified; standard output is visible at
+                // once.
                 let verified_first = output.shows_at_once() && !unverified;
                 let outcome = write_behind(self.threads, &mut output, |output| {
                     if verified_first {
@@ -117,11 +118,11 @@ impl Opening {
         Ok(report)
     }
 
-    /// Decrypts an input into nothing.
+    /// Verifies an input and discards the plaintext.
     pub(crate) fn verify(&self, mut input: Input) -> Result<Report, Failure> {
         let name = input.name.clone();
         let mut nowhere = Nowhere::default();
-        // Nobody sees what is released before the signature is verified.
+        // The plaintext goes nowhere, so releasing it before the signature is verified is safe.
         let opened = self.decrypt().release_unverified().copy(&mut input, &mut nowhere);
         let opened = opened.map_err(|error| Failure::about(&name, error))?;
         let mut report = Report::verified(&opened.header, &opened.opened_by, name);

@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &EncryptArguments) -> Result<(), Failure> {
     if folders.recursive {
         return run_recursive(arguments);
     }
-    // Before the keys: the first use of the key store makes it.
+    // Open the input before the keys: the first use of the key store creates it.
     let input = Input::open(&streams.input)?;
     let sealing = Sealing::new(arguments)?;
     let metadata = metadata::Metadata::open(report.metadata.as_deref())?;
@@ -32,13 +32,13 @@ pub(crate) fn run(arguments: &EncryptArguments) -> Result<(), Failure> {
 
 fn run_recursive(arguments: &EncryptArguments) -> Result<(), Failure> {
     let EncryptArguments { folders, report, streams, .. } = arguments;
-    // Before the keys: the first use of the key store makes it.
+    // Check the input before the keys: the first use of the key store creates it.
     if !is_standard(&streams.input) {
         let found = std::fs::metadata(&streams.input);
         found.map_err(|error| Failure::about(&streams.input.display().to_string(), error))?;
     }
     let sealing = Sealing::new(arguments)?;
-    // What no file can be encrypted with is found out once, before anything is written.
+    // Detect once, before anything is written, what would make every file fail.
     sealing.try_out()?;
     let folder = Folder {
         task: Task::Encrypt,
@@ -61,9 +61,9 @@ struct Sealing<'a> {
     context: EncryptionContext,
     message: &'a MessageArguments,
     preserve: bool,
-    /// On how many threads a message is worked on.
+    /// The number of threads for one message.
     threads: usize,
-    /// Whether other messages have the same data key, which the manager counts the bytes of.
+    /// Whether messages share a data key, whose bytes the manager counts.
     shares: bool,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Sealing<'a> {
     fn new(arguments: &'a EncryptArguments) -> Result<Self, Failure> {
         let EncryptArguments { keys, message, folders, preserve, .. } = arguments;
         let mut manager = keys.manager(key_uri::keyring_to_encrypt(&keys.keys, message.quorum)?)?;
-        // Files with contexts of their own have nothing to share.
+        // Files with contexts of their own cannot share a data key.
         let shares = folders.shared_by().is_some() && !preserve;
         if shares {
             manager = folders::sharing(folders, manager)?;
@@ -87,14 +87,14 @@ impl<'a> Sealing<'a> {
         })
     }
 
-    /// Encrypts nothing, to see whether the keys and options will do.
+    /// Encrypts an empty message, to check the keys and options.
     fn try_out(&self) -> Result<(), Failure> {
         let encrypt = self.client.encrypt_with(&*self.manager).context(self.context.clone());
         self.message.apply(encrypt).bytes(b"").wait()?;
         Ok(())
     }
 
-    /// Encrypts an input into an output, which then appears.
+    /// Encrypts an input into an output and commits the output.
     fn seal(&self, mut input: Input, mut output: Output) -> Result<Report, Failure> {
         let name = input.name.clone();
         let fail = |error: Error, about: &str| match error {
@@ -116,7 +116,8 @@ impl<'a> Sealing<'a> {
                 (sealed.header, sealed.key_report)
             }
             Ahead::Begun(begin) => {
-                // A length that is counted, unless the file is longer already than it was said to be.
+                // Bound the length by the file's, which is then counted, unless the file has
+                // already grown beyond it.
                 let length = input.found.as_ref().map(Metadata::len).filter(|_| self.shares);
                 let encrypt = match length.filter(|length| *length >= begin.len() as u64) {
                     Some(length) => encrypt.plaintext_length_bound(length),

@@ -1,4 +1,4 @@
-//! How the tool fails: one line on standard error, and an exit code that says of what kind it was.
+//! Failures of the tool: one line on standard error, and an exit code for each kind.
 
 use std::{error::Error as _, fmt::Write as _, io, process::ExitCode};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{notes, text::escape};
 
-/// Why the tool gives up.
+/// The reason why the tool fails.
 #[derive(Serialize)]
 pub(crate) struct Failure {
     error: String,
@@ -15,7 +15,7 @@ pub(crate) struct Failure {
     /// The keys that were tried, if none of them opened the message.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     attempts: Vec<Attempt>,
-    /// Whether whatever else is tried will fail of the same.
+    /// Whether every remaining file would fail the same way.
     #[serde(skip)]
     stops_all: bool,
 }
@@ -23,76 +23,76 @@ pub(crate) struct Failure {
 #[derive(Serialize)]
 struct Attempt {
     keyring: String,
-    /// The position of the encrypted data key; none if no key matched.
+    /// The index of the encrypted data key; `None` if no key matched.
     encrypted_data_key: Option<usize>,
     reason: String,
 }
 
 impl Failure {
-    /// A failure with this exit code.
+    /// Returns a failure with this exit code.
     pub(crate) fn new(code: u8, error: String) -> Self {
         Self { error, code, attempts: Vec::new(), stops_all: false }
     }
 
-    /// The command line, or something it names, cannot be used.
+    /// Returns the failure for a command line, or something it names, that cannot be used.
     pub(crate) fn usage(text: impl Into<String>) -> Self {
         Self::new(2, text.into())
     }
 
-    /// Something outside failed.
+    /// Returns the failure for something outside the tool.
     pub(crate) fn other(text: impl Into<String>) -> Self {
         Self::new(1, text.into())
     }
 
-    /// A message says something that cannot be used.
+    /// Returns the failure for a message whose content cannot be used.
     pub(crate) fn message(text: impl Into<String>) -> Self {
         Self::new(3, text.into())
     }
 
-    /// An error of the key store and its causes, with this exit code.
+    /// Returns the failure for an error and its causes, with this exit code.
     pub(crate) fn of(code: u8, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut text = error.to_string();
         append_causes(&mut text, error.source());
         Self::new(code, text)
     }
 
-    /// A file is there already, and is not replaced.
+    /// Returns the failure for a file that exists and is not replaced.
     pub(crate) fn exists(text: impl Into<String>) -> Self {
         Self::new(6, text.into())
     }
 
-    /// What went wrong with a file or stream of this name.
+    /// Returns the failure for an error on the file or stream of this name.
     pub(crate) fn about(name: &str, error: impl Into<Error>) -> Self {
         Self::from(error.into()).prefixed(name)
     }
 
-    /// Of several failures: what is said of them together, with the exit code they share, if they do.
+    /// Returns the summary of several failures, with the exit code that they share, if any.
     pub(crate) fn of_many(text: impl Into<String>, code: Option<u8>) -> Self {
         Self::new(code.unwrap_or(1), text.into())
     }
 
-    /// What has been said already, and only lacks its exit code.
+    /// Returns a failure that has been reported already and only determines the exit code.
     pub(crate) fn said(code: Option<u8>) -> Self {
         Self::new(code.unwrap_or(1), String::new())
     }
 
-    /// Whether whatever else is tried will fail of the same.
+    /// Returns whether every remaining file would fail the same way.
     pub(crate) fn stops_all(&self) -> bool {
         self.stops_all
     }
 
-    /// The exit code.
+    /// Returns the exit code.
     pub(crate) fn code(&self) -> u8 {
         self.code
     }
 
-    /// With the name of what it is about.
+    /// Returns the failure with the name of its subject in front.
     pub(crate) fn prefixed(mut self, name: &str) -> Self {
         self.error.insert_str(0, &format!("{name}: "));
         self
     }
 
-    /// Prints the line, and gives the exit code.
+    /// Prints the line, and returns the exit code.
     pub(crate) fn report(self, json: bool) -> ExitCode {
         if !self.error.is_empty() {
             notes::say(self.line(json));
@@ -100,7 +100,7 @@ impl Failure {
         ExitCode::from(self.code)
     }
 
-    /// What is said of it.
+    /// Returns the text of the failure.
     pub(crate) fn line(&self, json: bool) -> String {
         match serde_json::to_string(self) {
             Ok(line) if json => line,
@@ -123,8 +123,8 @@ impl From<Error> for Failure {
             Error::NotUnwrapped(failure) => attempts(failure),
             _ => Vec::new(),
         };
-        // A kind without a message of the system says nothing that the text does not say; what each attempt failed of is
-        // said with the attempts.
+        // An I/O error kind without a message from the system adds nothing to the text. The causes
+        // of failed attempts are reported with the attempts.
         let says_it_all = match &error {
             Error::Io(inner) => inner.raw_os_error().is_none() && inner.get_ref().is_none(),
             Error::NotUnwrapped(_) => true,
@@ -139,7 +139,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Whether no other file can be written either.
+/// Returns whether no other file could be written either.
 fn stops_all(error: &Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
 
@@ -177,7 +177,7 @@ fn describe(attempts: &[Attempt]) -> String {
     text
 }
 
-/// The flag that would change the outcome, if there is one.
+/// Returns the flag that would change the outcome, if there is one.
 fn hint(error: &Error) -> Option<&'static str> {
     match error {
         Error::Commitment { operation: Direction::Decrypt, .. } => {

@@ -1,4 +1,5 @@
-//! Whole folders: every file is a message of its own, and several are worked on at a time.
+//! Whole directories: every file becomes a message of its own, and several are processed in
+//! parallel.
 
 use std::{
     fmt::Write as _,
@@ -30,10 +31,11 @@ mod tree;
 
 use tree::{Job, Met, Target, Tree};
 
-/// The most files that are worked on at a time, whatever is asked for: more threads than this gain nothing, and the system may not have them.
+/// The most files processed in parallel, whatever was requested: more threads gain nothing, and the
+/// system may not have them.
 const MOST_JOBS: usize = 1024;
 
-/// What is done with every file of a folder.
+/// The operation to perform on every file of a directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {
     Encrypt,
@@ -41,18 +43,18 @@ pub(crate) enum Task {
     Verify,
 }
 
-/// A folder, and what is to be done with it.
+/// A directory, and the operation to perform on it.
 pub(crate) struct Folder<'a> {
     pub(crate) task: Task,
     pub(crate) arguments: &'a FolderArguments,
     pub(crate) report: &'a ReportArguments,
     pub(crate) from: &'a Path,
-    /// Where the files go; for a task that writes none, nowhere.
+    /// The output directory; `None` for an operation that writes no files.
     pub(crate) to: Option<&'a Path>,
     pub(crate) force: bool,
 }
 
-/// Materials that files of a folder share, if they are to.
+/// Returns a materials manager that the files of a directory share, if they are to share one.
 pub(crate) fn sharing(
     arguments: &FolderArguments,
     manager: Box<dyn MaterialsManager>,
@@ -61,9 +63,11 @@ pub(crate) fn sharing(
 }
 
 impl Folder<'_> {
-    /// Does `work` for every file, several at a time: from the one path to the other, with the progress bar of all.
+    /// Runs `work` for every file, several in parallel, from its input path to its output path and
+    /// with one progress bar.
     ///
-    /// A file that fails is said and the others go on. At the end there is one line for all.
+    /// If a file fails, the failure is reported and the others go on. At the end one line
+    /// summarizes all.
     pub(crate) fn run(
         &self,
         work: impl Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure> + Sync,
@@ -75,7 +79,7 @@ impl Folder<'_> {
         }
         let metadata = Metadata::open(self.report.metadata.as_deref())?;
         let tree = Tree::new(self)?;
-        // Counted in advance only for somebody who watches.
+        // Count in advance only if the progress is shown.
         let bar = if notes::shows_progress() { bar(Some(tree.count_bytes())) } else { ProgressBar::hidden() };
         let (tally, jobs) = (Mutex::new(Tally::default()), self.arguments.jobs().min(MOST_JOBS));
         let worker = Worker { folder: self, bar: &bar, tally: &tally, metadata: metadata.as_ref(), work: &work };
@@ -91,7 +95,8 @@ impl Folder<'_> {
                     break;
                 }
                 match met {
-                    // Nobody receives any more only if all have panicked, which the end of the scope says.
+                    // Sending fails only if all workers have panicked, which the end of the scope
+                    // reports.
                     Met::File(job) => drop(sender.send(job)),
                     Met::Skipped(path, why) => worker.skip(&path, &why),
                     Met::Failed(failure) => worker.fail(failure),
@@ -109,7 +114,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a thread works with.
+/// The state of one thread.
 struct Worker<'a, W> {
     folder: &'a Folder<'a>,
     bar: &'a ProgressBar,
@@ -152,7 +157,7 @@ impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker
         }
     }
 
-    /// Says what was done with a file, if that is asked for.
+    /// Reports what was done with a file, if requested.
     fn tell(&self, report: &Report) -> Result<(), Failure> {
         let line = if self.folder.report.json {
             serde_json::to_string(report).ok()
@@ -196,30 +201,30 @@ impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker
     }
 }
 
-/// What became of the files.
+/// The outcome for all files.
 #[derive(Default, Serialize)]
 struct Tally {
-    /// Done now.
+    /// Files processed now.
     files: u64,
-    /// Of plaintext, in those.
+    /// Plaintext bytes in those files.
     bytes: u64,
-    /// Done before.
+    /// Files that were already finished.
     finished: u64,
-    /// Those of them that have changed since.
+    /// Of those, files whose input has changed since.
     older: u64,
-    /// What is no file, or no message.
+    /// Entries that are not files or not messages.
     skipped: u64,
     failed: u64,
-    /// The exit code that all failures have, if they have one.
+    /// The exit code shared by all failures, if there is one.
     #[serde(skip)]
     code: Option<Option<u8>>,
-    /// Set where going on would be of no use.
+    /// Set when continuing would be useless.
     #[serde(skip)]
     stopped: Option<String>,
 }
 
 impl Tally {
-    /// Says it all in one line.
+    /// Reports the outcome in one line.
     fn tell(self, folder: &Folder<'_>) -> Result<(), Failure> {
         let (did, operation) = match folder.task {
             Task::Encrypt => ("encrypted", "encrypt"),

@@ -55,7 +55,7 @@ struct Report<'a> {
     body: &'static str,
     frame_length: Option<u32>,
     header_length: usize,
-    /// Missing if the body is malformed or cut off.
+    /// `None` if the body is malformed or truncated.
     #[serde(flatten)]
     sizes: Option<Sizes>,
     verified: bool,
@@ -64,7 +64,7 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct Key<'a> {
     provider_id: &'a str,
-    /// Missing if the provider information is not text.
+    /// `None` if the provider information is not text.
     key_name: Option<&'a str>,
     provider_info: String,
     ciphertext_length: usize,

@@ -1,4 +1,4 @@
-//! Key URIs: which keyring, and where its key is.
+//! Key URIs, which name a keyring and the location of its key.
 
 #[cfg(feature = "aws-config")]
 pub(crate) mod aws_kms;
@@ -19,12 +19,13 @@ use sealwax::{
 
 use crate::{failure::Failure, keys};
 
-/// What a part of a URI may not contain as it is.
+/// The characters that must be percent-encoded in a part of a URI.
 const RESERVED: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'&').add(b'<').add(b'>').add(b'?').add(b'`').add(b'+');
 
-/// The keyring of all the keys, to encrypt: the first generates the data key, the others wrap it too, or so many of them. Without
-/// any it is the default key of the key store, which the first use makes.
+/// Returns the keyring over all the keys, for encryption: the first generates the data key and the
+/// others wrap it too, or at least `quorum` of them. Without keys it is the default key of the key
+/// store, which the first use creates.
 pub(crate) fn keyring_to_encrypt(uris: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
     if uris.is_empty() {
         return all_of(keys::default_for_encryption()?, &[], quorum);
@@ -32,7 +33,8 @@ pub(crate) fn keyring_to_encrypt(uris: &[String], quorum: Option<usize>) -> Resu
     keyring(uris, quorum)
 }
 
-/// The keyring of all the keys; without any, the default key of the key store, if there is one.
+/// Returns the keyring over all the keys; without keys, the default key of the key store if it
+/// exists.
 pub(crate) fn keyring(uris: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
     match uris.split_first() {
         Some((first, others)) => all_of(parse(first)?, others, quorum),
@@ -51,14 +53,14 @@ fn all_of(first: Box<dyn Keyring>, others: &[String], quorum: Option<usize>) -> 
     }))
 }
 
-/// The URI of a raw AES key in a file.
+/// Returns the URI of a raw AES key in a file.
 pub(crate) fn raw_aes_uri(namespace: &str, name: &str, file: &str) -> String {
     let encode = |text| utf8_percent_encode(text, RESERVED);
     let namespace = encode(namespace).to_string().replace('/', "%2F");
     format!("raw-aes://{namespace}/{}?file={}", encode(name), encode(file))
 }
 
-/// A key URI, taken apart.
+/// A parsed key URI.
 struct KeyUri<'a> {
     whole: &'a str,
     scheme: &'a str,
@@ -69,7 +71,7 @@ struct KeyUri<'a> {
 impl<'a> KeyUri<'a> {
     fn new(whole: &'a str) -> Result<Self, Failure> {
         let mut uri = Self { whole, scheme: "", path: "", parameters: Vec::new() };
-        // ARNs have colons of their own, and no authority.
+        // ARNs contain colons of their own, and have no authority.
         let parts = if whole.starts_with("aws-kms:") { whole.split_once(':') } else { whole.split_once("://") };
         let (scheme, rest) = parts.ok_or_else(|| uri.refuse(FORMS))?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -89,7 +91,7 @@ impl<'a> KeyUri<'a> {
         Failure::usage(format!("the key {} cannot be used: {why}", self.whole))
     }
 
-    /// Refuses parameters that the scheme does not have.
+    /// Fails if there are parameters that the scheme does not have.
     fn only(&self, known: &[&str]) -> Result<(), Failure> {
         match self.parameters.iter().find(|(name, _)| !known.contains(name)) {
             Some((name, _)) => Err(self.refuse(&format!("{} keys have no parameter {name}", self.scheme))),
@@ -101,34 +103,35 @@ impl<'a> KeyUri<'a> {
         self.parameters.iter().find(|(other, _)| *other == name).map(|(_, value)| *value)
     }
 
-    /// The path that a parameter names, if it is there.
+    /// Returns the path that a parameter names, if the parameter is present.
     fn file(&self, name: &str) -> Result<Option<PathBuf>, Failure> {
         let Some(text) = self.parameter(name) else { return Ok(None) };
         decode_path(text).map(Some).ok_or_else(|| self.refuse("its file is not a path on this system"))
     }
 
-    /// The path that a parameter names and up to so many bytes of the file there, if the parameter is.
+    /// Returns the path that a parameter names and at most `limit` bytes of the file there, if the
+    /// parameter is present.
     fn secret(&self, name: &str, limit: usize) -> Result<Option<(PathBuf, SecretBytes)>, Failure> {
         let Some(file) = self.file(name)? else { return Ok(None) };
         let secret = read_secret(&file, limit).map_err(|error| self.refuse_file(&file, &error))?;
         Ok(Some((file, secret)))
     }
 
-    /// The namespace and the key name in the path.
+    /// Returns the namespace and key name from the path.
     fn names(&self) -> Result<(String, String), Failure> {
         let names = self.path.split_once('/').ok_or_else(|| self.refuse("it has no key name after the namespace"))?;
         let text = |part| percent_decode_str(part).decode_utf8().map_err(|_| self.refuse("it is not UTF-8"));
         Ok((text(names.0)?.into_owned(), text(names.1)?.into_owned()))
     }
 
-    /// What is wrong with a file that it names.
+    /// Returns the failure for a file that the URI names.
     fn refuse_file(&self, file: &Path, error: &dyn Display) -> Failure {
         self.refuse(&format!("{}: {error}", file.display()))
     }
 }
 
 const FORMS: &str = "it is not of a form such as local:NAME or raw-aes://NAMESPACE/NAME?file=PATH";
-/// The parameters that may be given several times.
+/// The parameters that may be repeated.
 const REPEATABLE: [&str; 2] = ["account", "region"];
 
 fn parse(uri: &str) -> Result<Box<dyn Keyring>, Failure> {
@@ -145,11 +148,12 @@ fn parse(uri: &str) -> Result<Box<dyn Keyring>, Failure> {
     }
 }
 
-/// A key of the embedded key store: its alias, its id, or the last part of that.
+/// Returns the keyring of a key in the embedded key store, given by its alias, its id, or the last
+/// part of its id.
 fn local(uri: &str, name: &str) -> Result<Box<dyn Keyring>, Failure> {
     let refuse = |why: &str| Failure::usage(format!("the key {uri} cannot be used: {why}"));
     let kms = keys::open()?;
-    // A whole key id is a key URI too.
+    // A whole key id is also a key URI.
     let is_store_id = |part: &str| part.len() == 32 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     if name.split_once("/key/").is_some_and(|(store_id, _)| is_store_id(store_id)) {
         return keys::keyring(&kms, uri);
@@ -164,7 +168,7 @@ fn local(uri: &str, name: &str) -> Result<Box<dyn Keyring>, Failure> {
 fn raw_aes(uri: &KeyUri<'_>) -> Result<RawAesKeyring, Failure> {
     uri.only(&["file"])?;
     let (namespace, name) = uri.names()?;
-    // One byte more than the longest key has, so that a longer file does not pass for a key.
+    // Read one byte more than the longest key has, so that a longer file is not taken for a key.
     let (file, key) = uri.secret("file", 33)?.ok_or_else(|| uri.refuse("it has no ?file=PATH"))?;
     RawAesKeyring::new(namespace, name, key).map_err(|error| uri.refuse_file(&file, &error))
 }
@@ -256,7 +260,7 @@ fn decode_path(text: &str) -> Option<PathBuf> {
     Some(OsString::from(percent_decode_str(text).decode_utf8().ok()?.into_owned()).into())
 }
 
-/// Reads a file that holds a key, up to so many bytes.
+/// Reads at most `limit` bytes of a file that holds a key.
 pub(crate) fn read_secret(path: &Path, limit: usize) -> io::Result<SecretBytes> {
     let mut bytes = SecretBytes::zeroed(limit);
     let mut file = File::open(path)?;

@@ -21,7 +21,7 @@ pub(crate) fn run(arguments: &KeygenArguments) -> Result<(), Failure> {
         _ => 32,
     };
     let key = Provider.random_key(length)?;
-    // Whether the names make a key that can be used is found out before anything is written.
+    // Check that the names are valid for a key before anything is written.
     RawAesKeyring::new(namespace, &name, SecretBytes::from(key.as_bytes()))?;
 
     write_new(file, key.as_bytes()).map_err(|error| {
@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &KeygenArguments) -> Result<(), Failure> {
         .map_err(|error| Failure::about("standard output", error))
 }
 
-/// Writes a file that only its owner can read, and that did not exist; on failure nothing is left of it.
+/// Writes a new, owner-only file. Fails if the file exists; on failure the file is removed.
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -43,7 +43,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file: File = options.open(path)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| {
-        // The error that is reported is the first one.
+        // The first error is the one to report.
         let _ = std::fs::remove_file(path);
     })
 }

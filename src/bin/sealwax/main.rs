@@ -1,4 +1,5 @@
-//! The command-line tool `sealwax`: encrypts and decrypts files and streams in the AWS Encryption SDK message format.
+//! The command-line tool `sealwax`: encrypts and decrypts files and streams in the AWS Encryption
+//! SDK message format.
 #![forbid(unsafe_code)]
 
 mod arguments;

@@ -1,4 +1,4 @@
-//! `sealwax completions` and `sealwax man`: what other programs make of the command line.
+//! `sealwax completions` and `sealwax man`: output for shells and for `man`.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use crate::{
     failure::Failure,
 };
 
-/// Prints what a shell completes commands and options with.
+/// Prints the completion script for a shell.
 pub(crate) fn completions(arguments: &CompletionsArguments) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut arguments::command(), "sealwax", &mut script);

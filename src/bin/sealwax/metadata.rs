@@ -1,4 +1,4 @@
-//! `--metadata`: a line of JSON for each message.
+//! `--metadata`: one line of JSON per message.
 
 use std::{
     fs::{File, OpenOptions},
@@ -18,7 +18,8 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// Opens the file, or makes one that only its owner can read: an encryption context may be private.
+    /// Opens the file, or creates one that only its owner can read, because an encryption context
+    /// may be private.
     pub(crate) fn open(path: Option<&Path>) -> Result<Option<Self>, Failure> {
         let Some(path) = path else { return Ok(None) };
         let name = path.display().to_string();
@@ -30,7 +31,7 @@ impl Metadata {
         Ok(Some(Self { name, file: Mutex::new(file) }))
     }
 
-    /// Appends a line, in one call of the system, so that the lines of several processes do not mix.
+    /// Appends a line in a single system call, so that lines from several processes do not mix.
     pub(crate) fn append(&self, line: &impl Serialize) -> Result<(), Failure> {
         let fail = |error: io::Error| {
             let done = "the message is done, but its line of metadata is not written";

@@ -1,4 +1,4 @@
-//! What is said on standard error beside errors: notes and progress, unless `--quiet`.
+//! Output on standard error besides errors: notes and progress, unless `--quiet`.
 
 use std::{
     fmt::Display,
@@ -6,28 +6,28 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// Whether the user asked for quiet. One for the process, like standard error itself.
+/// Whether `--quiet` was given. One flag per process, like standard error itself.
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// Says nothing but errors, and what is asked for by name, from now on.
+/// Suppresses everything but errors and what was requested explicitly, from now on.
 pub(crate) fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
 }
 
-/// Says a line that is good to know, and no failure.
+/// Prints a line that is useful but reports no failure.
 pub(crate) fn note(text: impl Display) {
     if !QUIET.load(Ordering::Relaxed) {
         say(text);
     }
 }
 
-/// Says a line that was asked for.
+/// Prints a line that was requested.
 pub(crate) fn say(text: impl Display) {
-    // Where even standard error is gone there is nobody left to tell.
+    // If standard error fails, the failure cannot be reported anywhere.
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Whether somebody watches the progress.
+/// Returns whether progress is shown.
 pub(crate) fn shows_progress() -> bool {
     !QUIET.load(Ordering::Relaxed) && io::stderr().is_terminal()
 }

@@ -1,4 +1,5 @@
-//! `--preserve`: the mode and the time of change of a file, kept in the encryption context of its message.
+//! `--preserve`: the mode and modification time of a file, stored in the encryption context of its
+//! message.
 //!
 //! Both are authenticated and in the clear.
 
@@ -14,10 +15,10 @@ use crate::failure::Failure;
 /// The permission bits as four octal digits, such as `0644`.
 const MODE: &str = "sealwax-mode";
 
-/// The time of the last change: seconds since 1970 in UTC, with nine decimals.
+/// The modification time: seconds since 1970 in UTC, with nine decimals.
 const MODIFIED: &str = "sealwax-mtime";
 
-/// Puts the mode and the time of a file into the context of its message.
+/// Adds the mode and modification time of a file to the context of its message.
 pub(crate) fn store(found: &Metadata, context: &mut EncryptionContext) -> Result<(), Failure> {
     let mode = mode_of(found).map(|mode| (MODE, format!("{:04o}", mode & 0o777)));
     let modified = found.modified().ok().map(|time| (MODIFIED, write_time(time)));
@@ -29,12 +30,13 @@ pub(crate) fn store(found: &Metadata, context: &mut EncryptionContext) -> Result
     Ok(())
 }
 
-/// Gives a file the mode and the time in the context of its message, as far as they are there. The context must be verified.
+/// Sets a file's mode and modification time from the context of its message, as far as they are
+/// present. The context must be verified.
 pub(crate) fn restore(context: &EncryptionContext, file: &mut PendingFile) -> Result<(), Failure> {
     let refuse =
         |key| Failure::message(format!("{key} in its encryption context is not of the form that --preserve writes"));
     if let Some(text) = context.get(MODE) {
-        // What it has beyond the permission bits (who a program runs as) is left out.
+        // Bits beyond the permission bits, such as set-user-ID, are left out.
         file.set_mode(u32::from_str_radix(text, 8).map_err(|_| refuse(MODE))?);
     }
     if let Some(text) = context.get(MODIFIED) {

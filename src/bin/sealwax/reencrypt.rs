@@ -13,12 +13,13 @@ use crate::{
     streams::{Input, Output},
 };
 
-/// How much of a message is kept in memory before a temporary file takes over.
+/// How much of a message is kept in memory before a temporary file is used.
 const SPOOLED_IN_MEMORY: usize = 1 << 20;
 
 pub(crate) fn run(arguments: &ReencryptArguments) -> Result<(), Failure> {
     let ReencryptArguments { keys, old_keys, message, limits, report, .. } = arguments;
-    // What opens the old message comes first: the first use of the key store for a new one makes it.
+    // Resolve the keys of the old message first: the keyring for the new one creates the key store
+    // on its first use.
     let mut input = Input::open(&arguments.input)?;
     let old_keyring = key_uri::keyring(if old_keys.is_empty() { &keys.keys } else { old_keys }, None)?;
     let new_keyring = key_uri::keyring_to_encrypt(&keys.keys, message.quorum)?;
@@ -27,7 +28,7 @@ pub(crate) fn run(arguments: &ReencryptArguments) -> Result<(), Failure> {
     let metadata = Metadata::open(report.metadata.as_deref())?;
     let mut output = match &arguments.output {
         Some(path) => Output::create_for_message(path, arguments.force)?,
-        // In place: what is replaced is what is read.
+        // In place: the output replaces the input.
         None => Output::create_for_message(&arguments.input, true)?,
     };
 
@@ -40,7 +41,8 @@ pub(crate) fn run(arguments: &ReencryptArguments) -> Result<(), Failure> {
     };
     let name = input.name.clone();
     let outcome = if output.shows_at_once() {
-        // Nothing is seen of the new message before the old one is verified; until then it is kept, encrypted as it is.
+        // Nothing of the new message is visible before the old one is verified; until then it is
+        // spooled, in its encrypted form.
         let mut spool = tempfile::SpooledTempFile::new(SPOOLED_IN_MEMORY);
         reencrypt.copy(&mut input, &mut spool).and_then(|done| {
             spool.seek(SeekFrom::Start(0))?;

@@ -1,4 +1,4 @@
-//! What was done, and with which keys.
+//! Reports of what was done, and with which keys.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     text::{escape, hex},
 };
 
-/// What was done with one message.
+/// The report for one message.
 #[derive(Serialize)]
 pub(crate) struct Report {
     operation: &'static str,
@@ -22,12 +22,12 @@ pub(crate) struct Report {
     pub(crate) output: Option<String>,
     suite: String,
     message_id: String,
-    /// The keys that wrapped the data key, or the one that opened it.
+    /// The keys that wrapped the data key, or the one that unwrapped it.
     keys: Vec<Key>,
-    /// The keys that should have wrapped it and could not.
+    /// The keys that should have wrapped the data key and could not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failed: Vec<Failed>,
-    /// The key that opened the old message, where there is a new one too.
+    /// The key that opened the old message, if the message was reencrypted.
     #[serde(skip_serializing_if = "Option::is_none")]
     opened_by: Option<Key>,
     #[serde(flatten)]
@@ -36,7 +36,7 @@ pub(crate) struct Report {
     encryption_context: BTreeMap<String, String>,
 }
 
-/// Lengths in bytes; those that are known.
+/// The known lengths, in bytes.
 #[derive(Clone, Copy, Default, Serialize)]
 pub(crate) struct Sizes {
     pub(crate) input_length: u64,
@@ -64,7 +64,7 @@ struct Failed {
     reason: String,
 }
 
-/// A report as a line of metadata: with the context, which a log has no need of.
+/// A report as a line of metadata: adds the context, which the report on standard error omits.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(flatten)]
@@ -73,24 +73,24 @@ struct Line<'a> {
 }
 
 impl Report {
-    /// Of a message that was written.
+    /// Returns the report for a message that was written.
     pub(crate) fn sealed(header: &Header, keys: &KeyReport, input: String, output: String) -> Self {
         let mut report = Self::new("encrypt", header, input, Some(output));
         report.set_wrapped(keys);
         report
     }
 
-    /// Of a message that was read into a file or stream.
+    /// Returns the report for a message that was decrypted into a file or stream.
     pub(crate) fn opened(header: &Header, by: &OpenedBy, input: String, output: String) -> Self {
         Self { keys: vec![by.into()], ..Self::new("decrypt", header, input, Some(output)) }
     }
 
-    /// Of a message that was read into nothing.
+    /// Returns the report for a message that was only verified.
     pub(crate) fn verified(header: &Header, by: &OpenedBy, input: String) -> Self {
         Self { keys: vec![by.into()], ..Self::new("verify", header, input, None) }
     }
 
-    /// Of a message that was read and written anew.
+    /// Returns the report for a message that was reencrypted.
     pub(crate) fn reencrypted(opened: &Opened, sealed: &Sealed, input: String, output: String) -> Self {
         let mut report = Self::new("reencrypt", &sealed.header, input, Some(output));
         report.opened_by = Some((&opened.opened_by).into());
@@ -126,7 +126,7 @@ impl Report {
         self.failed = keys.failed().iter().map(failed).collect();
     }
 
-    /// Tells it, as far as that is asked for: on standard error, and as a line of metadata.
+    /// Writes the report, as far as requested: to standard error, and as a line of metadata.
     pub(crate) fn tell(&self, arguments: &ReportArguments, metadata: Option<&Metadata>) -> Result<(), Failure> {
         if arguments.json {
             if let Ok(line) = serde_json::to_string(self) {
@@ -138,7 +138,7 @@ impl Report {
         self.append_to(metadata)
     }
 
-    /// Appends it as a line of metadata, if that is asked for.
+    /// Appends the report as a line of metadata, if requested.
     pub(crate) fn append_to(&self, metadata: Option<&Metadata>) -> Result<(), Failure> {
         let line = Line { report: self, encryption_context: &self.encryption_context };
         metadata.map_or(Ok(()), |metadata| metadata.append(&line))

@@ -1,4 +1,4 @@
-//! Where bytes come from and where they go: files, standard input and output, with a progress bar between.
+//! Inputs and outputs: files, standard input and standard output, with a progress bar between them.
 
 use std::{
     fs::{File, Metadata},
@@ -15,18 +15,18 @@ use crate::{failure::Failure, notes};
 /// The path that stands for standard input or output.
 const STANDARD: &str = "-";
 
-/// Files of so many bytes are read in one go.
+/// Files of at most this many bytes are read in one go.
 const SMALL: usize = 64 << 10;
 
-/// Whether a path stands for standard input or output.
+/// Returns whether a path stands for standard input or output.
 pub(crate) fn is_standard(path: &Path) -> bool {
     path == Path::new(STANDARD)
 }
 
-/// A source of bytes, and what to call it.
+/// A source of bytes, and its name.
 pub(crate) struct Input {
     pub(crate) name: String,
-    /// What the system knows of it, if it is a regular file.
+    /// The metadata of the input, if it is a regular file.
     pub(crate) found: Option<Metadata>,
     reader: Box<dyn Read>,
     bar: ProgressBar,
@@ -34,19 +34,19 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// With a progress bar of its own, if somebody watches.
+    /// Opens an input with its own progress bar, which is shown on a terminal only.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let mut input = Self::open_silently(path)?;
         input.bar = bar(input.found.as_ref().map(Metadata::len));
         Ok(input)
     }
 
-    /// As one of many, with the progress bar of them all.
+    /// Opens one of many inputs, which share a progress bar.
     pub(crate) fn open_one_of_many(path: &Path, bar: &ProgressBar) -> Result<Self, Failure> {
         Ok(Self { bar: bar.clone(), ..Self::open_silently(path)? })
     }
 
-    /// Without a progress bar.
+    /// Opens an input without a progress bar.
     pub(crate) fn open_silently(path: &Path) -> Result<Self, Failure> {
         let bar = ProgressBar::hidden();
         if is_standard(path) {
@@ -64,25 +64,25 @@ impl Input {
         Ok(Self { name, found, reader: Box::new(file), bar, read: 0 })
     }
 
-    /// How many bytes were read so far.
+    /// Returns how many bytes have been read so far.
     pub(crate) fn count(&self) -> u64 {
         self.read
     }
 
-    /// The whole of a small regular file, or the beginning of what may be longer.
+    /// Reads the whole of a small regular file, or the beginning of anything that may be longer.
     pub(crate) fn read_ahead(&mut self) -> io::Result<Ahead> {
         let Some(found) = &self.found else { return Ok(Ahead::Begun(Zeroizing::default())) };
         if found.len() > SMALL as u64 {
             return Ok(Ahead::Begun(Zeroizing::default()));
         }
-        // Room for all that is read, so that no copy of it stays behind when it grows.
+        // Reserve room for everything that is read: a reallocation would leave a copy of it behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(SMALL + 1));
         self.by_ref().take(SMALL as u64 + 1).read_to_end(&mut bytes)?;
         Ok(if bytes.len() > SMALL { Ahead::Begun(bytes) } else { Ahead::Whole(bytes) })
     }
 }
 
-/// What [`Input::read_ahead`] has read.
+/// The result of [`Input::read_ahead`].
 pub(crate) enum Ahead {
     Whole(Zeroizing<Vec<u8>>),
     Begun(Zeroizing<Vec<u8>>),
@@ -97,7 +97,7 @@ impl Read for Input {
     }
 }
 
-/// A bar for so many bytes, which shows itself only if somebody watches.
+/// Returns a bar for this many bytes, which is shown on a terminal only.
 pub(crate) fn bar(length: Option<u64>) -> ProgressBar {
     if !notes::shows_progress() {
         return ProgressBar::hidden();
@@ -107,7 +107,7 @@ pub(crate) fn bar(length: Option<u64>) -> ProgressBar {
             .with_style(style("{wide_bar} {percent:>3}% {bytes:>10} of {total_bytes}, {bytes_per_sec}, {eta} left")),
         None => ProgressBar::no_length().with_style(style("{spinner} {bytes:>10}, {bytes_per_sec}")),
     };
-    // It goes with the input, before what is said of the outcome.
+    // The bar is cleared when the input is dropped, before the outcome is printed.
     bar.with_finish(ProgressFinish::AndClear)
 }
 
@@ -115,12 +115,12 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// A sink of bytes, and what to call it.
+/// A sink of bytes, and its name.
 pub(crate) struct Output {
     pub(crate) name: String,
     sink: Sink,
     written: u64,
-    /// Whether writing to it has failed.
+    /// Whether a write has failed.
     failed: bool,
 }
 
@@ -141,7 +141,7 @@ impl Output {
         Ok(Self { name, sink: Sink::File(Box::new(file)), written: 0, failed: false })
     }
 
-    /// Where a message goes, which is nothing for a terminal.
+    /// Creates an output for a message, which must not be a terminal.
     pub(crate) fn create_for_message(path: &Path, force: bool) -> Result<Self, Failure> {
         let output = Self::create(path, force)?;
         if matches!(output.sink, Sink::Standard(_)) && io::stdout().is_terminal() {
@@ -150,17 +150,17 @@ impl Output {
         Ok(output)
     }
 
-    /// What a failure is about that came up on the way from an input of this name.
+    /// Returns the name to report for a failure on the way from the input of this name.
     pub(crate) fn blame<'a>(&'a self, input: &'a str) -> &'a str {
         if self.failed { &self.name } else { input }
     }
 
-    /// Whether what is written can be seen before it is committed.
+    /// Returns whether what is written is visible before it is committed.
     pub(crate) fn shows_at_once(&self) -> bool {
         matches!(self.sink, Sink::Standard(_))
     }
 
-    /// The file that is being written, if it is one.
+    /// Returns the file being written, if the output is one.
     pub(crate) fn file(&mut self) -> Option<&mut PendingFile> {
         match &mut self.sink {
             Sink::File(file) => Some(file),
@@ -168,7 +168,7 @@ impl Output {
         }
     }
 
-    /// Makes a file appear under its name; how many bytes it has.
+    /// Makes a file appear under its name, and returns its length in bytes.
     pub(crate) fn commit(self) -> Result<u64, Failure> {
         match self.sink {
             Sink::File(file) => file.commit().map_err(|error| Failure::about(&self.name, error))?,
@@ -199,7 +199,7 @@ impl Write for Output {
     }
 }
 
-/// Bytes that go nowhere, and their number.
+/// A sink that discards bytes and counts them.
 #[derive(Default)]
 pub(crate) struct Nowhere {
     pub(crate) count: u64,
@@ -216,7 +216,7 @@ impl Write for Nowhere {
     }
 }
 
-/// Standard input without the buffer that the library has for lines.
+/// Returns standard input without the standard library's buffer.
 #[cfg(unix)]
 fn standard_input() -> Result<Box<dyn Read>, Failure> {
     let handle = std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned();
@@ -228,7 +228,7 @@ fn standard_input() -> Result<Box<dyn Read>, Failure> {
     Ok(Box::new(io::stdin()))
 }
 
-/// Standard output without the buffer that the library has for lines.
+/// Returns standard output without the standard library's line buffer.
 #[cfg(unix)]
 fn standard_output() -> Result<Box<dyn Write + Send>, Failure> {
     let handle = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned();

@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
-/// Text that may come from a message, made harmless for a terminal and for one line.
+/// Escapes text that may come from a message, so that it is safe for a terminal and stays on one
+/// line.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
-        // Controls, and the marks that turn the direction of text around.
+        // Control characters, and those that change the direction of text.
         if letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
             out.extend(letter.escape_unicode());
         } else {
@@ -16,7 +17,7 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
-/// Bytes as hexadecimal digits.
+/// Returns the bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -1,4 +1,5 @@
-//! fakecloud's key management service on loopback, over plain HTTP. Prints its port, and ends when its standard input does.
+//! fakecloud's key management service on loopback, over plain HTTP. Prints its port, and exits when
+//! its standard input ends.
 
 use std::{collections::HashMap, io::Read, sync::Arc};
 
@@ -24,7 +25,8 @@ const MAX_BODY: usize = 1 << 20;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
-    // Whoever started this holds the other end of its input; when that is gone nobody needs it any more.
+    // The process that started this one holds the other end of the pipe; once that is closed, the
+    // server is no longer needed.
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
@@ -50,15 +52,16 @@ async fn answer(State(service): State<Arc<KmsService>>, request: Request) -> Res
     }
 }
 
-/// As the service does, but for one thing: to it a replica of a multi-Region key is another key when it decrypts. In AWS they have
-/// the same key material, and the one that was asked for answers.
+/// Handles a request as the service does, with one difference: fakecloud treats a replica of a
+/// multi-Region key as another key when it decrypts. In AWS they have the same key material, and
+/// the requested one answers.
 async fn handle(service: &KmsService, request: AwsRequest) -> Result<AwsResponse, AwsServiceError> {
     let mut body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let asked = body["KeyId"].as_str().unwrap_or_default().to_owned();
     let Some((_, id)) = asked.split_once(":key/mrk-").filter(|_| request.action == "Decrypt") else {
         return service.handle(request).await;
     };
-    // It must be there, and in the region that is asked.
+    // The key must exist, in the region of the request.
     let describe = service.handle(with(&request, "DescribeKey", json!({ "KeyId": asked }).to_string().into())).await?;
     let found: Value = serde_json::from_slice(describe.body.expect_bytes()).unwrap_or_default();
     if asked.split(':').nth(3) != Some(&*request.region) || found["KeyMetadata"]["Arn"] != asked {
@@ -78,7 +81,7 @@ fn error(code: &str) -> AwsServiceError {
     AwsServiceError::aws_error(StatusCode::BAD_REQUEST, code, "")
 }
 
-/// The same request for another action.
+/// Returns the same request for another action.
 fn with(request: &AwsRequest, action: &str, body: Bytes) -> AwsRequest {
     build(action.into(), request.region.clone(), request.headers.clone(), body)
 }
@@ -104,7 +107,8 @@ fn build(action: String, region: String, headers: HeaderMap, body: Bytes) -> Aws
     }
 }
 
-/// The region that the request was signed for: `Credential=KEY/DATE/REGION/kms/aws4_request`.
+/// Returns the region that the request was signed for:
+/// `Credential=KEY/DATE/REGION/kms/aws4_request`.
 fn region(headers: &HeaderMap) -> String {
     let scope = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let scope = scope.and_then(|value| value.split_once("Credential=")).map_or("", |(_, scope)| scope);

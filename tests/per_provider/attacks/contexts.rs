@@ -1,6 +1,6 @@
-//! Reserved encryption context keys, which come from the message alone. A reader pins the signer of a message by
-//! expecting its `aws-crypto-public-key`; an unsigned message must not pass for a signed one by authenticating that pair
-//! without storing it.
+//! Reserved encryption context keys, which come from the message alone. A reader pins the signer of
+//! a message by expecting its `aws-crypto-public-key`. An unsigned message must not pass as a
+//! signed one by authenticating that pair without storing it.
 
 use std::time::Duration;
 
@@ -21,19 +21,20 @@ fn keyring() -> RawAesKeyring {
     RawAesKeyring::new("example", "key", vec![7; 32]).unwrap()
 }
 
-/// A signed message of [`TEXT`] in the context [`TENANT`], and the public key in it.
+/// Returns a signed message of [`TEXT`] in the context [`TENANT`], and the public key in it.
 fn honest() -> (Vec<u8>, String) {
     let sealed = new_client().encrypt(&keyring()).context([TENANT]).bytes(TEXT).wait().unwrap();
     (sealed.message, sealed.header.context().get(PUBLIC_KEY).unwrap().to_owned())
 }
 
-/// What anyone who can unwrap the data key of the honest message can write: an unsigned message that authenticates this
-/// public key without storing it.
+/// Returns what an attacker who can unwrap the data key of the honest message can write: an
+/// unsigned message that authenticates this public key without storing it.
 fn forged(honest: &[u8], public_key: &str) -> Vec<u8> {
     Forge::under_the_key_of(honest, &keyring(), UNSIGNED, &[TENANT], &[(PUBLIC_KEY, public_key)]).message(FORGED)
 }
 
-/// A message of this suite that stores [`TENANT`], and authenticates this pair without storing it.
+/// Returns a message of this suite that stores [`TENANT`], and authenticates this pair without
+/// storing it.
 fn authenticating(suite: u16, pair: (&str, &str)) -> Vec<u8> {
     let mut forge = Forge::new(suite);
     let mut whole = EncryptionContext::from([TENANT, pair]);
@@ -59,13 +60,13 @@ fn is_materials(error: &Error) -> bool {
     matches!(error, Error::Materials(_))
 }
 
-/// A caching manager over another.
+/// Returns a caching manager over another one.
 fn caching<M: MaterialsManager>(inner: M) -> CachingManager<M> {
     let cache = Arc::new(MemoryCache::new(10).unwrap());
     CachingManager::builder(inner, cache, Duration::from_secs(60)).build().unwrap()
 }
 
-/// The managers of the library, each with a name.
+/// Returns the managers of the library, each with a name.
 fn managers() -> Vec<(&'static str, Box<dyn MaterialsManager>)> {
     let default = || DefaultMaterialsManager::new(keyring());
     vec![
@@ -77,7 +78,8 @@ fn managers() -> Vec<(&'static str, Box<dyn MaterialsManager>)> {
     ]
 }
 
-/// A manager of one's own that reproduces whatever the caller expects, reserved keys too, and checks nothing.
+/// A custom manager that reproduces whatever the caller expects, including reserved keys, and
+/// checks nothing.
 struct Reproducing<W> {
     keyring: RawAesKeyring,
     /// Changes the materials at the end.
@@ -130,7 +132,8 @@ impl<W: Fn(&mut DecryptionMaterials) + Send + Sync> MaterialsManager for Reprodu
     }
 }
 
-/// Every reader opens the message and reads this, but for those that refuse all signed messages.
+/// Asserts that every reader opens the message and reads this, except those that refuse all signed
+/// messages.
 #[track_caller]
 fn opens_everywhere(manager: &dyn MaterialsManager, context: &EncryptionContext, message: &[u8], text: &[u8]) {
     let client = new_client();
@@ -149,7 +152,8 @@ fn opens_everywhere(manager: &dyn MaterialsManager, context: &EncryptionContext,
     }
 }
 
-/// Every reader refuses the message with such an error, and so does re-encryption; nothing is released or left behind.
+/// Asserts that every reader, and re-encryption, refuses the message with such an error; nothing is
+/// released or left behind.
 #[track_caller]
 fn refused_everywhere(
     what: &str,
@@ -208,10 +212,11 @@ fn attack_29_an_unsigned_message_never_passes_for_one_of_a_pinned_signer() {
         refused_everywhere(name, &*manager, &pinned, &forgery, refused);
         opens_everywhere(&*manager, &pinned, &message, TEXT);
     }
-    // No keyring is asked for the data key of such a message.
+    // No keyring is called for the data key of such a message.
     let unasked = DefaultMaterialsManager::new(Unasked);
     refused_everywhere("unasked", &unasked, &pinned, &forgery, is_context(ContextError::ReservedNotStored));
-    // It is authentic but for that pair: with one that is not reserved in its place, every reader opens it.
+    // It is authentic except for that pair: with a pair that is not reserved instead, every reader
+    // opens it.
     let path = ("path", "/x");
     for (_, manager) in managers() {
         opens_everywhere(&*manager, &[TENANT, path].into(), &authenticating(UNSIGNED, path), FORGED);
@@ -226,14 +231,15 @@ fn attack_29_reserved_keys_that_a_manager_reproduces_are_refused() {
     let path = ("path", "/x");
     opens_everywhere(&reproducing(), &[TENANT, path].into(), &authenticating(UNSIGNED, path), FORGED);
 
-    // An unsigned message, and the public key from the caller.
+    // An unsigned message, with the public key from the caller.
     let forgery = forged(&message, &public_key);
     let unexpected = || is_context(ContextError::PublicKeyUnexpected);
     refused_everywhere("reproducing", &reproducing(), &pinned, &forgery, unexpected());
     refused_everywhere("cached", &caching(reproducing()), &pinned, &forgery, unexpected());
     let required = RequiredContextManager::new(["tenant"], reproducing()).unwrap();
     refused_everywhere("required", &required, &pinned, &forgery, unexpected());
-    // The same from a manager that adds the public key although the caller expects none, and does not require it.
+    // The same from a manager that adds the public key although the caller does not expect it, and
+    // does not require it.
     let mut plain = Forge::new(UNSIGNED);
     plain.set_context(&[TENANT, path]);
     plain.wrap_with(&keyring(), &[TENANT, path].into());
@@ -242,19 +248,20 @@ fn attack_29_reserved_keys_that_a_manager_reproduces_are_refused() {
     });
     refused_everywhere("added", &adding, NO_CONTEXT, &plain.message(FORGED), unexpected());
 
-    // A signed message, and the public key from the caller. The signature holds under that key.
+    // A signed message, with the public key from the caller. The signature is valid under that key.
     let own_key = BASE64_STANDARD.encode(Curve::P384.public_key());
     let own_pair = (PUBLIC_KEY, own_key.as_str());
     let signed = authenticating(0x0578, own_pair);
     let missing = is_context(ContextError::PublicKeyMissing);
     refused_everywhere("signed", &reproducing(), &[TENANT, own_pair].into(), &signed, missing);
-    // Another public key in the materials than in the message, which would be compared with what the caller expects.
+    // The materials have another public key than the message, which would be compared with the
+    // expected one.
     let exchanging = reproducing_and(|materials| {
         materials.context.insert(PUBLIC_KEY, own_key.as_str());
     });
     refused_everywhere("exchanged", &exchanging, NO_CONTEXT, &message, is_materials);
 
-    // Reserved keys without a meaning are not required either, whether anything stores them or not.
+    // Reserved keys without a meaning cannot be required either, whether they are stored or not.
     let other = (OTHER_RESERVED, "value");
     for suite in [UNSIGNED, 0x0578] {
         refused_everywhere(
@@ -265,7 +272,7 @@ fn attack_29_reserved_keys_that_a_manager_reproduces_are_refused() {
             is_materials,
         );
     }
-    // Nor is the public key that is stored: this header authenticates it twice.
+    // Nor can the stored public key: this header authenticates it twice.
     let mut twice = Forge::new(0x0578);
     twice.required = serialize_context(&[own_pair]);
     twice.wrap_with(&keyring(), &[TENANT, own_pair].into());
@@ -308,7 +315,8 @@ fn attack_29_a_pinned_signer_is_compared_with_what_the_message_stores() {
 #[test]
 fn attack_29_a_pinned_signature_is_verified_with_no_other_key() {
     let (message, public_key) = honest();
-    // Anyone who can unwrap the data key can write this: it stores the pinned public key, but another key signs it.
+    // Anyone who can unwrap the data key can write this: it stores the pinned public key, but
+    // another key signs it.
     let stored = [(PUBLIC_KEY, &*public_key), TENANT];
     let forge = Forge::under_the_key_of(&message, &keyring(), 0x0578, &stored, &[]);
     let forged = forge.message(FORGED);
@@ -321,7 +329,7 @@ fn attack_29_a_pinned_signature_is_verified_with_no_other_key() {
     let forger = verify_with(forge.signs().unwrap().public_key());
     refused_everywhere("the forger's key", &forger, &pinned(&public_key), &forged, is_materials);
     refused_everywhere("the forger's key", &forger, NO_CONTEXT, &forged, is_materials);
-    // The key that is pinned does open the honest message.
+    // The pinned key does open the honest message.
     let honest = verify_with(BASE64_STANDARD.decode(&public_key).unwrap());
     opens_everywhere(&honest, &pinned(&public_key), &message, TEXT);
     for (name, manager) in managers() {

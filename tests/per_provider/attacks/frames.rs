@@ -1,4 +1,4 @@
-//! The body: frames in their order, all of them, of their kind; and none sealed twice.
+//! The body: all frames, in order, each of its own kind, and none sealed twice.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn attack_7_frames_out_of_place_are_refused() {
         let forge = Forge::new(suite);
         let [a, b, c, last] = forge.frames(TEXT).try_into().unwrap();
         let body = |pieces: &[&Vec<u8>]| forge.with_body(&pieces.iter().copied().cloned().collect::<Vec<_>>());
-        // Reordered, dropped, duplicated; the signature holds over each of these.
+        // Reordered, dropped, duplicated; the signature is valid for each of these.
         refuses(&forge, &body(&[&b, &a, &c, &last]), b"", number(1, 2));
         refuses(&forge, &body(&[&a, &c, &b, &last]), &TEXT[..5], number(2, 3));
         refuses(&forge, &body(&[&b, &c, &last]), b"", number(1, 2));
@@ -30,7 +30,7 @@ fn attack_7_frames_out_of_place_are_refused() {
         renumbered[4..16].copy_from_slice(&a[4..16]);
         refuses(&forge, &body(&[&renumbered, &b, &c, &last]), b"", is_integrity);
 
-        // The same place of another message, of the same data key or of the same id.
+        // The same position of another message, with the same data key or the same id.
         let mut other_id = forge.clone();
         other_id.message_id[0] ^= 1;
         let other_key = Forge { data_key: vec![0x43; 32], ..forge.clone() };
@@ -49,7 +49,7 @@ fn attack_8_a_message_ends_where_it_ends() {
         let signed = forge.signs().is_some();
         let frames = forge.frames(TEXT);
         let is_truncated = |error: &Error| matches!(error, Error::Format(FormatError::Truncated));
-        // No final frame; where a footer would be, its bytes are a frame that does not end.
+        // No final frame; the bytes of the footer are then read as a frame that does not end.
         let open = [forge.header(), frames[..3].concat()].concat();
         refuses(&forge, &open, REGULAR, is_truncated);
         refuses(&forge, &forge.header(), b"", is_truncated);
@@ -64,13 +64,13 @@ fn attack_8_a_message_ends_where_it_ends() {
         let unframed = forge.unframed_message(TEXT);
         refuses(&forge, &[&unframed[..], &[0]].concat(), if signed { b"" } else { TEXT }, is_trailing);
 
-        // A second final frame, which is authentic, and signed if anything is.
+        // A second final frame, which is authentic, and signed in a signed message.
         for second in [forge.last(5, b"more"), forge.last(4, b"more")] {
             let mut pieces = frames.clone();
             pieces.push(second);
             refuses(&forge, &forge.with_body(&pieces), held, |error| match error {
                 Error::Format(FormatError::TrailingBytes) => !signed,
-                // It starts with FF FF where the length of the signature stands.
+                // It starts with FF FF in the position of the signature's length.
                 Error::Format(FormatError::SignatureLength(0xffff)) => signed,
                 _ => false,
             });
@@ -83,11 +83,12 @@ fn attack_9_the_kind_of_a_frame_is_authenticated() {
     for suite in FOUR {
         let forge = Forge::new(suite);
         let frames = forge.frames(TEXT);
-        // A regular frame in the form of the final one, and cut short there: the text would lose its end.
+        // A regular frame in the form of the final one, where the message is truncated: the text
+        // would lose its end.
         let regular = &frames[1];
         let as_final = [&FINAL_MARK[..], &regular[..16], &5_u32.to_be_bytes(), &regular[16..]].concat();
         refuses(&forge, &forge.with_body(&[frames[0].clone(), as_final]), &TEXT[..5], is_integrity);
-        // A full final frame in the form of a regular one: the text would go on.
+        // A full final frame in the form of a regular one: the text would continue.
         let full = forge.last(1, &TEXT[..5]);
         let as_regular = [&full[4..20], &full[24..]].concat();
         let pieces = [as_regular, forge.last(2, b"more")];
@@ -111,13 +112,13 @@ fn attack_9_a_final_frame_longer_than_frames_is_refused_at_its_length() {
         let forge = Forge::new(suite);
         let expected = |found| is_format(FormatError::FinalFrameLength { frame_length: 5, found });
         refuses(&forge, &forge.with_body(&[forge.last(1, &TEXT[..6])]), b"", expected(6));
-        // Not a byte of content is needed to see it.
+        // Not a byte of content is needed to detect it.
         let declared = [&FINAL_MARK[..], &1_u32.to_be_bytes(), &iv_of(1), &[0xff; 4]].concat();
         refuses(&forge, &[forge.header(), declared].concat(), b"", expected(u32::MAX));
     }
 }
 
-/// A source that fails now and then, and goes on where it was.
+/// A source that fails occasionally, and continues where it was.
 struct Faltering<'a>(&'a [u8], u32);
 
 impl Read for Faltering<'_> {
@@ -136,7 +137,7 @@ fn attack_26_and_27_no_key_seals_twice_under_one_iv() {
     let watched = Fronted::watched();
     let client = Client::builder_with_provider(watched.clone()).build();
     let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32]).unwrap();
-    // The same plaintext again and again, one of the sources with failures that are retried.
+    // The same plaintext repeatedly; one of the sources has failures that are retried.
     for _ in 0..3 {
         client.encrypt(&keyring).frame_length(5).bytes(TEXT).wait().unwrap();
         let mut reader = client.encrypt(&keyring).frame_length(5).reader(Faltering(TEXT, 0)).wait().unwrap();

@@ -1,4 +1,4 @@
-//! Headers that are malformed.
+//! Malformed headers.
 
 use super::*;
 
@@ -68,7 +68,7 @@ fn attack_13_fields_that_are_fixed_are_checked() {
                 |error| matches!(error, Error::Format(FormatError::Suite(found)) if *found == suite),
             );
         }
-        // The other version's layout around the same suite.
+        // The other version's layout with the same suite.
         let other = Forge { version: 3 - right.version, ..right.clone() };
         refuses_unasked(&other.message(TEXT), |error| {
             matches!(error, Error::Format(FormatError::SuiteVersion { suite: found, version })

@@ -1,4 +1,4 @@
-//! What keyrings are shown, and what they may answer.
+//! What keyrings receive, and what they may return.
 
 use super::*;
 
@@ -15,7 +15,8 @@ fn attack_18_a_data_key_of_the_wrong_length_is_no_match() {
     let failure = failure(new_client().decrypt(&keyring).bytes(&all_wrong.message(TEXT)).wait());
     assert_eq!(failure.attempts().len(), 5);
     for (index, attempt) in failure.attempts().iter().enumerate() {
-        // The reason is that of a key that does not authenticate: an attacker learns nothing from it.
+        // The reason is that of a key that does not authenticate: an attacker learns nothing from
+        // it.
         assert!(matches!(attempt.reason, UnwrapReason::NotAuthentic), "{attempt:?}");
         assert_eq!(attempt.encrypted_data_key, Some(index));
     }
@@ -39,12 +40,12 @@ fn attack_19_a_name_that_is_only_a_prefix_is_no_match() {
             if (namespace, name) == (other_namespace, other_name) {
                 assert_eq!(outcome.unwrap().plaintext, TEXT);
             } else {
-                // The wrapping keys are all the same: it is the name alone that does not match.
+                // The wrapping keys are all the same: only the name does not match.
                 assert!(is_no_match(&failure(outcome)));
             }
         }
     }
-    // A name that ends in what looks like the parameters of a shorter one.
+    // A name that ends in bytes that resemble the parameters of a shorter one.
     let odd = "k\0\0\0\u{80}\0\0\0\u{c}";
     let forge = Forge::new(0x0478);
     let message = with_keys(forge.clone(), vec![wrapped(&raw("ns", odd), &context, &forge.data_key)]).message(TEXT);
@@ -57,7 +58,7 @@ fn attack_19_a_name_that_is_only_a_prefix_is_no_match() {
     }
 }
 
-/// A keyring that gives what it has, whatever the length.
+/// A keyring that returns its data key, whatever its length.
 struct Careless(Vec<u8>);
 
 impl Keyring for Careless {
@@ -85,7 +86,7 @@ fn attack_18_a_keyring_that_does_not_look_at_the_length_is_passed_over() {
     assert_eq!(new_client().decrypt(&keyring).bytes(&message).wait().unwrap().plaintext, TEXT);
 }
 
-/// A keyring of a service that answers with an error.
+/// A keyring whose service returns an error.
 struct Unreachable(&'static str);
 
 impl Keyring for Unreachable {
@@ -115,7 +116,7 @@ fn attack_20_errors_are_collected_and_the_next_key_is_tried() {
     assert_eq!(labels, ["first", "raw-aes://example/key-1", "second"]);
 }
 
-/// A keyring that keeps what it is asked.
+/// A keyring that records its requests.
 #[derive(Default)]
 struct Asked(Mutex<Vec<(Vec<EncryptedDataKey>, EncryptionContext)>>);
 
@@ -149,7 +150,7 @@ fn attack_21_encrypted_data_keys_come_from_the_message_alone() {
     let asked = Asked::default();
     let client = new_client();
     let reproduced = EncryptionContext::from([("tenant", "blue"), ("extra", "1")]);
-    // The same manager, asked for another message before and after.
+    // The same manager, called for another message before and after.
     let manager = DefaultMaterialsManager::new(&asked);
     let other = Forge::new(0x0478).message(TEXT);
     for message in [&other, &message, &other] {
@@ -159,7 +160,7 @@ fn attack_21_encrypted_data_keys_come_from_the_message_alone() {
     let asked = asked.0.into_inner().unwrap();
     assert_eq!(asked.len(), 3);
     assert!(asked[1].0 == expected && asked[0].0.len() == 1 && asked[2].0 == asked[0].0);
-    // The context is whole: what the message stores and what the caller adds.
+    // The context is complete: what the message stores and what the caller adds.
     assert!(asked.iter().all(|(_, context)| *context == reproduced));
 }
 

@@ -41,7 +41,7 @@ fn attack_5_the_limit_on_encrypted_data_keys_is_the_clients() {
     let refused = three.decrypt(&Unasked).release_unverified().machine(received).wait().map(|_| ());
     assert!(matches!(refused, Err(Error::Limit(LimitError::EncryptedDataKeys { limit: 3, found: 4 }))));
 
-    // All that the format has, where the caller wants it so.
+    // The most that the format allows, if the caller permits it.
     forge.keys = vec![Default::default(); 65_535];
     forge.keys[65_534] = key;
     forge.key_count = 65_535;
@@ -49,7 +49,7 @@ fn attack_5_the_limit_on_encrypted_data_keys_is_the_clients() {
     let opened = all.decrypt(&forge.keyring()).bytes(&forge.message(TEXT)).wait().unwrap();
     assert_eq!((&opened.plaintext[..], opened.opened_by.encrypted_data_key), (TEXT, 65_534));
 
-    // On encrypt too.
+    // The same for encryption.
     let raw = |name: &str| RawAesKeyring::new("example", name, vec![7; 32]).unwrap();
     let many = MultiKeyring::new(raw("1")).child(raw("2")).child(raw("3")).child(raw("4"));
     let refused = three.encrypt(&many).bytes(TEXT).wait();
@@ -71,7 +71,8 @@ fn attack_10_an_unframed_body_longer_than_aes_gcm_carries_is_refused_first() {
                 |error| matches!(error, Error::Format(FormatError::UnframedLength(found)) if *found == length),
             );
         }
-        // The longest there is exceeds the limit of the client, which acts on the declaration too.
+        // The longest possible length exceeds the limit of the client, which also applies to
+        // declarations.
         let message = [&forge.header()[..], &iv_of(1), &most.to_be_bytes()].concat();
         refuses(&forge, &message, b"", is_limit(LimitError::FrameLength { limit: 64 << 20, found: most }));
     }
@@ -86,7 +87,7 @@ fn attack_11_the_callers_limit_acts_on_the_declared_frame_length() {
                 &forge.header(),
                 is_limit(LimitError::FrameLength { limit: 64 << 20, found: found.into() }),
             );
-            // The decoder itself says so.
+            // The decoder itself refuses it.
             assert!(matches!(HeaderDecoder::new().push(&forge.header()), Err(Error::Limit(_))));
         }
         let small = client_builder()
@@ -104,7 +105,7 @@ fn attack_11_the_callers_limit_acts_on_the_declared_frame_length() {
             .build();
         reading(&five, &forge.keyring()).accepts(&forge.message(TEXT), TEXT);
         reading(&five, &forge.keyring()).accepts(&forge.unframed_message(&TEXT[..5]), &TEXT[..5]);
-        // A declaration that nothing follows ends like any other message that is cut off.
+        // A declaration that nothing follows ends like any other truncated message.
         let any = client_builder()
             .commitment_policy(CommitmentPolicy::RequireEncryptAllowDecrypt)
             .max_frame_length(u32::MAX)

@@ -1,5 +1,5 @@
-//! What a materials manager may not do: another key than the committed one, another suite than the message has, less than
-//! the suite asks for.
+//! What a materials manager must not do: return another key than the committed one, another suite
+//! than the message's, or less than the suite requires.
 
 use super::*;
 
@@ -8,13 +8,14 @@ fn attack_1_a_commitment_mismatch_is_refused_before_anything_is_opened() {
     for suite in [0x0478, 0x0578] {
         let forge = Forge::new(suite);
         let message = forge.message(TEXT);
-        // A keyring that gives another key of the right length, as one of two recipients with different keys would get.
+        // A keyring that returns another key of the right length, as for one of two recipients with
+        // different keys.
         let watched = Fronted::watched();
         let client = Client::builder_with_provider(watched.clone()).build();
         reading(&client, &Fixed(vec![0x43; 32])).refuses(&message, b"", is_integrity);
         assert_eq!(watched.log().opened, 0);
 
-        // A commitment that is not that of the key, under a header tag that holds.
+        // A commitment that does not belong to the key, under a valid header tag.
         let body = forge.header_body();
         let mut other = body.clone();
         *other.last_mut().unwrap() ^= 1;
@@ -33,13 +34,13 @@ fn attack_2_a_message_without_commitment_is_refused_before_any_unwrapping() {
         reading(&new_client(), &Unasked).refuses(&message, b"", |error| {
             matches!(error, Error::Commitment { suite: found, operation: Direction::Decrypt, .. } if *found == suite)
         });
-        // No manager is asked either.
+        // No manager is called either.
         let refused = new_client().decrypt_with(&UnaskedManager).bytes(&message).wait();
         assert!(matches!(refused, Err(Error::Commitment { operation: Direction::Decrypt, .. })), "{suite}");
     }
 }
 
-/// A manager that must not be asked.
+/// A manager that must not be called.
 struct UnaskedManager;
 
 impl MaterialsManager for UnaskedManager {
@@ -52,7 +53,7 @@ impl MaterialsManager for UnaskedManager {
     }
 }
 
-/// A manager that alters what the default one gives.
+/// A manager that alters what the default one returns.
 struct Altered<E, D> {
     inner: DefaultMaterialsManager<Fixed>,
     encryption: E,
@@ -115,7 +116,8 @@ fn attack_3_materials_of_another_suite_are_refused() {
         assert!(sink.is_empty());
     }
 
-    // A suite that the policy forbids does not come in through the materials either, on either side.
+    // A suite that the policy forbids is not accepted from the materials either, in either
+    // direction.
     let forge = Forge::new(0x0478);
     let message = forge.message(TEXT);
     let manager = altered_decryption(&forge, |materials| materials.suite = AlgorithmSuite::from_id(0x0178).unwrap());
@@ -160,7 +162,7 @@ fn attack_3_materials_that_do_not_fit_are_refused() {
     }
 }
 
-/// A manager that does not compare the context that the caller expects, and then alters what it gives.
+/// A manager that does not compare the context that the caller expects, and then alters its result.
 struct Uncomparing<D> {
     inner: DefaultMaterialsManager<Fixed>,
     alter: D,
@@ -207,7 +209,8 @@ fn attack_14_the_expected_context_is_compared_whatever_the_manager_compares() {
         for right in [&[][..], &[("tenant", "blue")], &[("stage", "live")], &[("stage", "live"), ("tenant", "blue")]] {
             assert_eq!(open(&honest, right).unwrap().plaintext, TEXT, "{suite:#06x}, {right:?}");
         }
-        // Another value of a stored pair, a key that is nowhere, and another value of a pair that is not stored.
+        // Another value of a stored pair, a key that does not exist, and another value of a pair
+        // that is not stored.
         for wrong in [("tenant", "green"), ("tenant", ""), ("purpose", "test"), ("stage", "test")] {
             assert!(is_mismatch(open(&honest, &[wrong])), "{suite:#06x}, {wrong:?}");
             assert!(is_mismatch(open(&honest, &[("stage", "live"), wrong])), "{suite:#06x}, {wrong:?}");
@@ -225,7 +228,7 @@ fn attack_14_the_expected_context_is_compared_whatever_the_manager_compares() {
 
 #[test]
 fn attack_15_reserved_keys_cannot_be_kept_out_of_a_message() {
-    // A message without the public key of its signature could be read with another in its place.
+    // A message without the public key of its signature could be read with another one instead.
     for (suite, key) in [(0x0578, PUBLIC_KEY), (0x0578, "aws-crypto-anything"), (0x0478, "aws-crypto-anything")] {
         let forge = Forge::new(suite);
         let claim = |context: &mut EncryptionContext, required: &mut BTreeSet<String>| {
@@ -243,7 +246,7 @@ fn attack_15_reserved_keys_cannot_be_kept_out_of_a_message() {
         assert!(is_refused(encrypt().bytes(TEXT).wait().map(|_| ())), "{suite:#06x}, {key}");
         assert!(is_refused(encrypt().machine().wait().map(|_| ())), "{suite:#06x}, {key}");
 
-        // Nor when it is read. The message is such that the header tag holds.
+        // Nor when it is read. The message has a valid header tag.
         let value = forge.signs().filter(|_| key == PUBLIC_KEY).map(|curve| BASE64_STANDARD.encode(curve.public_key()));
         let required = serialize_context(&[(key, value.as_deref().unwrap_or("value"))]);
         let forge = Forge { required, ..forge.clone() };
@@ -257,7 +260,7 @@ fn attack_15_reserved_keys_cannot_be_kept_out_of_a_message() {
 
 #[test]
 fn attack_14_materials_without_the_check_are_checked_again() {
-    // A manager of one's own that gives a verifying key for a message whose context carries none.
+    // A custom manager that returns a verifying key for a message whose context contains none.
     let forge = Forge::new(0x0578);
     let mut bare = forge.clone();
     bare.context = Vec::new();

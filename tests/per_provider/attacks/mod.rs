@@ -1,7 +1,8 @@
-//! What a message must be refused for, attack by attack, and what implementers of the format get wrong, line by line.
+//! What a message must be refused for, attack by attack, and what implementers of the format get
+//! wrong, item by item.
 //!
-//! The hostile messages come from a second writer that shares no code with the crate, and are authentic but for the
-//! fault in question.
+//! The hostile messages come from a second writer that shares no code with the crate, and are
+//! authentic except for the fault in question.
 
 mod contexts;
 mod frames;
@@ -47,16 +48,16 @@ use super::{
     },
 };
 
-/// Three frames of five bytes and a rest of two.
+/// Three frames of five bytes and a partial one of two.
 const TEXT: &[u8] = b"0123456789abcdefg";
-/// What of it may be released before the final frame.
+/// The part that may be released before the final frame.
 const REGULAR: &[u8] = b"0123456789abcde";
-/// Version 1 and 2, unsigned and signed.
+/// Versions 1 and 2, unsigned and signed.
 const FOUR: [u16; 4] = [0x0178, 0x0378, 0x0478, 0x0578];
 const SIGNED: [u16; 4] = [0x0214, 0x0346, 0x0378, 0x0578];
 const NO_CONTEXT: &EncryptionContext = &EncryptionContext::new();
 
-/// Reads with the right data key and any policy that reads.
+/// Returns a reading with the right data key and any policy that reads.
 fn reading<'a>(client: &'a Client, keyring: &'a dyn Keyring) -> Reading<'a> {
     Reading { client, keyring, context: NO_CONTEXT }
 }
@@ -71,7 +72,7 @@ fn refuses(forge: &Forge, message: &[u8], before: &[u8], expected: impl Fn(&Erro
     reading(&reads_all(), &forge.keyring()).refuses(message, before, expected);
 }
 
-/// Refused before any keyring is asked.
+/// Asserts that the message is refused before any keyring is called.
 #[track_caller]
 fn refuses_unasked(message: &[u8], expected: impl Fn(&Error) -> bool) {
     reading(&reads_all(), &Unasked).refuses(message, b"", expected);
@@ -89,7 +90,7 @@ fn is_limit(expected: LimitError) -> impl Fn(&Error) -> bool {
     move |error| matches!(error, Error::Limit(found) if *found == expected)
 }
 
-/// An operation that is ready at once.
+/// Returns the output of an operation that is ready at once.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
@@ -109,13 +110,13 @@ fn the_second_writer_agrees_with_the_library() {
     }
 }
 
-/// The message with one bit of its signature changed.
+/// Returns the message with one bit of its signature changed.
 fn with_a_bad_signature(mut message: Vec<u8>) -> Vec<u8> {
     *message.last_mut().unwrap() ^= 1;
     message
 }
 
-/// A data key in wrapped form, by a keyring of the library.
+/// Returns a data key wrapped by a keyring of the library.
 fn wrapped(keyring: &dyn Keyring, context: &EncryptionContext, data_key: &[u8]) -> [Vec<u8>; 3] {
     let (suite, key) = (AlgorithmSuite::Aes256GcmHkdfSha512CommitKey, SecretBytes::from(data_key));
     let request = WrapRequest::new(provider(), suite, context).for_key(&key);
@@ -137,7 +138,7 @@ fn failure(refused: Result<Decrypted>) -> UnwrapFailure {
     }
 }
 
-/// Whether the only attempt was none: no key is for this keyring.
+/// Returns whether the only attempt found no match: no encrypted data key is for this keyring.
 fn is_no_match(failure: &UnwrapFailure) -> bool {
     matches!(failure.attempts(), [attempt] if matches!(attempt.reason, UnwrapReason::NoMatch))
 }

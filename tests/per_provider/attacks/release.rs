@@ -1,4 +1,5 @@
-//! What is released before a signature or a tag holds: nothing that the method does not name.
+//! What is released before a signature or a tag is verified: only what the name of the method
+//! announces.
 
 use super::*;
 
@@ -10,7 +11,7 @@ fn attack_4_the_final_frame_is_held_until_the_signature_holds() {
         // An unframed body is held as a whole, and so is a message of a single frame.
         refuses(&forge, &with_a_bad_signature(forge.unframed_message(TEXT)), b"", is_integrity);
         refuses(&forge, &with_a_bad_signature(forge.message(&TEXT[..5])), b"", is_integrity);
-        // A footer that is cut off or missing counts no more than a bad one.
+        // A truncated or missing footer counts no more than an invalid one.
         let message = forge.message(TEXT);
         let is_truncated = |error: &Error| matches!(error, Error::Format(FormatError::Truncated));
         refuses(&forge, &message[..message.len() - 1], REGULAR, is_truncated);
@@ -41,7 +42,7 @@ fn attack_4_a_stream_of_a_signed_message_is_refused_before_any_unwrapping() {
             assert!(matches!(refused, Err(Error::SignedStream)), "{suite:#x}");
         }
     }
-    // The same calls take an unsigned one.
+    // The same calls accept an unsigned one.
     let forge = Forge::new(0x0478);
     let (keyring, message) = (forge.keyring(), forge.message(TEXT));
     let mut text = Vec::new();
@@ -82,7 +83,7 @@ fn attack_4_a_copy_releases_nothing_of_a_signed_message_before_its_signature_hol
             assert!(sink.is_empty(), "{} bytes were released", sink.len());
         }
     }
-    // An unframed signed message takes the same way.
+    // An unframed signed message is handled in the same way.
     let forge = Forge::new(0x0578);
     let message = forge.unframed_message(TEXT);
     let mut sink = Vec::new();
@@ -119,7 +120,7 @@ fn attack_4_a_file_appears_only_once_the_signature_holds() {
         assert!(matches!(refused, Err(Error::Integrity)), "{refused:?}");
         assert_eq!(names(), BTreeSet::from(["sealed".to_owned()]));
 
-        // An existing target is as it was.
+        // An existing target is unchanged.
         std::fs::write(&target, "before").unwrap();
         let refused = client.decrypt(&keyring).overwrite().file(&sealed, &target);
         assert!(matches!(refused, Err(Error::Integrity)), "{refused:?}");
@@ -138,7 +139,8 @@ fn attack_16_a_frame_that_fails_releases_nothing() {
     for suite in FOUR {
         let forge = Forge::new(suite);
         let mut frames = forge.frames(TEXT);
-        // The first byte of the content and the last of the tag, of a regular frame and of the final one.
+        // The first byte of the content and the last of the tag, of a regular frame and of the
+        // final one.
         for (index, before) in [(1, &TEXT[..5]), (3, REGULAR)] {
             let length = frames[index].len();
             for at in [length - 16 - 1, length - 1] {
@@ -188,7 +190,7 @@ impl GetRange for Object {
     }
 }
 
-/// The provider promises nothing about what it leaves where a tag does not hold.
+/// The provider promises nothing about what it leaves behind if a tag does not verify.
 #[test]
 fn attack_16_a_provider_that_writes_before_it_verifies_releases_nothing() {
     let hasty = || {
@@ -248,7 +250,7 @@ fn attack_16_a_provider_that_writes_before_it_verifies_releases_nothing() {
 fn attack_16_a_writer_that_failed_gives_nothing_out() {
     let long = vec![7; 3_000_000];
     let (short, keyring) = (&b"0123456789abcdef"[..], Forge::new(0x0478).keyring());
-    // On the calling thread, and where others seal.
+    // On the calling thread, and with other threads that seal.
     for (threads, frame_length, text) in [(1, 5, short), (1, 4096, &long), (3, 4096, &long)] {
         let client = client_builder().threads(threads).build();
         let encrypt = client.encrypt(&keyring).suite(AlgorithmSuite::Aes256GcmHkdfSha512CommitKey);
@@ -261,7 +263,7 @@ fn attack_16_a_writer_that_failed_gives_nothing_out() {
         assert!(matches!(refused, Err(Error::PlaintextTooLong { declared: true, .. })), "{refused:?}");
         for _ in 0..2 {
             assert!(machine.output().is_empty());
-            // Not even what would still be within the bound is taken.
+            // Not even what would still be within the bound is accepted.
             assert!(matches!(machine.push(second), Err(Error::Ended)));
             assert!(matches!(machine.push(b""), Err(Error::Ended)));
             assert!(matches!(machine.settle(), Err(Error::Ended)));

@@ -1,4 +1,4 @@
-//! Signatures and public keys that are none.
+//! Invalid signatures and public keys.
 
 use super::*;
 
@@ -28,14 +28,15 @@ fn attack_6_signatures_that_are_none_are_refused() {
             der(&[1], &[1]),
             // The halves swapped.
             der(&s, &r),
-            // Nothing, or no sequence of two integers.
+            // Nothing, or not a sequence of two integers.
             vec![],
             vec![0x30, 0],
             good[..good.len() - 1].to_vec(),
             [&[0x31], &good[1..]].concat(),
             [&[0x30, good[1], 3], &good[3..]].concat(),
         ];
-        // A length in its long form, a leading zero too many, a byte after the end: not the one DER form.
+        // A length in its long form, a superfluous leading zero, a byte after the end: not the one
+        // DER form.
         bad.push([&[0x30, 0x81], &good[1..]].concat());
         let padded_r = [&[2, r.len() as u8 + 2, 0, 0], &r[..]].concat();
         let s_alone = &good[2 + usize::from(good[3]) + 2..];
@@ -127,7 +128,7 @@ fn attack_14_the_public_key_goes_with_the_suite() {
         }
         forge.context = serialize_context(&[("tenant", "blue")]);
         refuses_unasked(&forge.message(TEXT), is_missing);
-        // It is missing in the message, even where the caller reproduces it.
+        // The message does not contain it, even if the caller reproduces it.
         let context = EncryptionContext::from([(PUBLIC_KEY, text)]);
         let client = reads_all();
         let reading = Reading { client: &client, keyring: &Unasked, context: &context };
@@ -150,7 +151,7 @@ fn algorithm(curve: Curve) -> SignatureAlgorithm {
     }
 }
 
-/// An x that is not below the prime of the field.
+/// Returns an x that is not below the prime of the field.
 fn curve_prime_or_more(curve: Curve) -> Vec<u8> {
     vec![0xff; curve.length()]
 }

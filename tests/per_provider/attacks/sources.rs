@@ -1,5 +1,6 @@
-//! Sources that fail. An error that a source reports once and then forgets must not make a message, or a plaintext, that
-//! looks whole: what is read of it ends in an error, and stays there.
+//! Sources that fail. An error that a source reports once and then forgets must not result in a
+//! message, or a plaintext, that looks complete: reading it ends in an error, and remains in that
+//! state.
 
 use std::{
     io,
@@ -11,9 +12,9 @@ use super::*;
 /// What a source does after it has failed once.
 #[derive(Clone, Copy, Debug)]
 enum Then {
-    /// It reports its end, as a socket does after a reset.
+    /// Reports its end, as a socket does after a reset.
     Ends,
-    /// It gives the bytes that follow.
+    /// Returns the bytes that follow.
     GoesOn,
 }
 
@@ -32,7 +33,8 @@ impl<'a> Failing<'a> {
         Self { bytes, position: 0, fails_at, kind: Some(kind), then }
     }
 
-    /// The next bytes, four at the most, so that headers and frames come in parts; none at the end.
+    /// Returns the next bytes, at most four, so that headers and frames arrive in parts; none at
+    /// the end.
     fn give(&mut self, room: usize) -> io::Result<&'a [u8]> {
         if self.position == self.fails_at
             && let Some(kind) = self.kind.take()
@@ -74,7 +76,7 @@ const FINAL: [io::ErrorKind; 12] = [
     io::ErrorKind::Other,
 ];
 
-/// All sources over these bytes that fail for good, at one of these positions.
+/// Returns all sources over these bytes that fail permanently, at one of these positions.
 fn failing<'a>(bytes: &'a [u8], positions: &[usize]) -> Vec<Failing<'a>> {
     let mut sources = Vec::new();
     for &position in positions {
@@ -90,7 +92,8 @@ fn failing<'a>(bytes: &'a [u8], positions: &[usize]) -> Vec<Failing<'a>> {
 /// A way to read once.
 type ReadOnce<'a> = &'a mut dyn FnMut(&mut [u8]) -> io::Result<usize>;
 
-/// Reads up to the error of the source, behind which there must be nothing but errors; returns what came before it.
+/// Reads up to the error of the source, after which there must be only errors; returns what came
+/// before it.
 fn read_to_the_error(source: &Failing<'_>, read: ReadOnce<'_>) -> Vec<u8> {
     let (mut released, mut buffer) = (Vec::new(), [0; 7]);
     let error = loop {
@@ -108,7 +111,7 @@ fn read_to_the_error(source: &Failing<'_>, read: ReadOnce<'_>) -> Vec<u8> {
     released
 }
 
-/// Reads all there is, and tries again where the source would block.
+/// Reads everything, retrying where the source would block.
 fn read_with_retries(read: ReadOnce<'_>) -> (Vec<u8>, usize) {
     let (mut released, mut buffer, mut retries) = (Vec::new(), [0; 7], 0);
     loop {
@@ -122,18 +125,20 @@ fn read_with_retries(read: ReadOnce<'_>) -> (Vec<u8>, usize) {
 }
 
 const SUITE: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
-/// Before the first byte of [`TEXT`], within a frame, between two, within the last, and instead of the end.
+/// Before the first byte of [`TEXT`], within a frame, between two, within the last, and instead of
+/// the end.
 const IN_TEXT: [usize; 5] = [0, 3, 10, 16, 17];
 
-/// A message of [`TEXT`], and positions in it behind its header: those of [`IN_TEXT`] in a body, about.
+/// Returns a message of [`TEXT`], and positions after its header that correspond roughly to
+/// [`IN_TEXT`].
 fn message_and_positions(forge: &Forge) -> (Vec<u8>, [usize; 6]) {
     let (message, start, frame) = (forge.message(TEXT), forge.header().len(), 5 + 32);
     let end = message.len();
-    // Behind the piece in which the header ends.
+    // After the piece in which the header ends.
     (message, [start + 4, start + frame, start + frame + 9, start + 3 * frame, end - 1, end])
 }
 
-/// Whether these bytes are what a reader takes for a message.
+/// Returns whether a reader accepts these bytes as a message.
 fn opens(keyring: &dyn Keyring, message: &[u8]) -> bool {
     new_client().decrypt(keyring).bytes(message).wait().is_ok()
 }
@@ -161,7 +166,7 @@ fn attack_32_a_decrypting_reader_ends_at_the_first_error_of_its_source() {
             let released = read_to_the_error(&source, &mut |buffer| reader.read(buffer));
             assert!(TEXT.starts_with(&released), "{source:?}");
         }
-        // In the header, there is no reader.
+        // If the failure is in the header, there is no reader.
         for source in failing(&message, &[0, 1, forge.header().len() - 1]) {
             let refused = client.decrypt(&keyring).release_unverified().reader(source);
             assert!(matches!(refused, Err(Error::Io(error)) if Some(error.kind()) == source.kind), "{source:?}");
@@ -250,13 +255,14 @@ impl Read for Panicking<'_> {
     }
 }
 
-/// All sources over these bytes that panic, at one of these positions.
+/// Returns all sources over these bytes that panic, at one of these positions.
 fn panicking<'a>(bytes: &'a [u8], positions: &[usize]) -> Vec<Panicking<'a>> {
     let new = |position, then| Panicking(Failing::new(bytes, position, io::ErrorKind::Other, then));
     positions.iter().flat_map(|at| [new(*at, Then::Ends), new(*at, Then::GoesOn)]).collect()
 }
 
-/// Reads up to the panic of the source, behind which there must be nothing but errors; returns what came before it.
+/// Reads up to the panic of the source, after which there must be only errors; returns what came
+/// before it.
 fn read_to_the_panic(source: &Panicking<'_>, read: ReadOnce<'_>) -> Vec<u8> {
     let (mut released, mut buffer) = (Vec::new(), [0; 7]);
     while let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| read(&mut buffer))) {
@@ -356,7 +362,7 @@ mod asynchronous {
         }
     }
 
-    /// Reads a stream to the error of its source, with which it must end.
+    /// Reads a stream up to the error of its source, which must end it.
     fn next_to_the_error<B: AsRef<[u8]>>(
         source: &Failing<'_>,
         mut stream: impl Stream<Item = Result<B>> + Unpin,
@@ -441,7 +447,8 @@ mod asynchronous {
         }
     }
 
-    /// Reads a stream up to the panic of its source, behind which there must be one error and then nothing.
+    /// Reads a stream up to the panic of its source, after which there must be one error and then
+    /// nothing.
     fn next_to_the_panic<B: AsRef<[u8]>>(
         source: &Panicking<'_>,
         mut stream: impl Stream<Item = Result<B>> + Unpin,

@@ -1,8 +1,9 @@
-//! What implementers of the format get wrong, line by line.
+//! What implementers of the format get wrong, one item per test.
 
 use super::{materials::altered_encryption, *};
 
-/// What the second writer makes of the same data key, message id and context, without footer.
+/// Returns what the second writer makes of the same data key, message id and context, without a
+/// footer.
 fn rewritten(suite: AlgorithmSuite, header: &Header, context: &[(&str, &str)], frame_length: u32) -> Forge {
     let mut forge = Forge::new(suite.id());
     forge.message_id = header.message_id().to_vec();
@@ -16,7 +17,7 @@ fn rewritten(suite: AlgorithmSuite, header: &Header, context: &[(&str, &str)], f
     forge
 }
 
-/// A message of the library under the data key of the second writer.
+/// Returns a message of the library under the data key of the second writer.
 fn written(suite: AlgorithmSuite, context: &[(&str, &str)], frame_length: u32, text: &[u8]) -> (Header, Vec<u8>) {
     let client = if suite.is_committing() { new_client() } else { writes_v1() };
     let keyring = Forge::new(suite.id()).keyring();
@@ -139,7 +140,7 @@ fn wrong_5_the_header_is_authenticated_with_the_context_that_is_not_stored() {
             if accepted { reading.accepts(&message, TEXT) } else { reading.refuses(&message, b"", is_integrity) }
         };
         read(&[("purpose", "backup"), ("region", "north")], true);
-        // A pair that is stored too is compared, and not authenticated twice.
+        // A pair that is also stored is compared, and not authenticated twice.
         read(&[("purpose", "backup"), ("region", "north"), ("tenant", "blue")], true);
         read(&[], false);
         read(&[("purpose", "backup")], false);
@@ -149,7 +150,7 @@ fn wrong_5_the_header_is_authenticated_with_the_context_that_is_not_stored() {
         Reading { client: &client, keyring: &Unasked, context: &context }
             .refuses(&message, b"", |error| matches!(error, Error::Context(ContextError::Mismatch)));
     }
-    // Where nothing is left out, nothing is added: not even a count of zero.
+    // If nothing is left out, nothing is added, not even a count of zero.
     let mut forge = Forge::new(0x0478);
     forge.required = vec![0, 0];
     refuses(&forge, &forge.message(TEXT), b"", is_integrity);
@@ -179,7 +180,7 @@ fn wrong_6_and_8_an_unsorted_header_is_verified_as_it_was_received() {
         let mut forge = Forge::new(suite);
         forge.set_context(&pairs);
         accepts(&forge, &forge.message(TEXT), TEXT);
-        // The tag of the sorted form is not the tag of this one.
+        // The tag of the sorted form differs from the tag of this one.
         let mut sorted = pairs;
         sorted.sort_unstable();
         let mut other = forge.clone();
@@ -188,7 +189,7 @@ fn wrong_6_and_8_an_unsorted_header_is_verified_as_it_was_received() {
         let length = forge.header().len();
         message[length - 16..length].copy_from_slice(&other.header()[length - 16..]);
         refuses(&forge, &message, b"", is_integrity);
-        // The keyring gets the one order.
+        // The keyring gets the sorted order.
         let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32]).unwrap();
         let mut whole = context.clone();
         if let Some(curve) = forge.signs() {
@@ -227,7 +228,7 @@ fn wrong_7_and_9_what_the_raw_aes_keyring_writes() {
         let (fixed, iv) = key.provider_info().split_last_chunk::<12>().unwrap();
         // The tag length is in bits, the IV length in bytes.
         assert_eq!(fixed, b"key-1\0\0\0\x80\0\0\0\x0c");
-        // The AAD is the context without its length in front; an empty one is nothing.
+        // The AAD is the context without its length in front; an empty context is no AAD.
         let (ciphertext, tag) = key.ciphertext().split_last_chunk::<16>().unwrap();
         let mut data_key = ciphertext.to_vec();
         let cipher = provider().aes_gcm(&wrapping_key).unwrap();
@@ -262,7 +263,7 @@ fn wrong_9_other_parameters_of_a_raw_aes_key_are_no_match() {
         let message = with_keys(forge.clone(), vec![bad]).message(TEXT);
         assert!(is_no_match(&failure(new_client().decrypt(&keyring).bytes(&message).wait())), "{info:?}");
     }
-    // A ciphertext that is shorter than its tag, or does not authenticate, is no match either.
+    // A ciphertext that is shorter than its tag, or does not authenticate, is not a match either.
     let mut altered = key[2].clone();
     altered[0] ^= 1;
     for ciphertext in [vec![], key[2][..15].to_vec(), altered] {
@@ -328,7 +329,7 @@ fn wrong_13_the_default_suites() {
         assert_eq!(sealed.header.suite().id(), id);
         assert_eq!(client.decrypt(&forge.keyring()).bytes(&sealed.message).wait().unwrap().plaintext, TEXT);
     }
-    // A suite that the policy forbids is refused before the keyring is asked.
+    // A suite that the policy forbids is refused before the keyring is called.
     for suite in AlgorithmSuite::ALL {
         let client = if suite.is_committing() { writes_v1() } else { new_client() };
         let refused = client.encrypt(&Unasked).suite(suite).bytes(TEXT).wait();
@@ -364,13 +365,13 @@ fn wrong_14_what_not_every_sdk_reads_is_not_written() {
         let refused = client.encrypt(&Unasked).frame_length(frame_length).bytes(TEXT).wait();
         assert!(matches!(refused, Err(Error::Configuration(_))));
     }
-    // What a client would not read it does not write.
+    // A client does not write what it would not read.
     let refused = client.encrypt(&forge.keyring()).frame_length((64 << 20) + 1).bytes(TEXT).wait();
     assert!(matches!(refused, Err(Error::Limit(LimitError::FrameLength { limit: 0x0400_0000, found: 0x0400_0001 }))));
     let any = client_builder().max_frame_length(u32::MAX).build();
     any.encrypt(&forge.keyring()).frame_length((1 << 31) - 1).bytes(TEXT).wait().unwrap();
 
-    // What others write of this is read.
+    // It reads such a message if another writer makes it.
     let mut forge = forge;
     let long = "v".repeat(65_535 - 7);
     for pairs in [&[("", "")][..], &[("key", "")], &[("k", long.as_str())]] {

@@ -1,4 +1,4 @@
-//! Many at the same time: one call for all who wait, and nobody left waiting.
+//! Concurrent requests: one call for all that wait, and none left waiting.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn a_thousand_who_wait_make_one_call() {
     let keys = Mutex::new(BTreeSet::new());
     let asked = AtomicUsize::new(0);
     thread::scope(|scope| {
-        // Half of them on threads, and half of them as futures on one.
+        // Half of them on threads, and half of them as futures on one thread.
         for _ in 0..CROWD / 2 {
             scope.spawn(|| {
                 asked.fetch_add(1, Ordering::SeqCst);
@@ -41,7 +41,7 @@ fn a_thousand_who_wait_make_one_call() {
             });
         });
         until("all have asked", || asked.load(Ordering::SeqCst) == CROWD);
-        // What concerns another entry waits for nobody.
+        // A request for another entry does not wait.
         encrypt(&manager, 1).unwrap();
         assert_eq!(inner.encryptions(), 2);
         inner.open();
@@ -68,16 +68,16 @@ fn a_failure_is_shared_by_all_who_waited_for_it() {
         assert_eq!(texts.last().unwrap(), "the session was closed", "{texts:?}");
     }
     assert_eq!(inner.encryptions(), 1);
-    // Who fails alone has the error itself.
+    // A request that fails alone gets the error itself.
     let error = encrypt_in(&manager, &blue, 1).unwrap_err();
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the session was closed");
     assert_eq!(inner.encryptions(), 2);
-    // A failure is not kept: who asks later has another try.
+    // A failure is not kept: a later request calls again.
     inner.failing.store(false, Ordering::SeqCst);
     encrypt_in(&manager, &blue, 1).unwrap();
     assert_eq!(inner.encryptions(), 3);
 
-    // On decryption, the attempts are told to all.
+    // On decryption, all waiting requests get the attempts.
     let inner = gated("tenant");
     let manager = builder(&inner).build().unwrap();
     let (keys, none) = ([EncryptedDataKey::new("example", "other", [1; 40])], context(&[]));
@@ -109,7 +109,8 @@ fn a_crowd_of_threads_makes_few_calls_to_a_failing_manager() {
         thread::sleep(Duration::from_millis(50));
         inner.open();
     });
-    // One call for all; a few more for threads that had said they asked, and had not yet.
+    // One call for all, and a few more for threads that had announced their request but not yet
+    // made it.
     assert!(inner.encryptions() <= 20, "{}", inner.encryptions());
 }
 
@@ -128,7 +129,7 @@ fn a_manager_that_hangs_is_asked_once_and_holds_up_nobody_else() {
         encrypt_in(&manager, &context(&[("other", &at.to_string())]), 1).unwrap();
     }
     assert_eq!(inner.encryptions(), 101);
-    // All give up: nothing is left behind, and the next to come calls again.
+    // All give up: nothing is left behind, and the next request calls again.
     drop(futures);
     let mut next = manager.encryption_materials(request(&blue, Some(UNSIGNED)));
     assert!(poll_once(next.as_mut()).is_pending());
@@ -162,7 +163,7 @@ fn whoever_waits_goes_on_if_the_first_gives_up() {
     });
     assert_eq!(inner.encryptions(), 2);
 
-    // One after the other, each in its turn the first; some of those who wait go too.
+    // One after the other becomes the leader; some of the followers are dropped too.
     let inner = gated("tenant");
     let manager = builder(&inner).build().unwrap();
     let mut futures: Vec<_> = (0..100).map(|_| manager.encryption_materials(request(&blue, Some(UNSIGNED)))).collect();
@@ -222,8 +223,8 @@ fn a_panic_of_the_inner_manager_leaves_nobody_waiting() {
     assert_eq!((panicked.into_inner(), served.into_inner()), (1, 9));
 }
 
-/// Many threads, few entries, a small cache, short ages, small limits, and callers that give up: whatever the
-/// interleaving, no key serves more than it may, and everyone gets an answer.
+/// Many threads, few entries, a small cache, short ages, small limits, and callers that give up:
+/// whatever the interleaving, no key is used more than it may be, and every caller gets an answer.
 #[test]
 fn a_storm_of_threads_breaks_no_limit() {
     let inner = inner();
@@ -249,7 +250,8 @@ fn a_storm_of_threads_breaks_no_limit() {
                     request.max_plaintext_length = Some(length);
                     nanoseconds.fetch_add(1_000, Ordering::SeqCst);
                     let mut future = manager.encryption_materials(request);
-                    // Some look once, and go whatever they see: what they may have got counts as used.
+                    // Some poll once, and are dropped whatever the result: what they may have
+                    // received counts as used.
                     if dice % 11 == 0 {
                         let _ = poll_once(future.as_mut());
                         continue;
@@ -265,7 +267,7 @@ fn a_storm_of_threads_breaks_no_limit() {
     });
 }
 
-/// A manager over another that refuses a commitment policy.
+/// A manager over another one that refuses a commitment policy.
 struct Refusing<'a>(&'a Inner, CommitmentPolicy);
 
 impl MaterialsManager for Refusing<'_> {
@@ -368,7 +370,7 @@ fn a_waker_that_panics_keeps_no_other_follower_waiting() {
         let ask = || manager.encryption_materials(request(&blue, Some(UNSIGNED)));
         let mut leader = ask();
         assert!(poll_once(leader.as_mut()).is_pending());
-        // Two that panic, with others before, between and behind them.
+        // Two that panic, with others before, between and after them.
         let counts: [Arc<Counting>; 3] = Default::default();
         let [before, between, behind] = counts.clone().map(Waker::from);
         let panicking = Waker::from(Arc::new(Panicking));

@@ -1,8 +1,8 @@
-//! Under which id an entry is kept, and what must not share one.
+//! The id of an entry, and what must not share one.
 
 use super::*;
 
-/// A cache that keeps nothing and notes the ids.
+/// A cache that keeps nothing and records the ids.
 #[derive(Default)]
 struct Ids(Mutex<Vec<CacheId>>);
 
@@ -17,7 +17,7 @@ impl Cache for Ids {
     fn remove(&self, _id: &CacheId, _entry: &Arc<CacheEntry>) {}
 }
 
-/// A manager with materials for everything, right or not.
+/// A manager that returns materials for every request, right or not.
 struct Anything;
 
 impl MaterialsManager for Anything {
@@ -94,7 +94,7 @@ fn ids_are_those_of_the_specification() {
     assert_eq!(hex(decryption_id("part", decryption(SIGNED, &one, &turned, &none))), expected);
 }
 
-/// The ids that `tests/peers/cache_ids.py` computes, by each of its ways.
+/// The ids that `tests/peers/cache_ids.py` computes, by each of its methods.
 #[derive(serde::Deserialize)]
 struct PythonIds {
     spec: String,
@@ -140,7 +140,7 @@ fn ids_agree_with_python() {
             let mut compare = |ours: CacheId, python: PythonIds| {
                 assert_eq!(hex(ours), python.spec, "{name:?} {partition}");
                 assert_eq!(Some(hex(ours)), python.sdk, "{name:?} {partition}");
-                // The SDK's own caching manager is of the formula before: SHA-512.
+                // The SDK's own caching manager uses the previous formula, with SHA-512.
                 assert_eq!(python.legacy.map(|id| id.len()), Some(128));
                 compared += 1;
             };
@@ -148,7 +148,7 @@ fn ids_agree_with_python() {
                 let question = serde_json::json!({"partition": partition, "suite": name, "context": as_json});
                 compare(encryption_id(partition, request(context, suite)), ask(question));
             }
-            // Others are never in the cache, and have no id.
+            // Other suites are never in the cache, and have no id.
             let Some(suite) = suite.filter(|suite| *suite > IDENTITY) else { continue };
             let keys: Vec<_> = (0..=at)
                 .map(|at| {
@@ -204,17 +204,20 @@ fn attack_23_an_id_says_all_that_a_request_says() {
 
 #[test]
 fn attack_23_fields_cannot_be_traded_against_each_other() {
-    // Who writes a message chooses both its encrypted data keys and its context; the formula of the specification joins them
-    // without their lengths, so that this key could stand at the end of the one or at the beginning of the other.
+    // The writer of a message chooses both its encrypted data keys and its context. The
+    // specification's formula joins them without their lengths, so this key could be at the end of
+    // the one or at the beginning of the other.
     let innocent = context(&[("tenant", "blue")]);
     let rest = innocent.serialize().unwrap();
-    // A key with an empty provider id: 00 00, a length of 256 and its bytes, and so on; read one byte later, behind the
-    // zero byte of the formula, that is a context of one pair, whose key has 0 bytes: 00 01, 00 00, and so on.
+    // A key with an empty provider id: 00 00, a length of 256 and its bytes, and so on. Read one
+    // byte later, after the zero byte of the formula, this is a context of one pair, whose key has
+    // 0 bytes: 00 01, 00 00, and so on.
     let pair_count_and_key = [0, 1, 0, 0];
     let info_length = u16::from_be_bytes([pair_count_and_key[1], pair_count_and_key[2]]);
     let mut info = vec![0x21; info_length.into()];
     let ciphertext = [5; 40];
-    // The info begins with the rest of the key's length, then the length of the value, which is all that follows.
+    // The info begins with the rest of the key's length, then the length of the value, which is all
+    // that follows.
     info[0] = 0;
     let value_length = info.len() - 3 + 2 + ciphertext.len() + 1 + rest.len();
     info[1..3].copy_from_slice(&(value_length as u16).to_be_bytes());
@@ -252,7 +255,7 @@ fn attack_23_a_hit_skips_no_check_of_the_expected_context() {
             assert_eq!(opened.plaintext, TEXT);
         }
         assert_eq!(client.decrypt_with(&caching).bytes(&stored).wait().unwrap().plaintext, TEXT);
-        // Who does not know the tenant has no use of the entry of who did.
+        // A caller that omits the tenant must not hit the entry created by one that supplied it.
         let refused = client.decrypt_with(&caching).bytes(&hidden).wait();
         assert!(matches!(refused, Err(Error::NotUnwrapped(_))));
         let refused = client.decrypt_with(&caching).context([("tenant", "green")]).bytes(&hidden).wait();

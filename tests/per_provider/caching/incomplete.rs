@@ -1,5 +1,5 @@
-//! Data keys that were wrapped while a wrapping key was down: how long they serve, and that they do not outlive that by
-//! much.
+//! Data keys that were wrapped while a wrapping key was down: how long they are used, and that this
+//! is not much longer than the outage.
 
 use sealwax::keyring::{Keyring, MultiKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped};
 
@@ -25,7 +25,8 @@ impl Keyring for Recovery {
     }
 }
 
-/// A manager that writes under a main key and, if it is there, a recovery key; with what a test sets.
+/// A manager that writes under a main key and, if it is up, a recovery key, with settings of the
+/// test.
 struct Scene {
     manager: CachingManager<DefaultMaterialsManager<MultiKeyring>>,
     down: Arc<AtomicBool>,
@@ -60,8 +61,8 @@ impl Scene {
         self.nanoseconds.store(milliseconds * 1_000_000, Ordering::SeqCst);
     }
 
-    /// Writes a message, which opens under each key that is said to have wrapped its data key. Returns the data key in
-    /// wrapped form, and the number of keys that wrapped it.
+    /// Writes a message, which must open under each key that is reported to have wrapped its data
+    /// key. Returns the data key in wrapped form, and the number of keys that wrapped it.
     fn write(&self) -> (EncryptedDataKey, usize) {
         let client = new_client();
         let sealed = client.encrypt_with(&self.manager).suite(UNSIGNED).bytes(TEXT).wait().unwrap();
@@ -91,7 +92,7 @@ fn attack_31_what_was_written_while_a_key_was_down_is_not_served_once_it_is_back
         scene.at(milliseconds);
         assert_eq!(scene.write(), (complete.clone(), 2));
     }
-    // A complete one is served while the key is down, up to its age and no longer.
+    // A complete one is used while the key is down, up to its maximum age and no longer.
     scene.set_down(true);
     assert_eq!(scene.write(), (complete.clone(), 2));
     scene.at(60_001);
@@ -136,14 +137,14 @@ fn attack_31_an_incomplete_data_key_is_served_for_its_own_age_at_most() {
     let (complete, wrapped) = scene.write();
     assert_eq!(wrapped, 2);
     assert_ne!(complete, incomplete);
-    // A complete one has the whole age, whatever happens to the key meanwhile.
+    // A complete one keeps its whole age, whatever happens to the key meanwhile.
     scene.set_down(true);
     scene.at(65_999);
     assert_eq!(scene.write(), (complete.clone(), 2));
     scene.at(66_000);
     let (second, wrapped) = scene.write();
     assert_eq!(wrapped, 1);
-    // While the key stays down, a new one is made every five seconds.
+    // While the key remains down, a new one is made every five seconds.
     scene.at(70_999);
     assert_eq!(scene.write(), (second.clone(), 1));
     scene.at(71_000);
@@ -161,7 +162,7 @@ fn attack_31_an_incomplete_data_key_is_never_served_beyond_the_age_of_others() {
     scene.at(60_000);
     assert_eq!(scene.write().1, 2);
 
-    // Nor by another manager over the same cache, which keeps what it makes for longer.
+    // Nor by another manager over the same cache, which keeps its own for longer.
     let shared = cache(10);
     let (short, long) = (scene_over(shared.clone(), 60, Some(3_600)), scene_over(shared, 7_200, Some(7_200)));
     long.set_down(false);
@@ -176,7 +177,7 @@ fn attack_31_an_incomplete_data_key_is_never_served_beyond_the_age_of_others() {
 
 #[test]
 fn attack_31_the_age_of_incomplete_data_keys_is_each_managers_own() {
-    // A manager without it shares the cache and the partition with one that has it.
+    // A manager without this setting shares the cache and the partition with one that has it.
     let shared = cache(10);
     let (lenient, strict) = (scene_over(shared.clone(), 60, Some(30)), scene_over(shared, 60, None));
     let (incomplete, wrapped) = lenient.write();

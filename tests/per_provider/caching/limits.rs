@@ -1,4 +1,4 @@
-//! How long, for how many messages and for how many bytes a data key serves.
+//! How long, for how many messages and for how many bytes a data key is used.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn unusable_configurations_are_refused() {
     assert!(matches!(MemoryCache::new(0), Err(Error::Configuration(_))));
     builder(&inner).max_messages(1 << 32).max_bytes((1 << 63) - 1).partition("p").build().unwrap();
     CachingManager::builder(&inner, cache(1), Duration::from_nanos(1)).max_messages(1).max_bytes(1).build().unwrap();
-    // No overflow where an age has no end.
+    // An unlimited age must not overflow.
     let manager = CachingManager::builder(&inner, cache(1), Duration::MAX).build().unwrap();
     assert_eq!(encrypt(&manager, 1).unwrap(), encrypt(&manager, 1).unwrap());
 }
@@ -44,7 +44,8 @@ fn the_limit_on_bytes_is_exact() {
         encrypt(&manager, length).unwrap();
         assert_eq!(inner.encryptions(), calls, "{length}");
     }
-    // The one of 101 bytes went past the cache, whose entry serves on; the inner manager was told its length.
+    // The one of 101 bytes bypassed the cache, whose entry remains; the inner manager received its
+    // length.
     let lengths = inner.lengths.lock().unwrap();
     assert_eq!(*lengths, [None, None, None, None, Some(101)]);
 }
@@ -55,14 +56,14 @@ fn limits_are_exact_under_eight_threads() {
     let inner = inner();
     let by_messages = builder(&inner).max_messages(7).build().unwrap();
     let by_bytes = builder(&inner).max_bytes(1_000).build().unwrap();
-    // By which limit and data key: the messages and bytes it was handed out for.
+    // By limit and data key: the messages and bytes that it was returned for.
     let used = Mutex::new(HashMap::<(bool, Vec<u8>), (u64, u64)>::new());
     thread::scope(|scope| {
         for thread in 0..THREADS {
             let (by_messages, by_bytes, used) = (&by_messages, &by_bytes, &used);
             scope.spawn(move || {
                 for message in 0..140 {
-                    // Lengths that fill the limit with and without a rest.
+                    // Lengths that fill the limit exactly, and lengths that do not.
                     let length = [200, 200, 0, 999, 1_000, 1, 37][(thread + message) % 7];
                     for (which, manager) in [(true, by_messages), (false, by_bytes)] {
                         let key = encrypt(manager, length).unwrap();
@@ -133,7 +134,7 @@ fn entries_expire_at_their_age_exactly() {
     assert_eq!(encrypt(&short, 1).unwrap(), first);
     at(9_999_999_999);
     assert_eq!(encrypt(&long, 1).unwrap(), first);
-    // For the one it is too old already.
+    // For one of them it is too old already.
     at(4_000_000_000);
     let second = encrypt(&short, 1).unwrap();
     assert_ne!(second, first);
@@ -167,7 +168,8 @@ fn attack_24_nobody_gets_an_expired_key_however_many_ask_at_that_instant() {
                 scope.spawn(|| {
                     let mut after = 0;
                     while after < 20 {
-                        // Read before asking: who asks after that instant never gets the old key.
+                        // Read before the request: a request after that instant never gets the old
+                        // key.
                         let expired = gone.load(Ordering::SeqCst);
                         let key = encrypt(&manager, 1).unwrap();
                         assert!(!expired || key != old, "round {round}");
@@ -188,7 +190,7 @@ fn attack_24_nobody_gets_an_expired_key_however_many_ask_at_that_instant() {
 fn suites_without_key_derivation_are_never_cached() {
     let old = client_builder().commitment_policy(CommitmentPolicy::ForbidEncryptAllowDecrypt).build();
     let shared = cache(10);
-    // Asked for.
+    // The suite is requested.
     let inner = inner();
     let manager = CachingManager::builder(&inner, shared.clone(), MINUTE).build().unwrap();
     let mut keys = BTreeSet::new();
@@ -201,7 +203,7 @@ fn suites_without_key_derivation_are_never_cached() {
         assert_eq!((inner.encryptions(), inner.decryptions()), (calls, calls * 2));
     }
     assert_eq!(keys.len(), 3);
-    // Nobody waits for another's.
+    // No request waits for another.
     let inner = gated("tenant");
     let manager = CachingManager::builder(&inner, shared.clone(), MINUTE).build().unwrap();
     let blue = context(&[("tenant", "blue")]);
@@ -211,7 +213,8 @@ fn suites_without_key_derivation_are_never_cached() {
     assert!(futures.iter_mut().all(|future| poll_once(future.as_mut()).is_pending()));
     assert_eq!(inner.encryptions(), 5);
     drop(futures);
-    // Not asked for, but what the inner manager gives; by itself and to many at the same time.
+    // The suite is not requested, but returned by the inner manager; for one request and for many
+    // concurrent ones.
     let inner = Inner { suite: Some(IDENTITY), ..gated("tenant") };
     let manager = CachingManager::builder(&inner, shared.clone(), MINUTE).build().unwrap();
     let keys = Mutex::new(BTreeSet::new());

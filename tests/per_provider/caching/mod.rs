@@ -1,4 +1,5 @@
-//! The data-key cache: what is answered from it, what never is, and what happens when many ask at the same time.
+//! The data-key cache: what is answered from it, what never is, and what happens with concurrent
+//! requests.
 
 #[cfg(feature = "metrics")]
 mod counters;
@@ -67,7 +68,7 @@ fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Waits, with patience, until something is so.
+/// Waits, with a generous timeout, until a condition holds.
 fn until(what: &str, so: impl Fn() -> bool) {
     let start = Instant::now();
     while !so() {
@@ -76,7 +77,7 @@ fn until(what: &str, so: impl Fn() -> bool) {
     }
 }
 
-/// A gate that futures wait at until it is opened, for ever if need be.
+/// A gate at which futures wait until it is opened, forever if necessary.
 #[derive(Default)]
 struct Gate {
     state: Mutex<(bool, Vec<Waker>)>,
@@ -105,7 +106,7 @@ impl Gate {
     }
 }
 
-/// A manager that counts what it is asked, and does what a test wants of it.
+/// A manager that counts its requests, and behaves as a test wants.
 struct Inner {
     manager: DefaultMaterialsManager<RawAesKeyring>,
     encryptions: AtomicUsize,
@@ -113,7 +114,7 @@ struct Inner {
     /// Calls for a context with this key wait here.
     gate: Option<(&'static str, Gate)>,
     failing: AtomicBool,
-    /// The suite in the place of what is asked for.
+    /// The suite to use instead of the requested one.
     suite: Option<AlgorithmSuite>,
     lengths: Mutex<Vec<Option<u64>>>,
 }
@@ -208,14 +209,15 @@ fn builder(inner: &Inner) -> CachingManagerBuilder<&Inner> {
     CachingManager::builder(inner, cache(100), MINUTE)
 }
 
-/// A clock that a test sets.
+/// Returns a clock that the test sets.
 fn set_clock() -> (Arc<AtomicU64>, impl Fn() -> Duration + Send + Sync + Clone + 'static) {
     let nanoseconds = Arc::new(AtomicU64::new(1_000));
     let clock = nanoseconds.clone();
     (nanoseconds, move || Duration::from_nanos(clock.load(Ordering::SeqCst)))
 }
 
-/// Encrypts a text of a length, unsigned; gives the message's wrapped data key, which tells data keys apart.
+/// Encrypts an unsigned text of this length; returns the message's wrapped data key, which
+/// identifies its data key.
 fn encrypt(manager: &dyn MaterialsManager, length: usize) -> Result<EncryptedDataKey> {
     encrypt_in(manager, &EncryptionContext::new(), length)
 }

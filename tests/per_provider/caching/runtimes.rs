@@ -1,11 +1,11 @@
-//! `wait` on the threads of a Tokio runtime, which must not be blocked: a local keyring needs no waiting, and one that
-//! does wait is told so.
+//! `wait` on the threads of a Tokio runtime, which must not be blocked: a local keyring never
+//! waits, and one that does wait gets an error.
 
 use sealwax::keyring::{Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped};
 
 use super::*;
 
-/// A local keyring that works for a while, as RSA does. It never waits.
+/// A local keyring that computes for a while, as RSA does. It never waits.
 struct Slow(RawAesKeyring);
 
 impl Slow {
@@ -84,7 +84,7 @@ fn waiting_with_a_keyring_that_waits_is_refused_and_holds_up_nobody() {
     let is_refused =
         move |manager: &CachingManager<Arc<Inner>>| matches!(encrypt(manager), Err(Error::WouldBlockRuntime));
     runtime().block_on(async {
-        // Alone, and while another's call is under way.
+        // Alone, and while the call of another caller is in progress.
         assert!(is_refused(&manager));
         let (blue, leader) = (context(&[("tenant", "blue")]), manager.clone());
         let waiting = tokio::spawn(async move { leader.encryption_materials(request(&blue, Some(UNSIGNED))).await });
@@ -97,7 +97,7 @@ fn waiting_with_a_keyring_that_waits_is_refused_and_holds_up_nobody() {
         }
         inner.open();
         let materials = waiting.await.unwrap().unwrap();
-        // What the one who waited has brought is in the cache, and needs no waiting.
+        // The result of the caller that waited is in the cache, and needs no waiting.
         let sealed = encrypt(&manager).unwrap();
         assert_eq!(sealed.header.encrypted_data_keys(), materials.encrypted_data_keys);
     });

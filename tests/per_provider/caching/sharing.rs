@@ -1,4 +1,4 @@
-//! What is shared, what never is, and what is forgotten.
+//! What is shared, what never is, and what is removed.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn partitions_are_apart_unless_they_are_the_same() {
     assert_eq!(inner.encryptions(), 4);
     assert_eq!(keys[0], keys[4]);
     assert_eq!(keys[..4].iter().map(EncryptedDataKey::ciphertext).collect::<BTreeSet<_>>().len(), 4);
-    // The usage of a shared entry is counted for all.
+    // The usage of a shared entry is counted for all its users.
     let cache = cache(10);
     let pair = [0, 1].map(|_| {
         CachingManager::builder(&inner, cache.clone(), MINUTE).partition("p").max_messages(3).build().unwrap()
@@ -32,7 +32,8 @@ fn partitions_are_apart_unless_they_are_the_same() {
 
 #[test]
 fn attack_22_a_shared_cache_hands_back_no_suite_that_the_policy_forbids() {
-    // CVE-2026-6550: who encrypts under another policy fills the shared entry for "no suite asked for".
+    // CVE-2026-6550: a caller that encrypts under another policy fills the shared entry for "no
+    // suite requested".
     let inner = inner();
     let shared = cache(10);
     let managers: [CachingManager<&Inner>; 2] =
@@ -53,7 +54,7 @@ fn attack_22_a_shared_cache_hands_back_no_suite_that_the_policy_forbids() {
     }
     assert_eq!(inner.encryptions(), 12, "every change of the policy takes the entry's place");
 
-    // The same where many wait for one call.
+    // The same if many wait for one call.
     let inner = gated("tenant");
     let manager = CachingManager::builder(&inner, cache(10), MINUTE).build().unwrap();
     thread::scope(|scope| {
@@ -87,7 +88,7 @@ fn attack_22_a_shared_cache_hands_back_no_suite_that_the_policy_forbids() {
     assert_eq!((inner.encryptions(), inner.decryptions()), (0, 1));
 }
 
-/// A cache that gives any entry it has for any id.
+/// A cache that returns any of its entries for any id.
 #[derive(Default)]
 struct Liar(Mutex<Option<Arc<CacheEntry>>>);
 
@@ -113,7 +114,7 @@ fn attack_22_a_cache_that_mixes_entries_up_is_not_believed() {
     assert_eq!(encrypt_in(&manager, &blue, 1).unwrap(), first);
     assert_ne!(encrypt_in(&manager, &green, 1).unwrap(), first);
     assert_eq!(inner.encryptions(), 2);
-    // Nor one that gives what is too old, or what is for the other direction.
+    // Nor a cache that returns an entry that is too old, or one for the other direction.
     nanoseconds.fetch_add(60_000_000_000, Ordering::SeqCst);
     encrypt_in(&manager, &green, 1).unwrap();
     assert_eq!(inner.encryptions(), 3);
@@ -139,7 +140,7 @@ fn an_entry_lives_no_longer_than_its_maker_said() {
     assert_ne!(encrypt(&long, 1).unwrap(), first);
 }
 
-/// A cache in memory whose answers are looked at.
+/// A cache in memory whose answers are recorded.
 struct LookedAt(MemoryCache);
 
 impl Cache for LookedAt {
@@ -213,7 +214,7 @@ fn a_full_cache_forgets_what_was_used_least_recently() {
     assert_ne!(in_context("d"), encrypt_in(&manager, &context(&[("name", "a")]), 1).unwrap());
 }
 
-/// Notes the signing keys that its inner manager makes, without holding them.
+/// Records the signing keys that its inner manager makes, without holding them.
 struct Watching {
     inner: DefaultMaterialsManager<RawAesKeyring>,
     keys: Mutex<Vec<Weak<dyn SigningKey>>>,
@@ -272,7 +273,7 @@ fn what_is_forgotten_is_dropped() {
     nanoseconds.fetch_add(60_000_000_000, Ordering::SeqCst);
     cache.remove_expired(clock());
     assert_eq!((watching.alive(), cache.len()), (0, 0), "or when they are told to");
-    // One that is in use lives until its last user is done.
+    // A key in use lives until its last user is done.
     let (context, mut machines) = ([("name", "e")], Vec::new());
     machines.push(client.encrypt_with(&manager).context(context).plaintext_length_bound(9).machine().wait().unwrap());
     cache.clear();
@@ -310,7 +311,7 @@ fn messages_under_one_data_key_open_like_any_others() {
         let public_keys: BTreeSet<_> =
             messages.iter().filter_map(|(_, sealed)| sealed.header.context().get("aws-crypto-public-key")).collect();
         assert_eq!(public_keys.len(), usize::from(suite.is_signed()));
-        // An altered message is refused with a cached key as with any.
+        // An altered message is refused with a cached key as with any other.
         let mut altered = messages[2].1.message.clone();
         *altered.last_mut().unwrap() ^= 1;
         assert!(client.decrypt_with(&manager).bytes(&altered).wait().is_err());

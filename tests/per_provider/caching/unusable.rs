@@ -1,4 +1,5 @@
-//! Materials that no message can be written or read with: the request fails, and the next one asks again.
+//! Materials that cannot write or read any message: the request fails, and the next one calls
+//! again.
 
 use sealwax::keyring::{Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped};
 
@@ -7,15 +8,15 @@ use super::*;
 /// What a keyring does wrong.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    /// It returns no encrypted data key.
+    /// Returns no encrypted data key.
     NoEncryptedDataKey,
-    /// It returns a data key of this length.
+    /// Returns a data key of this length.
     Length(usize),
-    /// It claims to have unwrapped the encrypted data key at this index.
+    /// Claims to have unwrapped the encrypted data key at this index.
     Index(usize),
 }
 
-/// A keyring that can be faulty, and counts what it is asked.
+/// A keyring that can be faulty, and counts its requests.
 struct Flaky {
     keyring: RawAesKeyring,
     fault: Mutex<Option<Fault>>,
@@ -86,7 +87,7 @@ fn materials_that_no_message_can_be_written_with_are_not_kept() {
             assert!(matches!(refused, Err(Error::Materials(_))), "{fault:?}: {refused:?}");
             assert_eq!(flaky.calls(), calls, "{fault:?}");
         }
-        // Once the keyring is healthy again, the next request works, and what it returned is cached.
+        // Once the keyring is healthy again, the next request succeeds, and its result is cached.
         flaky.set(None);
         let key = encrypt(&manager, 1).unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert_eq!(encrypt(&manager, 1).unwrap(), key, "{fault:?}");

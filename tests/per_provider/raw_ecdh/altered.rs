@@ -1,4 +1,4 @@
-//! Encrypted data keys that are not as they were written.
+//! Encrypted data keys that were altered.
 
 use super::*;
 
@@ -26,7 +26,8 @@ fn every_altered_bit_of_an_encrypted_data_key_is_noticed() {
             let cut = EncryptedDataKey::new("raw-ecdh", key.provider_info(), &key.ciphertext()[..length]);
             count(unwrap(&fixed, &context, &cut), Outcome::NotAuthentic, "a ciphertext that is cut off");
         }
-        // The version, the lengths and the recipient must be the keyring's; the sender must be whoever wrote it.
+        // The version, the lengths and the recipient must match the keyring's; the sender can be
+        // anyone.
         let sender_at = key.provider_info().len() - fixed.recipient_public_key().len();
         for bit in 0..8 * key.provider_info().len() {
             let mut info = key.provider_info().to_vec();
@@ -44,14 +45,14 @@ fn every_altered_bit_of_an_encrypted_data_key_is_noticed() {
         let longer = [key.provider_info(), &[0]].concat();
         let longer = EncryptedDataKey::new("raw-ecdh", longer, key.ciphertext());
         count(unwrap(&discovery, &context, &longer), Outcome::NoMatch, "longer provider information");
-        // The parties the other way round are the keyring's still, but it is not what was wrapped.
+        // With the parties exchanged it still matches the keyring, but is not what was wrapped.
         let point = fixed.recipient_public_key().len();
         let (head, sender) = key.provider_info().split_at(sender_at);
         let swapped = [&head[..5], sender, &head[5 + point..], &head[5..5 + point]].concat();
         let swapped = EncryptedDataKey::new("raw-ecdh", swapped, key.ciphertext());
         count(unwrap(&fixed, &context, &swapped), Outcome::NotAuthentic, "parties the other way round");
         count(unwrap(&discovery, &context, &swapped), Outcome::NoMatch, "parties the other way round");
-        // The keyring over AWS KMS writes the same under an id of its own.
+        // The keyring over AWS KMS writes the same under its own provider id.
         let of_kms = EncryptedDataKey::new("aws-kms-ecdh", key.provider_info(), key.ciphertext());
         count(unwrap(&fixed, &context, &of_kms), Outcome::Opens, "aws-kms-ecdh");
         count(unwrap(&discovery, &context, &of_kms), Outcome::Opens, "aws-kms-ecdh");

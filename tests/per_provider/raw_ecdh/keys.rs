@@ -1,8 +1,8 @@
-//! The forms that keys are read in.
+//! The forms in which keys are read.
 
 use super::*;
 
-/// PEM of these bytes, in lines of this width.
+/// Returns these bytes as PEM, in lines of this width.
 fn pem(label: &str, der: &[u8], width: usize, end_of_line: &str) -> String {
     let text = to_base64(der);
     let mut out = format!("-----BEGIN {label}-----{end_of_line}");
@@ -13,15 +13,15 @@ fn pem(label: &str, der: &[u8], width: usize, end_of_line: &str) -> String {
     out + &format!("-----END {label}-----{end_of_line}")
 }
 
-/// The bytes of a PEM text.
+/// Returns the bytes of a PEM text.
 fn der_of(pem: &str) -> Vec<u8> {
     let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     from_base64(&text)
 }
 
-/// A SubjectPublicKeyInfo with the algorithm of this one, and another point.
+/// Returns a SubjectPublicKeyInfo with the algorithm of this one and another point.
 fn with_point(info: &[u8], point: &[u8]) -> Vec<u8> {
-    // SEQUENCE { SEQUENCE algorithm, BIT STRING point }, with a first length in one byte or in two.
+    // SEQUENCE { SEQUENCE algorithm, BIT STRING point }, with a first length of one byte or two.
     let start = if info[1] == 0x81 { 3 } else { 2 };
     let algorithm = &info[start..start + 2 + usize::from(info[start + 1])];
     let length = |length: usize| {
@@ -66,7 +66,7 @@ fn keys_are_read_in_their_usual_forms() {
     assert_eq!(read, 3 * 10);
 }
 
-/// PKCS#8 as others write it, or write other keys.
+/// PKCS#8 in other writers' forms, or with other keys.
 const ED25519_PRIVATE: &str = "MC4CAQAwBQYDK2VwBCIEIKdvoW6+V3DQ4hI9tjaHtleuGNmc2FDcyvKEV8le2ud8";
 const ED25519_PUBLIC: &str = "MCowBQYDK2VwAyEAy2vAkmQdLZcta8k8lYSH9npb6TFO5iqJSt404xpf9UI=";
 const SECP256K1_PRIVATE: &str = "MIGEAgEAMBAGByqGSM49AgEGBSuBBAAKBG0wawIBAQQg1rVcXZ4z8ML29qpCT7k9LdZbT4SnmUZvsghApHK1He6h\
@@ -83,7 +83,8 @@ fn unusable_private_keys_are_refused_with_the_reason() {
         let Named { alice, bob, .. } = Named::of(&file, curve);
         let der = der_of(&bob.private);
         let one = |label| pem(label, &der, 64, "\n");
-        // The scalar is the first long OCTET STRING within: its bytes are replaced, and with them the public half is wrong.
+        // The scalar is the first long OCTET STRING inside: its bytes are replaced, which makes the
+        // public half wrong.
         let length = to(curve, bob).recipient_public_key().len() - 1;
         let at = der.windows(5).position(|bytes| bytes == [2, 1, 1, 4, length as u8]).expect("a private key") + 5;
         let with_scalar = |byte: u8| {
@@ -125,7 +126,7 @@ fn unusable_private_keys_are_refused_with_the_reason() {
                 refused += 1;
             }
         }
-        // DER is refused, too: the specification asks for PEM.
+        // DER is refused too: the specification requires PEM.
         assert!(refusal(RawEcdhKeyring::discovery(curve, &der)).contains("not PEM text"));
         for other in EcdhCurve::ALL.into_iter().filter(|other| *other != curve) {
             let why = refusal(RawEcdhKeyring::discovery(other, &bob.private));

@@ -1,4 +1,4 @@
-//! With the official library.
+//! Live exchanges with the official library.
 
 use super::{super::support::json_peer::Peer, *};
 

@@ -1,4 +1,4 @@
-//! Messages under keys in pairs.
+//! Messages under key pairs.
 
 use super::*;
 
@@ -119,7 +119,8 @@ fn what_a_keyring_cannot_do_is_said() {
         let sealed = reading_client().encrypt(&writes).bytes(b"text").wait().expect("it seals");
         let why = refusal(reading_client().decrypt(&writes).bytes(&sealed.message).wait());
         assert!(why.contains("cannot decrypt") && why.contains("RawEcdhKeyring::discovery"), "{why}");
-        // As one of several it takes no part, and says why if none of the others opens the message.
+        // As one of several it takes no part, and reports why if none of the others opens the
+        // message.
         let several = MultiKeyring::without_generator(writes).child(reads);
         assert!(reading_client().decrypt(&several).bytes(&sealed.message).wait().is_ok());
         let two = MultiKeyring::without_generator(to(curve, bob)).child(of(curve, &Named::of(&file, curve).carol));
@@ -151,7 +152,7 @@ fn several_keys_wrap_one_message_and_failures_are_collected() {
             let opened = reading_client().decrypt(&keyring).bytes(&sealed.message).wait().expect("it opens");
             assert_eq!((opened.plaintext.as_slice(), opened.opened_by.encrypted_data_key), (&b"text"[..], at));
         }
-        // One that does not open stands before one that does; and the other way round none does.
+        // A keyring that does not open it precedes one that does; in the reverse case neither does.
         let none = EncryptionContext::new();
         let good = wrap(&to(curve, bob), &none);
         let bad = EncryptedDataKey::new("raw-ecdh", good.provider_info(), vec![1; 112]);
@@ -204,7 +205,8 @@ fn random_bytes_come_from_the_provider_and_may_fail() {
             assert_eq!(once.ciphertext()[..32], [1; 32]);
             assert!(once == wrap(&Fronted::with_random_bytes_of(1)).expect("it wraps"), "{curve}: from somewhere else");
         }
-        // Zero is no private key, nor is what is above the order of the curve: no endless search for one.
+        // Zero is not a private key, nor is anything above the order of the curve, so the search
+        // for one must end.
         for byte in [0, 0xff] {
             let provider = Fronted::with_random_bytes_of(byte);
             let keyring = to(curve, bob);

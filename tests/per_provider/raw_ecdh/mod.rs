@@ -1,5 +1,6 @@
-//! The raw ECDH keyring: by itself, on messages that the official library wrote (tests/peers/ecdh_peer.py), and with
-//! that library live. Without it the last are skipped, unless SEALWAX_REQUIRE_PEERS=1.
+//! The raw ECDH keyring: alone, on messages that the official library wrote
+//! (tests/peers/ecdh_peer.py), and live with that library. Without the library the live tests are
+//! skipped, unless SEALWAX_REQUIRE_PEERS=1.
 
 mod altered;
 mod keys;
@@ -57,7 +58,7 @@ struct Key {
     public: String,
 }
 
-/// A message of alice for bob.
+/// A message from Alice to Bob.
 #[derive(Deserialize)]
 struct Vector {
     curve: String,
@@ -106,7 +107,7 @@ fn contexts() -> [EncryptionContext; 3] {
     ]
 }
 
-/// A data key of zeros, wrapped.
+/// Wraps a data key of zeros.
 fn wrap(keyring: &RawEcdhKeyring, context: &EncryptionContext) -> EncryptedDataKey {
     let data_key = SecretBytes::zeroed(COMMITTING.data_key_length());
     let request = WrapRequest::new(provider(), COMMITTING, context);
@@ -115,7 +116,7 @@ fn wrap(keyring: &RawEcdhKeyring, context: &EncryptionContext) -> EncryptedDataK
     wrapped.encrypted_data_keys.into_iter().next().expect("an encrypted data key")
 }
 
-/// What becomes of one encrypted data key.
+/// The outcome for one encrypted data key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Outcome {
     Opens,
@@ -143,7 +144,7 @@ fn unwrap(keyring: &RawEcdhKeyring, context: &EncryptionContext, key: &Encrypted
     }
 }
 
-/// The value of a future that is ready at once.
+/// Returns the output of a future that is ready at once.
 fn sync<T>(future: impl Future<Output = T>) -> T {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match std::pin::pin!(future).poll(&mut context) {

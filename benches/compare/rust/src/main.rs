@@ -1,4 +1,4 @@
-//! The official Rust SDK and age as a participant of `run.py`.
+//! The official Rust SDK and age, as participants of `run.py`.
 
 use std::{
     io::{self, BufRead, Read, Write},
@@ -24,7 +24,7 @@ struct Case {
 }
 
 fn main() -> Result<(), BoxError> {
-    // The official Rust SDK recurses once a frame.
+    // The official Rust SDK recurses once per frame.
     std::thread::Builder::new().stack_size(1 << 30).spawn(|| participate().unwrap())?.join().map_err(|_| "failed")?;
     Ok(())
 }
@@ -50,7 +50,7 @@ fn participate() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// The official Rust SDK, which works on bytes in memory only.
+/// The official Rust SDK, which works only on bytes in memory.
 fn official(cases: &mut Vec<Case>, plaintext: &[u8]) -> Result<(), BoxError> {
     let runtime = Rc::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?);
     let client = Client::from_conf(AwsEncryptionSdkConfig::builder().build()?)?;

@@ -1,4 +1,4 @@
-//! What can be said of folders.
+//! The options for whole directories.
 
 use std::{ffi::OsString, num::NonZero, thread};
 
@@ -32,7 +32,7 @@ impl FolderArguments {
         self.jobs.map_or_else(|| thread::available_parallelism().map_or(1, NonZero::get), NonZero::get)
     }
 
-    /// How many messages may share a data key, if any may.
+    /// Returns how many messages may share a data key, or `None` if each has its own.
     pub(crate) fn shared_by(&self) -> Option<u64> {
         Some(self.cache_messages).filter(|messages| self.recursive && *messages > 1)
     }

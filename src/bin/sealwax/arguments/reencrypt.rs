@@ -1,4 +1,4 @@
-//! What can be said to `sealwax reencrypt`.
+//! The arguments of `sealwax reencrypt`.
 
 use std::path::PathBuf;
 
@@ -59,7 +59,7 @@ impl ReencryptArguments {
         context_of("--expect-context", &self.expected_context)
     }
 
-    /// The context of the new message; none if it keeps that of the old one.
+    /// Returns the context of the new message, or `None` if it keeps the context of the old one.
     pub(crate) fn new_context(&self) -> Result<Option<EncryptionContext>, Failure> {
         let context = self.keys.context()?;
         Ok(Some(context).filter(|context| self.no_context || !context.is_empty()))

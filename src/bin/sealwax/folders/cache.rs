@@ -1,4 +1,4 @@
-//! The data-key cache of a folder.
+//! The data-key cache for a directory.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,10 +9,11 @@ use crate::failure::Failure;
 /// How long a data key is used.
 const AGE: Duration = Duration::from_secs(300);
 
-/// How many data keys are kept: one when encrypting, and when decrypting those of messages that alternate.
+/// The number of data keys kept: encryption needs one, decryption those of interleaved messages.
 const ENTRIES: usize = 1000;
 
-/// A manager whose data keys so many messages share; the manager itself if none do.
+/// Returns a manager whose data keys are each shared by this many messages, or the manager itself
+/// if none are shared.
 pub(super) fn shared(
     messages: Option<u64>,
     manager: Box<dyn MaterialsManager>,

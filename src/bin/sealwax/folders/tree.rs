@@ -1,7 +1,8 @@
-//! The files of a folder, and where they go: the same tree below another folder.
+//! The files of a directory tree, and where their outputs go: the same tree below another
+//! directory.
 //!
-//! Where a file goes follows from where it is found, never from what a message says. Links are not followed, neither below the
-//! one folder nor below the other.
+//! The output path follows from where the input was found, never from what a message says. Links
+//! are not followed, neither below the input directory nor below the output directory.
 
 use std::{
     borrow::Cow,
@@ -17,15 +18,15 @@ use walkdir::{DirEntry, WalkDir};
 use super::{Folder, Task};
 use crate::failure::Failure;
 
-/// What is met in a folder.
+/// An entry of the walk.
 pub(super) enum Met {
     File(Job),
-    /// What is nothing to work on, and why.
+    /// An entry that is not processed, and the reason.
     Skipped(PathBuf, Cow<'static, str>),
     Failed(Failure),
 }
 
-/// A file to work on.
+/// A file to process.
 pub(crate) struct Job {
     pub(crate) from: PathBuf,
     to: Option<PathBuf>,
@@ -33,14 +34,14 @@ pub(crate) struct Job {
     modified: Option<SystemTime>,
 }
 
-/// What there is where a file is to go.
+/// What exists at the output path.
 pub(super) enum Target<'a> {
     /// Nothing is written.
     None,
     ToWrite(&'a Path),
-    /// A file, which is whole: files appear only so.
+    /// A complete file; files appear only when they are complete.
     Finished {
-        /// Whether what it was made of has changed since.
+        /// Whether the input was modified after this file.
         older: bool,
     },
 }
@@ -64,7 +65,7 @@ impl Job {
     }
 }
 
-/// A folder to walk through.
+/// A directory to walk.
 pub(super) struct Tree<'a> {
     task: Task,
     suffix: &'a OsStr,
@@ -97,7 +98,7 @@ impl<'a> Tree<'a> {
         Ok(Self { task, suffix, from, to })
     }
 
-    /// How many bytes the files have.
+    /// Returns the total size of the files in bytes.
     pub(super) fn count_bytes(&self) -> u64 {
         let files = self.entries().filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
         let ours = files.filter(|entry| self.name_of_target(entry.file_name()).is_some());
@@ -108,7 +109,8 @@ impl<'a> Tree<'a> {
         WalkDir::new(self.from).follow_links(false).min_depth(1).into_iter()
     }
 
-    /// Everything below the folder. Folders are made on the way, before what is in them.
+    /// Walks everything below the directory. An output directory is created before the entries in
+    /// it are visited.
     pub(super) fn walk(&self) -> impl Iterator<Item = Met> {
         let mut entries = self.entries();
         std::iter::from_fn(move || {
@@ -150,13 +152,13 @@ impl<'a> Tree<'a> {
         Met::File(Job { from: entry.path().to_owned(), to, length, modified })
     }
 
-    /// Where something is, seen from the folder.
+    /// Returns an entry's path relative to the directory.
     fn below<'e>(&self, entry: &'e DirEntry) -> &'e Path {
-        // What is found below a folder has its path in front.
+        // Every entry below the directory has the directory's path as a prefix.
         entry.path().strip_prefix(self.from).unwrap_or(Path::new(entry.file_name()))
     }
 
-    /// The name that the file made of one with this name has; none if it is to be left alone.
+    /// Returns the output name for a file of this name, or `None` if the file is to be skipped.
     fn name_of_target(&self, name: &OsStr) -> Option<OsString> {
         if self.task == Task::Encrypt {
             let mut name = name.to_owned();
@@ -166,7 +168,7 @@ impl<'a> Tree<'a> {
         without_suffix(name, self.suffix)
     }
 
-    /// Makes the folder that takes what is in this one, as private as it is.
+    /// Creates the output directory for this one, with the same permissions.
     fn make_folder(&self, entry: &DirEntry) -> Result<(), Failure> {
         let Some(to) = self.to else { return Ok(()) };
         let to = to.join(self.below(entry));
@@ -197,7 +199,7 @@ fn builder(found: &Metadata) -> DirBuilder {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 
     let mut builder = DirBuilder::new();
-    // Its owner must be able to write into it.
+    // The owner must be able to write into the directory.
     builder.mode(found.permissions().mode() & 0o777 | 0o700);
     builder
 }
@@ -207,13 +209,13 @@ fn builder(_: &Metadata) -> DirBuilder {
     DirBuilder::new()
 }
 
-/// A name without its end, if something is left of it.
+/// Strips the suffix from a name; `None` if nothing usable remains.
 #[cfg(unix)]
 fn without_suffix(name: &OsStr, suffix: &OsStr) -> Option<OsString> {
     use std::os::unix::ffi::OsStrExt;
 
     let name = name.as_bytes().strip_suffix(suffix.as_bytes())?;
-    // What is left could be none of the names that stand for folders.
+    // The remainder must not be one of the special directory names.
     let usable = !matches!(name, b"" | b"." | b"..");
     usable.then(|| OsStr::from_bytes(name).to_owned())
 }
@@ -225,21 +227,22 @@ fn without_suffix(name: &OsStr, suffix: &OsStr) -> Option<OsString> {
     usable.then(|| name.into())
 }
 
-/// Refuses an output folder among what is read, and a folder that is read among what is written.
+/// Fails if the output directory is inside the input, or the input is inside the output.
 fn check_apart(task: Task, from: &Path, to: &Path) -> Result<(), Failure> {
     let fail = |error: io::Error| Failure::about(&from.display().to_string(), error);
     let (from, to) = (fs::canonicalize(from).map_err(fail)?, canonical(to));
     if to.starts_with(&from) {
         return Err(Failure::usage("OUT lies in the folder that is read: choose one outside of it"));
     }
-    // Messages found there would not be told from messages made now.
+    // Existing messages there would be indistinguishable from new ones.
     if task == Task::Encrypt && from.starts_with(&to) {
         return Err(Failure::usage("the folder that is read lies in OUT: choose another OUT"));
     }
     Ok(())
 }
 
-/// A path without links and without `..`, as far as it exists; behind that it has nothing but new folders.
+/// Returns the path without links and without `..`, as far as it exists; what follows can only be
+/// directories that are to be created.
 fn canonical(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut known = PathBuf::new();

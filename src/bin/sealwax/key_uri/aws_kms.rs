@@ -19,16 +19,16 @@ use crate::failure::Failure;
 /// The region and profile of keys whose URI names none: `--region` and `--profile`.
 static DEFAULTS: OnceLock<Place> = OnceLock::new();
 
-/// Whose keys are meant, and where; what is not said is as in the environment.
+/// The region and profile of a key; what is unset comes from the environment.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     region: Option<String>,
     profile: Option<String>,
 }
 
-/// What the command line says for all keys.
+/// Sets what the command line gives for all keys.
 pub(crate) fn set_defaults(region: Option<String>, profile: Option<String>) {
-    // It is parsed once.
+    // The command line is parsed once, so this cannot already be set.
     let _ = DEFAULTS.set(Place { region, profile });
 }
 
@@ -44,7 +44,7 @@ pub(super) fn keyring(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
     let regions = regions(uri)?;
     let refuse = |error: &dyn std::fmt::Display| uri.refuse(&error.to_string());
     let arn = if key.starts_with("arn:") { Some(KmsArn::parse(&key).map_err(|error| refuse(&error))?) } else { None };
-    // An ARN says where its key is.
+    // An ARN contains the key's region.
     let kms = regions.client(arn.map(|arn| arn.region())).map_err(|error| refuse(&error))?;
     let keyring = match arn {
         Some(arn) if arn.is_multi_region() => AwsKmsKeyring::mrk_aware(&*key, kms),
@@ -53,7 +53,8 @@ pub(super) fn keyring(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
     Ok(Box::new(keyring.map_err(|error| refuse(&error))?))
 }
 
-/// Whatever key a message names, in certain regions and of certain accounts. Of a multi-Region key, the replica there.
+/// Returns a keyring for any key that a message names, restricted to regions and accounts. For a
+/// multi-Region key it uses the replica in the region.
 fn discovery(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
     uri.only(&["account", "partition", "region", "profile"])?;
     let refuse = |error: &dyn std::fmt::Display| uri.refuse(&error.to_string());
@@ -83,7 +84,7 @@ fn discovery(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
     Ok(Box::new(keyring))
 }
 
-/// The values of a parameter that may be given several times.
+/// Returns the values of a repeatable parameter.
 fn values(uri: &KeyUri<'_>, name: &str) -> Result<Vec<String>, Failure> {
     let values = uri.parameters.iter().filter(|(other, _)| *other == name);
     values.map(|(_, value)| decode(uri, value)).collect()
@@ -94,7 +95,8 @@ fn decode(uri: &KeyUri<'_>, text: &str) -> Result<String, Failure> {
     Ok(text.into_owned())
 }
 
-/// AWS KMS with the profile, and the default region, of a URI. Keys with the same ones share it, and so credentials and connections.
+/// Returns AWS KMS with the URI's profile and default region. Keys with the same ones share it, and
+/// so share credentials and connections.
 fn regions(uri: &KeyUri<'_>) -> Result<Arc<AwsSdkKmsSupplier>, Failure> {
     static MADE: Mutex<BTreeMap<Place, Arc<AwsSdkKmsSupplier>>> = Mutex::new(BTreeMap::new());
 
@@ -120,7 +122,8 @@ fn regions(uri: &KeyUri<'_>) -> Result<Arc<AwsSdkKmsSupplier>, Failure> {
     Ok(regions)
 }
 
-/// The AWS SDK works within Tokio only: a thread of its own drives it, and everything else waits as for any key.
+/// Returns a handle to Tokio, which the AWS SDK requires. A dedicated thread drives it, and the
+/// rest of the tool waits as for any other key.
 fn runtime() -> Result<Handle, Failure> {
     static RUNTIME: OnceLock<Option<Handle>> = OnceLock::new();
 

@@ -20,7 +20,8 @@ use arguments::{AliasCommand, KeysCommand};
 pub(crate) use arguments::{KeysArguments, StoreArguments};
 pub(crate) use place::{default_for_decryption, default_for_encryption, keyring, open, set_place};
 
-/// The longest text that `keys open` reads: what the longest plaintext becomes, in base64 with line ends, and some.
+/// The longest text that `keys open` reads: the longest plaintext as base64 with line ends, and a
+/// margin.
 const MAX_SEALED: usize = 3 * MAX_PLAINTEXT;
 
 pub(crate) fn run(arguments: &KeysArguments) -> Result<(), Failure> {
@@ -55,7 +56,7 @@ pub(crate) fn run(arguments: &KeysArguments) -> Result<(), Failure> {
         }
         KeysCommand::CancelDelete { key } => show::key(&kms.cancel_key_deletion(key)?, json),
         KeysCommand::Import { file, material: true, alias, description, .. } => {
-            // One byte more than a key has, so that a longer file does not pass for a key.
+            // Read one byte more than a key has, so that a longer file is not taken for a key.
             let material = key_uri::read_secret(file, 33);
             let material = material.map_err(|error| Failure::about(&file.display().to_string(), error))?;
             let mut key = kms.import_key(material, description)?;
@@ -119,7 +120,7 @@ fn new_root(command: &KeysCommand) -> Result<Root, Failure> {
     })
 }
 
-/// Fails if the check of the log found something, or a line that was there once is not.
+/// Fails if verifying the log found something, or if a line that was once present is missing.
 fn check(kms: &LocalKms, report: &AuditReport, head: Option<&str>) -> Result<(), Failure> {
     if !report.faults.is_empty() {
         let count = report.faults.len();
@@ -129,7 +130,8 @@ fn check(kms: &LocalKms, report: &AuditReport, head: Option<&str>) -> Result<(),
     let usage = || Failure::usage("a head is SEQUENCE:DIGEST, as a check prints it");
     let (sequence, digest) = head.split_once(':').ok_or_else(usage)?;
     let sequence: u64 = sequence.parse().map_err(|_| usage())?;
-    // The digest of a line is in the line that follows it, or it is the head of the report.
+    // The digest of a line is in the line that follows it; that of the last line is the report's
+    // head.
     let next = kms.audit_log()?.into_iter().find(|entry| sequence.checked_add(1) == Some(entry.sequence));
     let found = next.map(|entry| entry.previous);
     let found = found.or_else(|| report.head.clone().filter(|(last, _)| *last == sequence).map(|(_, digest)| digest));
@@ -148,7 +150,7 @@ fn done(text: &str, json: bool) -> Result<(), Failure> {
     if json { show::json(&json!({ "done": text })) } else { show::line(text) }
 }
 
-/// Standard input, up to so many bytes.
+/// Reads at most `limit` bytes of standard input.
 fn read_input(limit: usize) -> Result<SecretBytes, Failure> {
     let mut bytes = Vec::with_capacity(limit + 1);
     let read = io::stdin().lock().take(limit as u64 + 1).read_to_end(&mut bytes);

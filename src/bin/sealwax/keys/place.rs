@@ -1,4 +1,4 @@
-//! Where the key store is, what opens it, and its first use.
+//! The location of the key store, its root key, and its creation on first use.
 
 use std::{
     cell::Cell,
@@ -25,21 +25,22 @@ const PASSPHRASE: &str = "SEALWAX_PASSPHRASE";
 /// The longest passphrase, in bytes.
 const MAX_PASSPHRASE: usize = 4096;
 
-/// Where the key store is, and what opens it, as the command line says.
+/// The location of the key store and its root key, from the command line.
 static PLACE: OnceLock<StoreArguments> = OnceLock::new();
 
-/// What the command line says of the key store, for all commands.
+/// Sets what the command line says about the key store, for all commands.
 pub(crate) fn set_place(arguments: StoreArguments) {
-    // It is parsed once.
+    // The command line is parsed once, so this cannot already be set.
     let _ = PLACE.set(arguments);
 }
 
 thread_local! {
-    /// Whether the key of a root key is being looked for.
+    /// Whether the key that wraps a root key is being resolved.
     static FOR_A_ROOT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What the command line says is said of one store. A key that wraps that store's root key is in another one, the user's own.
+/// Returns the options that apply. The command line describes one store only; a key that wraps that
+/// store's root key is in another one, the user's default store.
 fn place() -> &'static StoreArguments {
     static NOTHING: StoreArguments =
         StoreArguments { store: None, passphrase_file: None, root_key_file: None, root_key: None, identity: None };
@@ -47,7 +48,7 @@ fn place() -> &'static StoreArguments {
     if FOR_A_ROOT.get() { &NOTHING } else { PLACE.get_or_init(StoreArguments::default) }
 }
 
-/// The folder of the store.
+/// Returns the directory of the store.
 pub(crate) fn folder() -> Result<PathBuf, Failure> {
     let named = place().store.clone().or_else(|| env::var_os(STORE).filter(|path| !path.is_empty()).map(Into::into));
     if let Some(folder) = named {
@@ -57,20 +58,21 @@ pub(crate) fn folder() -> Result<PathBuf, Failure> {
     Ok(etcetera::choose_base_strategy().map_err(home)?.data_dir().join("sealwax").join("keys"))
 }
 
-/// Opens the store. Within one process it is opened once, so that a passphrase is asked for and stretched once.
+/// Opens the store. Each process opens a store once, so that its passphrase is asked for and
+/// stretched once.
 pub(crate) fn open() -> Result<LocalKms, Failure> {
     let folder = folder()?;
     once(&folder, || match LocalKms::root_kind(&folder)? {
         Some(kind) => Ok(builder(&folder, root_for(kind)?).open().wait().map_err(store_failure)?),
         None => {
-            // It says whether there was one.
+            // The error of this call says whether there is a store.
             LocalKms::open(&folder)?;
             Err(Failure::usage(format!("there is no key store in {}", folder.display())))
         }
     })
 }
 
-/// Opens the store, or makes it, with a word to the user.
+/// Opens the store, or creates it and prints a note.
 pub(crate) fn open_or_create() -> Result<LocalKms, Failure> {
     let folder = folder()?;
     if LocalKms::root_kind(&folder)?.is_some() {
@@ -87,12 +89,13 @@ pub(crate) fn open_or_create() -> Result<LocalKms, Failure> {
     })
 }
 
-/// The keyring for encrypting when no key is given. The first use makes the store and its default key.
+/// Returns the keyring for encryption when no key is given. The first use creates the store and its
+/// default key.
 pub(crate) fn default_for_encryption() -> Result<Box<dyn Keyring>, Failure> {
     let kms = open_or_create()?;
     if kms.keyring(DEFAULT_KEY).is_err() && kms.list_keys()?.is_empty() {
         match kms.create_key_with_alias("the default key", DEFAULT_KEY) {
-            // Another process was faster.
+            // Another process created it first.
             Ok(_) | Err(LocalKmsError::AliasExists { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -100,7 +103,7 @@ pub(crate) fn default_for_encryption() -> Result<Box<dyn Keyring>, Failure> {
     keyring(&kms, DEFAULT_KEY)
 }
 
-/// The keyring for decrypting when no key is given.
+/// Returns the keyring for decryption when no key is given.
 pub(crate) fn default_for_decryption() -> Result<Box<dyn Keyring>, Failure> {
     let folder = folder()?;
     if LocalKms::root_kind(&folder)?.is_none() {
@@ -112,7 +115,7 @@ pub(crate) fn default_for_decryption() -> Result<Box<dyn Keyring>, Failure> {
     keyring(&open()?, DEFAULT_KEY)
 }
 
-/// The keyring of a key of the store.
+/// Returns the keyring of a key in the store.
 pub(crate) fn keyring(kms: &LocalKms, name: &str) -> Result<Box<dyn Keyring>, Failure> {
     match kms.keyring(name) {
         Ok(keyring) => Ok(Box::new(keyring)),
@@ -129,7 +132,7 @@ static OPEN: Mutex<Option<HashMap<PathBuf, LocalKms>>> = Mutex::new(None);
 
 fn once(folder: &Path, open: impl FnOnce() -> Result<LocalKms, Failure>) -> Result<LocalKms, Failure> {
     let key = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    // Not held while opening: a root key can be wrapped under a key of another store.
+    // Do not hold the lock while opening: a root key can be wrapped under a key of another store.
     let known = OPEN.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().get(&key).cloned();
     if let Some(kms) = known {
         return Ok(kms);
@@ -147,7 +150,7 @@ fn builder(folder: &Path, root: Root) -> LocalKmsBuilder {
     }
 }
 
-/// What opens a store of this kind.
+/// Returns the root to open a store of this kind with.
 fn root_for(kind: RootKind) -> Result<Root, Failure> {
     Ok(match kind {
         RootKind::Passphrase => Root::passphrase(passphrase("Passphrase of the key store: ", false)?),
@@ -157,8 +160,9 @@ fn root_for(kind: RootKind) -> Result<Root, Failure> {
         RootKind::Keyring => wrapped(place().root_key.as_deref().ok_or_else(|| {
             Failure::usage("the root key of the store is wrapped under another key: say --root-key")
         })?)?,
-        // The file says itself what it needs, and nobody vouches for it yet. Whoever gives more expects a store that others cannot
-        // seal: one that whoever may write there put in its place must not pass for that.
+        // The file itself says what it needs, and is not authenticated yet. A caller that gives a
+        // root key expects a store that only its holders can seal, and must not be given one that
+        // an attacker with write access put in its place.
         _ => match &place().root_key_file {
             Some(file) => Root::key_file(file),
             None if place().root_key.is_some() || has_passphrase() => {
@@ -174,7 +178,7 @@ fn root_for(kind: RootKind) -> Result<Root, Failure> {
     })
 }
 
-/// The root of a store that is made: what the command line names, or a file in the folder.
+/// Returns the root for a new store: what the command line names, or a file in the directory.
 fn root_to_make() -> Result<Root, Failure> {
     if let Some(uri) = &place().root_key {
         return wrapped(uri);
@@ -188,7 +192,7 @@ fn root_to_make() -> Result<Root, Failure> {
     Ok(Root::key_file_in_folder())
 }
 
-/// A root key that is wrapped under the key of a URI.
+/// Returns a root key that is wrapped under the key of a URI.
 pub(super) fn wrapped(uri: &str) -> Result<Root, Failure> {
     let before = FOR_A_ROOT.replace(true);
     let keyring = key_uri::keyring(&[uri.to_owned()], None);
@@ -196,7 +200,7 @@ pub(super) fn wrapped(uri: &str) -> Result<Root, Failure> {
     Ok(Root::keyring(Arc::from(keyring?)))
 }
 
-/// Whether there is a passphrase that need not be asked for.
+/// Returns whether there is a passphrase that need not be asked for.
 fn has_passphrase() -> bool {
     place().passphrase_file.is_some() || env::var_os(PASSPHRASE).is_some_and(|text| !text.is_empty())
 }
@@ -209,7 +213,8 @@ fn passphrase(prompt: &str, twice: bool) -> Result<SecretBytes, Failure> {
     passphrase_from(place().passphrase_file.as_deref(), prompt, twice)
 }
 
-/// The first line of a file, or what the user says, twice the same if it is a new one.
+/// Returns the first line of a file, or what the user types, which must be typed twice if it is
+/// new.
 pub(super) fn passphrase_from(file: Option<&Path>, prompt: &str, twice: bool) -> Result<SecretBytes, Failure> {
     let passphrase = match file {
         Some(file) => {
@@ -237,7 +242,7 @@ pub(super) fn passphrase_from(file: Option<&Path>, prompt: &str, twice: bool) ->
     Ok(passphrase)
 }
 
-/// A failure that came through the library's own error type.
+/// Returns the failure for a key store error that was wrapped in the library's own error type.
 pub(super) fn store_failure(error: Error) -> Failure {
     match &error {
         Error::Keyring { source, .. } => source.downcast_ref::<LocalKmsError>().map(Failure::from),

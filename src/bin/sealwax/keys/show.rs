@@ -1,4 +1,4 @@
-//! What the store tells, as tables for people and as JSON for scripts.
+//! Output about the store, as tables for people and as JSON for scripts.
 
 use std::{
     io::{self, Write},
@@ -21,7 +21,7 @@ pub(super) fn line(text: &str) -> Result<(), Failure> {
     writeln!(io::stdout(), "{text}").map_err(|error| Failure::about("standard output", error))
 }
 
-/// Prints rows under a head, in columns as wide as they must be.
+/// Prints rows below a heading, in columns as wide as their content.
 fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -70,7 +70,7 @@ fn as_json(key: &KeyMetadata) -> Value {
     })
 }
 
-/// Keys, one a line.
+/// Prints keys, one per line.
 pub(super) fn keys(keys: &[KeyMetadata], as_lines: bool) -> Result<(), Failure> {
     if as_lines {
         return json(&keys.iter().map(as_json).collect::<Vec<_>>());
@@ -82,7 +82,7 @@ pub(super) fn keys(keys: &[KeyMetadata], as_lines: bool) -> Result<(), Failure> 
     table(["KEY", "ALIASES", "STATE", "CREATED", "DESCRIPTION"], &keys.iter().map(row).collect::<Vec<_>>())
 }
 
-/// A key, in full.
+/// Prints all details of a key.
 pub(super) fn key(key: &KeyMetadata, in_json: bool) -> Result<(), Failure> {
     if in_json {
         return json(&as_json(key));
@@ -108,7 +108,7 @@ pub(super) fn key(key: &KeyMetadata, in_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Aliases.
+/// Prints aliases.
 pub(super) fn aliases(aliases: &[Alias], in_json: bool) -> Result<(), Failure> {
     if in_json {
         let alias = |alias: &Alias| json!({ "alias": alias.name, "key_id": alias.key_id });
@@ -118,7 +118,7 @@ pub(super) fn aliases(aliases: &[Alias], in_json: bool) -> Result<(), Failure> {
     table(["ALIAS", "KEY"], &rows)
 }
 
-/// What an import did.
+/// Prints the result of an import.
 pub(super) fn backup(report: &BackupReport, in_json: bool) -> Result<(), Failure> {
     let BackupReport { added, completed, unchanged, aliases_kept, .. } = report;
     if in_json {
@@ -131,7 +131,7 @@ pub(super) fn backup(report: &BackupReport, in_json: bool) -> Result<(), Failure
     kept.into_iter().try_for_each(|text| line(&text))
 }
 
-/// Lines of the log.
+/// Prints entries of the log.
 pub(super) fn log(entries: &[AuditEntry], in_json: bool) -> Result<(), Failure> {
     if in_json {
         return entries.iter().try_for_each(json);
@@ -150,7 +150,7 @@ pub(super) fn log(entries: &[AuditEntry], in_json: bool) -> Result<(), Failure> 
     table(["LINE", "TIME", "OPERATION", "OUTCOME", "IDENTITY", "KEY"], &entries.iter().map(row).collect::<Vec<_>>())
 }
 
-/// What a check of the log found.
+/// Prints the result of verifying the log.
 pub(super) fn audit(report: &AuditReport, in_json: bool) -> Result<(), Failure> {
     let head = report.head.as_ref().map(|(sequence, digest)| format!("{sequence}:{digest}"));
     let faults: Vec<_> = report.faults.iter().map(ToString::to_string).collect();
