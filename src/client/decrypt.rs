@@ -1,4 +1,4 @@
-//! Setting up a decryption.
+//! Decryptions and their options.
 
 use std::{fmt, io};
 #[cfg(feature = "fs")]
@@ -24,20 +24,25 @@ mod ranges;
 mod streams;
 mod verified;
 
-/// A decryption being set up: options first, then what to decrypt.
+/// A builder of a decryption. Set options first, then call the method that decrypts.
 ///
-/// The plaintext of a signed message is released only once its signature is verified, unless
-/// [`release_unverified`](Self::release_unverified) is called: that is the only way to get it earlier.
+/// Methods that perform blocking I/O return a `Result`, and the materials manager and its keyring
+/// complete on the calling thread, as with [`Operation::wait`]. The methods that need no blocking
+/// I/O return an [`Operation`]. The writers ask the keyring once the header has been written to
+/// them.
+///
+/// The plaintext of a signed message is released only once its signature has been verified.
+/// [`release_unverified`](Self::release_unverified) is the only option that releases it earlier.
 ///
 /// | method | unsigned message | signed message |
 /// |---|---|---|
 /// | [`bytes`](Self::bytes), `file` (feature `fs`) | at the end | at the end |
-/// | [`copy`](Self::copy) | frame by frame | at the end, in a second pass over a spool |
+/// | [`copy`](Self::copy) | frame by frame | at the end, in a second pass over a spooled copy |
 /// | [`reader_verified`](Self::reader_verified), [`copy_verified`](Self::copy_verified) | at the end, in a second pass over the source | the same |
 /// | [`reader`](Self::reader), [`writer`](Self::writer), [`machine`](Self::machine) | frame by frame | refused |
-/// | [`ranges`](Self::ranges) | what is asked for | refused |
-/// | [`ranges_verified`](Self::ranges_verified) | what is asked for, after all of it | the same |
-/// | [`release_unverified`](Self::release_unverified), then a reader, writer, copy, machine or ranges | as above | frame by frame, the last at the end |
+/// | [`ranges`](Self::ranges) | the requested ranges | refused |
+/// | [`ranges_verified`](Self::ranges_verified) | the requested ranges, after the whole message is verified | the same |
+/// | a reader, writer, copy, machine or ranges after [`release_unverified`](Self::release_unverified) | as above | frame by frame, the final frame at the end; `ranges` never verifies the signature |
 ///
 /// ```
 /// use sealwax::{Client, keyring::RawAesKeyring};
@@ -52,7 +57,7 @@ mod verified;
 /// assert!(refused.is_err());
 /// # Ok::<(), sealwax::Error>(())
 /// ```
-#[must_use = "nothing is decrypted until it is said what"]
+#[must_use = "nothing is decrypted until a method such as `bytes` is called"]
 pub struct Decrypt<'a> {
     client: &'a Client,
     source: Source<'a>,
@@ -62,7 +67,7 @@ pub struct Decrypt<'a> {
     overwrite: Overwrite,
 }
 
-/// A message that was opened in one piece.
+/// A message that was decrypted in memory.
 ///
 /// ```
 /// # use sealwax::{Client, keyring::RawAesKeyring};
@@ -77,14 +82,14 @@ pub struct Decrypt<'a> {
 pub struct Decrypted {
     /// The plaintext.
     pub plaintext: Vec<u8>,
-    /// The header of the message, verified.
+    /// The verified header of the message.
     pub header: Header,
-    /// Which keyring opened the message.
+    /// The keyring that unwrapped the data key.
     pub opened_by: OpenedBy,
 }
 
 impl fmt::Debug for Decrypted {
-    /// All but the plaintext.
+    /// Formats everything except the plaintext.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { plaintext, header, opened_by } = self;
         f.debug_struct("Decrypted")
@@ -95,7 +100,7 @@ impl fmt::Debug for Decrypted {
     }
 }
 
-/// A message that was opened and whose plaintext went elsewhere: see [`Decrypt::copy`].
+/// A verified message whose plaintext was written to a sink or a file. See [`Decrypt::copy`].
 ///
 /// ```
 /// # use sealwax::{Client, AlgorithmSuite, keyring::RawAesKeyring};
@@ -111,9 +116,9 @@ impl fmt::Debug for Decrypted {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Opened {
-    /// The header of the message, verified.
+    /// The verified header of the message.
     pub header: Header,
-    /// Which keyring opened the message.
+    /// The keyring that unwrapped the data key.
     pub opened_by: OpenedBy,
 }
 
@@ -123,7 +128,8 @@ impl From<Finished> for Opened {
     }
 }
 
-/// Whether the plaintext of a signed message may be seen before its signature is verified.
+/// When the plaintext of a signed message may be released: after its signature has been verified,
+/// or before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Release {
     Verified,
@@ -142,20 +148,23 @@ impl<'a> Decrypt<'a> {
         }
     }
 
-    /// The encryption context that is expected: a pair that the message stores must have this value, and a pair that it does
-    /// not store must be one that was authenticated with it. A second call replaces the first.
+    /// Sets the expected encryption context. A pair that the message stores must have the given
+    /// value, and a pair that it does not store must be one that it authenticates with that value.
+    /// A second call replaces the context of the first.
     pub fn context(mut self, expected: impl Into<EncryptionContext>) -> Self {
         self.context = expected.into();
         self
     }
 
-    /// Releases the plaintext of a signed message frame by frame, **before its signature is verified**; the final frame
-    /// still waits for the signature.
+    /// Releases the plaintext of a signed message frame by frame, **before its signature has been
+    /// verified**. The final frame is released only after the signature has been verified.
     ///
-    /// Every frame is authentic under the data key, but anyone who can unwrap the data key could have written it: only
-    /// the signature says that the writer of the message did. A caller that uses this must undo what it did with the
-    /// plaintext if the end is an error. It makes no difference to unsigned messages, nor to [`bytes`](Self::bytes) and
-    /// `file`, which never release anything early.
+    /// Every frame is authentic under the data key, but anyone who can unwrap the data key could
+    /// have written it; only the signature proves that the writer of the message did. A caller that
+    /// uses this option must undo what it did with the plaintext if the decryption ends in an
+    /// error. [`ranges`](Self::ranges) never verifies the signature. The option has no effect on
+    /// unsigned messages, nor on [`bytes`](Self::bytes) and `file`, which never release plaintext
+    /// early.
     ///
     /// ```
     /// use std::io::Read;
@@ -173,19 +182,19 @@ impl<'a> Decrypt<'a> {
         self
     }
 
-    /// Lets [`file`](Self::file) replace an existing target.
+    /// Allows [`file`](Self::file) to replace an existing target.
     #[cfg(feature = "fs")]
     pub fn overwrite(mut self) -> Self {
         self.overwrite = Overwrite::Replace;
         self
     }
 
-    /// Gets the materials for a header and verifies it with them.
+    /// Requests the materials for a header and verifies the header with them.
     async fn verify(&self, received: ReceivedHeader, release: Release) -> Result<VerifiedHeader> {
         let Client { provider, policy, limits, .. } = self.client;
         let (provider, policy, limits, header) = (&**provider, *policy, *limits, received.header());
         let suite = header.suite();
-        // The header may come from another decoder than this client's own.
+        // The header may have been read by a decoder other than this client's own.
         limits.check_encrypted_data_keys(header.encrypted_data_keys().len())?;
         limits.check_header_length(header.length())?;
         limits.check_frame_length(header.content_type().frame_length().unwrap_or(0).into())?;
@@ -206,18 +215,20 @@ impl<'a> Decrypt<'a> {
         Ok(Decryptor::new(self.verify(received, release).await?).with_plan(self.client.plan))
     }
 
-    /// Reads the header from a source and starts the machine for it; also, what was read of the body with it.
+    /// Reads the header from a source and creates the machine for its body. Also returns the bytes
+    /// of the body that were read with the header.
     pub(super) fn start_from(&self, source: &mut impl io::Read, release: Release) -> Result<(Decryptor, Vec<u8>)> {
         let (received, ahead) = read_header(source, self.client.header_decoder())?;
         Ok((wait(self.start_machine(received, release))?, ahead))
     }
 
-    /// Decrypts a message that is there as a whole.
+    /// Decrypts a message that is in memory.
     ///
     /// # Errors
-    /// [`Error::Format`] or [`Error::Limit`] for a message that is malformed or too large, [`Error::Commitment`] for one
-    /// that the policy forbids, [`Error::NotUnwrapped`] if the keyring opens none of its keys, [`Error::Context`] if it
-    /// is not in the expected context, and [`Error::Integrity`] if anything does not verify.
+    /// [`Error::Format`] if the message is malformed, [`Error::Limit`] if it exceeds a limit,
+    /// [`Error::Commitment`] if the policy forbids its suite, [`Error::NotUnwrapped`] if the
+    /// keyring cannot unwrap any of its data keys, [`Error::Context`] if it does not match the
+    /// expected context, and [`Error::Integrity`] if any part of it is not authentic.
     pub fn bytes(self, message: &'a [u8]) -> Operation<impl Future<Output = Result<Decrypted>> + 'a> {
         Operation::new(async move {
             let (received, body) = self.client.header_decoder().decode(message)?;
@@ -228,32 +239,40 @@ impl<'a> Decrypt<'a> {
         })
     }
 
-    /// Decrypts what is read from a source, as it is read from the [`DecryptingReader`] this gives. Reads the header first; a
-    /// source that fails within it loses what was read.
+    /// Returns a [`DecryptingReader`], which decrypts the message of a source as the plaintext is
+    /// read from it. This reads the header on the calling thread. If the source fails within the
+    /// header, the bytes read so far are lost.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), [`Error::Io`], and [`Error::SignedStream`] for a signed message.
+    /// The errors of [`bytes`](Self::bytes), [`Error::Io`] if the source fails,
+    /// [`Error::SignedStream`] for a signed message, and [`Error::WouldBlockRuntime`] as for
+    /// [`Operation::wait`].
     pub fn reader<R: io::Read>(self, mut source: R) -> Result<DecryptingReader<R>> {
         let (machine, ahead) = self.start_from(&mut source, self.release)?;
         DecryptingReader::new(source, machine, &ahead)
     }
 
-    /// A writer that decrypts the message written to it into a sink. It waits for the keyring on the thread that writes
-    /// the end of the header, as [`Operation::wait`] does.
+    /// Returns a writer that decrypts the message written to it into a sink. The write that
+    /// completes the header waits for the keyring on its thread, as [`Operation::wait`] does.
     pub fn writer<W: io::Write>(self, sink: W) -> DecryptingWriter<'a, W> {
         let decoder = self.client.header_decoder();
         let opener = move |received| Operation::new(self.start_machine(received, self.release)).wait();
         DecryptingWriter::new(sink, decoder, Box::new(opener))
     }
 
-    /// Decrypts a source into a sink. An unsigned message is released frame by frame; the plaintext of a
-    /// signed one only once its signature is verified: until then its ciphertext is kept in memory, above 1 MiB in a
-    /// temporary file in the system's folder for them, and it is opened a second time. That takes the feature `fs`; without it
+    /// Decrypts a source into a sink. This reads and writes on the calling thread.
+    ///
+    /// The plaintext of an unsigned message is written frame by frame. The plaintext of a signed
+    /// message is written only once its signature has been verified: until then its ciphertext is
+    /// spooled, in memory up to 1 MiB and otherwise in a temporary file in the system's temporary
+    /// directory, and then decrypted in a second pass. That requires the feature `fs`; without it,
     /// a signed message is refused.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), and [`Error::Io`]. What the sink has got of an unsigned message by then is authentic, but
-    /// not whole.
+    /// The errors of [`bytes`](Self::bytes), [`Error::Io`] if the source, sink or temporary file
+    /// fails, [`Error::WouldBlockRuntime`] as for [`Operation::wait`], and [`Error::SignedStream`]
+    /// for a signed message without the feature `fs`. What the sink received of an unsigned message
+    /// before an error is authentic but incomplete.
     ///
     /// ```
     /// # use sealwax::{Client, keyring::RawAesKeyring};
@@ -268,7 +287,7 @@ impl<'a> Decrypt<'a> {
     /// # Ok::<(), sealwax::Error>(())
     /// ```
     pub fn copy(self, mut source: impl io::Read, sink: impl io::Write) -> Result<Opened> {
-        // Without temporary files there is nowhere to keep a signed message until it is verified.
+        // Without temporary files there is no place to keep a signed message until it is verified.
         let release = if cfg!(feature = "fs") { Release::Unverified } else { self.release };
         let (machine, ahead) = self.start_from(&mut source, release)?;
         #[cfg(feature = "fs")]
@@ -278,31 +297,35 @@ impl<'a> Decrypt<'a> {
         Ok(copy_decrypting(&ahead, source, sink, machine)?.into())
     }
 
-    /// Decrypts a file into another, which appears only once the whole message is verified; an existing one is kept unless
-    /// [`overwrite`](Self::overwrite) is asked for. [`Encrypt::file`](crate::Encrypt::file) has an example.
+    /// Decrypts a file into another file, which appears only once the whole message has been
+    /// verified. An existing target is replaced only after [`overwrite`](Self::overwrite).
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), and [`Error::Io`]. The target is then as it was.
+    /// The errors of [`bytes`](Self::bytes), [`Error::Io`] if a file operation fails, and
+    /// [`Error::WouldBlockRuntime`] as for [`Operation::wait`]. The target is then unchanged,
+    /// except as described for [`PendingFile::commit`].
     #[cfg(feature = "fs")]
     pub fn file(self, source: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<Opened> {
         let source = File::open(source)?;
         let mut target = PendingFile::create(target, self.overwrite)?;
-        // Nothing reads the temporary file before all of the message is verified.
+        // The temporary file gets the target's name only once the whole message has been verified,
+        // so its plaintext may be written early.
         let opened = self.release_unverified().copy(source, &mut target)?;
         target.commit()?;
         Ok(opened)
     }
 
-    /// Encrypts again what is decrypted: under other keys, or with another suite, frame length or encryption context.
-    /// [`Reencrypt`] has an example.
+    /// Re-encrypts the message under other keys, or with another suite, frame length or encryption
+    /// context.
     pub fn reencrypt(self, to: Encrypt<'a>) -> Reencrypt<'a> {
         Reencrypt::new(self, to)
     }
 
-    /// The machine itself, for those who move the bytes: for the header that a [`HeaderDecoder`](crate::HeaderDecoder) has read.
+    /// Returns the decryptor itself, for callers that do their own I/O and have read the header
+    /// with a [`HeaderDecoder`](crate::HeaderDecoder).
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), and [`Error::SignedStream`] for a signed message.
+    /// The errors of [`bytes`](Self::bytes), and [`Error::SignedStream`] for a signed message.
     pub fn machine(self, header: ReceivedHeader) -> Operation<impl Future<Output = Result<Decryptor>> + 'a> {
         Operation::new(async move { self.start_machine(header, self.release).await })
     }

@@ -1,4 +1,4 @@
-//! Setting up an encryption.
+//! Encryptions and their options.
 
 use std::io;
 #[cfg(feature = "fs")]
@@ -22,13 +22,17 @@ use crate::{
 #[cfg(any(feature = "tokio", feature = "futures"))]
 mod streams;
 
-/// The frame length where none is asked for, in bytes: that of the specification.
+/// The default frame length in bytes, which is that of the specification.
 const DEFAULT_FRAME_LENGTH: u32 = 4096;
 
-/// The longest frames that every SDK reads, in bytes.
+/// The maximum frame length in bytes that every SDK can read.
 const MAX_FRAME_LENGTH: u32 = i32::MAX as u32;
 
-/// An encryption being set up: options first, then what to encrypt.
+/// A builder of an encryption. Set options first, then call the method that encrypts.
+///
+/// [`copy`](Self::copy) and `file` (feature `fs`) perform blocking I/O: they return a `Result`, and
+/// the materials manager and its keyring complete on the calling thread, as with
+/// [`Operation::wait`]. The other methods return an [`Operation`].
 ///
 /// ```
 /// use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
@@ -44,7 +48,7 @@ const MAX_FRAME_LENGTH: u32 = i32::MAX as u32;
 /// assert!(!sealed.header.suite().is_signed());
 /// # Ok::<(), sealwax::Error>(())
 /// ```
-#[must_use = "nothing is encrypted until it is said what"]
+#[must_use = "nothing is encrypted until a method such as `bytes` is called"]
 pub struct Encrypt<'a> {
     client: &'a Client,
     source: Source<'a>,
@@ -56,7 +60,7 @@ pub struct Encrypt<'a> {
     pub(super) overwrite: Overwrite,
 }
 
-/// A message that was written in one piece.
+/// A message that was encrypted in memory.
 ///
 /// ```
 /// # use sealwax::{Client, keyring::RawAesKeyring};
@@ -70,19 +74,19 @@ pub struct Encrypt<'a> {
 pub struct Encrypted {
     /// The message.
     pub message: Vec<u8>,
-    /// Its header.
+    /// The header of the message.
     pub header: Header,
-    /// Which keyrings wrapped its data key.
+    /// A report of the keyrings that wrapped the data key.
     pub key_report: KeyReport,
 }
 
-/// A message that was written and went elsewhere: see [`Encrypt::copy`].
+/// A message that was written to a sink or a file. See [`Encrypt::copy`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Sealed {
     /// The header of the message.
     pub header: Header,
-    /// Which keyrings wrapped its data key.
+    /// A report of the keyrings that wrapped the data key.
     pub key_report: KeyReport,
 }
 
@@ -106,26 +110,27 @@ impl<'a> Encrypt<'a> {
         }
     }
 
-    /// The encryption context: authenticated with the message, and stored in it **in the clear**. A second call replaces the
-    /// first.
+    /// Sets the encryption context, which is authenticated with the message and stored in it **in
+    /// the clear**. A second call replaces the context of the first.
     pub fn context(mut self, context: impl Into<EncryptionContext>) -> Self {
         self.context = context.into();
         self
     }
 
-    /// Sets the algorithm suite; by default that of the commitment policy. A materials manager other
-    /// than the default one may choose another suite.
+    /// Sets the algorithm suite. The default is that of the commitment policy. A materials manager
+    /// other than the default one can choose a different suite.
     pub fn suite(mut self, suite: AlgorithmSuite) -> Self {
         self.suite = Some(suite);
         self
     }
 
-    /// Selects the suite without a signature: for messages that are read as streams or by range.
+    /// Selects the suite without a signature, for messages that are read as streams or by range.
     ///
-    /// A signature proves which writer made a message, but it stands at the end: a signed message
-    /// must be read to its end before any of it can be released. Without one, everyone who can
-    /// decrypt the message could have written it. It commits to its key and authenticates every frame
-    /// all the same.
+    /// A signature proves which writer made a message, but it is at the end: a signed message must
+    /// be read completely before any of its plaintext can be released. Without a signature,
+    /// everyone who can decrypt the message could also have written it. An unsigned message still
+    /// authenticates every frame, and commits to its key unless the commitment policy forbids
+    /// writing such messages.
     pub fn unsigned(self) -> Self {
         let suite = match self.client.policy {
             CommitmentPolicy::ForbidEncryptAllowDecrypt => AlgorithmSuite::Aes256GcmIv12Tag16HkdfSha256,
@@ -134,22 +139,25 @@ impl<'a> Encrypt<'a> {
         self.suite(suite)
     }
 
-    /// The number of plaintext bytes a frame, 4096 by default; from 1 to 2^31 - 1, the most that every SDK reads.
+    /// Sets the number of plaintext bytes per frame, from 1 to 2^31 - 1, which is the most that
+    /// every SDK can read. The default is 4096.
     ///
-    /// A reader holds a frame before it can authenticate it. Longer frames make messages a little shorter and faster.
+    /// A reader must hold a whole frame in memory before it can authenticate it. Longer frames make
+    /// messages slightly shorter and faster to process.
     pub fn frame_length(mut self, bytes: u32) -> Self {
         self.frame_length = bytes;
         self
     }
 
-    /// A bound on a plaintext whose length is not known in advance: more is refused. A materials manager that counts bytes
-    /// needs it. Ignored where the length is known.
+    /// Sets an upper bound, in bytes, on a plaintext whose length is not known in advance.
+    /// Encrypting more than that fails. A materials manager that counts bytes needs a bound. It is
+    /// ignored if the length is known.
     pub fn plaintext_length_bound(mut self, bytes: u64) -> Self {
         self.plaintext_length_bound = Some(bytes);
         self
     }
 
-    /// Lets [`file`](Self::file) replace an existing target.
+    /// Allows [`file`](Self::file) to replace an existing target.
     #[cfg(feature = "fs")]
     pub fn overwrite(mut self) -> Self {
         self.overwrite = Overwrite::Replace;
@@ -168,7 +176,7 @@ impl<'a> Encrypt<'a> {
         {
             return Err(Error::Commitment { suite, policy, operation: Direction::Encrypt });
         }
-        // Here already, before a keyring is asked: what this client writes, it must be able to read.
+        // This is checked before a keyring is asked: a client must be able to read what it writes.
         limits.check_frame_length(frame_length.into())?;
         self.context.check_writable()?;
         let mut request = EncryptionRequest::new(&**provider, policy, &self.context);
@@ -183,11 +191,11 @@ impl<'a> Encrypt<'a> {
         Ok(Encryptor::new(started, self.plaintext_length_bound).with_plan(self.client.plan))
     }
 
-    /// Encrypts a plaintext that is there as a whole.
+    /// Encrypts a plaintext that is in memory.
     ///
     /// # Errors
-    /// [`Error::Context`], [`Error::Commitment`] or [`Error::Configuration`] for what was asked; what the keyring
-    /// answers.
+    /// [`Error::Context`], [`Error::Commitment`], [`Error::Configuration`] or [`Error::Limit`] if
+    /// the options are invalid, and the errors of the keyring or materials manager.
     pub fn bytes(self, plaintext: &'a [u8]) -> Operation<impl Future<Output = Result<Encrypted>> + 'a> {
         Operation::new(async move {
             let started = self.start(Some(plaintext.len() as u64)).await?;
@@ -196,10 +204,11 @@ impl<'a> Encrypt<'a> {
         })
     }
 
-    /// Encrypts what is read from a source, as it is read from the [`EncryptingReader`] this gives.
+    /// Returns an [`EncryptingReader`], which encrypts the plaintext of a source as the message is
+    /// read from it.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes).
+    /// The errors of [`bytes`](Self::bytes).
     pub fn reader<R: io::Read + 'a>(
         self,
         source: R,
@@ -207,10 +216,10 @@ impl<'a> Encrypt<'a> {
         Operation::new(async move { Ok(EncryptingReader::new(source, self.start_machine().await?)) })
     }
 
-    /// Encrypts what is written to the [`EncryptingWriter`] this gives, into a sink.
+    /// Returns an [`EncryptingWriter`], which encrypts the plaintext written to it into a sink.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes).
+    /// The errors of [`bytes`](Self::bytes).
     pub fn writer<W: io::Write + 'a>(
         self,
         sink: W,
@@ -218,10 +227,12 @@ impl<'a> Encrypt<'a> {
         Operation::new(async move { Ok(EncryptingWriter::new(sink, self.start_machine().await?)) })
     }
 
-    /// Encrypts a source into a sink.
+    /// Encrypts a source into a sink. This reads and writes on the calling thread.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), and [`Error::Io`]. What the sink has got by then is not a whole message.
+    /// The errors of [`bytes`](Self::bytes), [`Error::Io`] if the source or sink fails, and
+    /// [`Error::WouldBlockRuntime`] as for [`Operation::wait`]. What the sink received before an
+    /// error is not a complete message.
     ///
     /// ```
     /// # use sealwax::{Client, keyring::RawAesKeyring};
@@ -238,17 +249,18 @@ impl<'a> Encrypt<'a> {
         Ok(sealed)
     }
 
-    /// Encrypts a file into another, which appears only once it is whole; an existing one is kept unless
-    /// [`overwrite`](Self::overwrite) is asked for.
+    /// Encrypts a file into another file, which appears only once it is complete. An existing
+    /// target is replaced only after [`overwrite`](Self::overwrite).
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), and [`Error::Io`]. The target is then as it was.
+    /// The errors of [`copy`](Self::copy). The target is then unchanged, except as described for
+    /// [`PendingFile::commit`].
     ///
     /// ```
     /// # use sealwax::{Client, keyring::RawAesKeyring};
     /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// # let folder = tempfile::tempdir()?;
-    /// let (plain, sealed) = (folder.path().join("report.txt"), folder.path().join("report.txt.sealed"));
+    /// # let directory = tempfile::tempdir()?;
+    /// let (plain, sealed) = (directory.path().join("report.txt"), directory.path().join("report.txt.sealed"));
     /// std::fs::write(&plain, "text")?;
     /// Client::new().encrypt(&keyring).file(&plain, &sealed)?;
     /// Client::new().decrypt(&keyring).overwrite().file(&sealed, &plain)?;
@@ -263,10 +275,10 @@ impl<'a> Encrypt<'a> {
         Ok(sealed)
     }
 
-    /// The machine itself, for those who move the bytes.
+    /// Returns the encryptor itself, for callers that do their own I/O.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes).
+    /// The errors of [`bytes`](Self::bytes).
     pub fn machine(self) -> Operation<impl Future<Output = Result<Encryptor>> + 'a> {
         Operation::new(async move { self.start_machine().await })
     }

@@ -1,4 +1,4 @@
-//! The client: what is configured once, and what can be done with it.
+//! The client, which holds the configuration, and the operations that it starts.
 
 use std::sync::Arc;
 
@@ -20,9 +20,9 @@ pub use decrypt::{Decrypt, Decrypted, Opened};
 pub use encrypt::{Encrypt, Encrypted, Sealed};
 pub use reencrypt::{Reencrypt, Reencrypted};
 
-/// Encrypts and decrypts messages, under one configuration.
+/// A client, which encrypts and decrypts messages under one configuration.
 ///
-/// A client is cheap to clone and serves any number of threads.
+/// A client is cheap to clone and can be used from any number of threads at once.
 ///
 /// ```
 /// use sealwax::{Client, keyring::RawAesKeyring};
@@ -50,34 +50,22 @@ impl Default for Client {
 }
 
 impl Client {
-    /// A client with the defaults: the RustCrypto provider, the policy that requires commitment both ways, and
-    /// [the default limits](ClientBuilder).
-    ///
-    /// ```
-    /// let client = sealwax::Client::new();
-    /// # let _ = client;
-    /// ```
+    /// Creates a client with the defaults: the RustCrypto provider, the policy that requires
+    /// commitment in both directions, and [the default limits](ClientBuilder).
     #[cfg(feature = "rustcrypto")]
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// Configures a client with the RustCrypto provider.
-    ///
-    /// ```
-    /// use sealwax::{Client, CommitmentPolicy};
-    ///
-    /// let client = Client::builder().commitment_policy(CommitmentPolicy::RequireEncryptAllowDecrypt).build();
-    /// # let _ = client;
-    /// ```
+    /// Returns a builder of clients that use the RustCrypto provider.
     #[cfg(feature = "rustcrypto")]
     #[must_use]
     pub fn builder() -> ClientBuilder {
         Self::builder_with_provider(crate::crypto::RustCrypto)
     }
 
-    /// Configures a client with a crypto provider.
+    /// Returns a builder of clients that use the given crypto provider.
     ///
     /// ```
     /// use sealwax::{Client, crypto::RustCrypto};
@@ -105,7 +93,7 @@ impl Client {
         Encrypt::new(self, Source::Keyring(DefaultMaterialsManager::new(keyring)))
     }
 
-    /// Starts an encryption with materials from a manager. [`MaterialsManager`] has an example.
+    /// Starts an encryption with materials from a [`MaterialsManager`].
     pub fn encrypt_with<'a>(&'a self, manager: &'a dyn MaterialsManager) -> Encrypt<'a> {
         Encrypt::new(self, Source::Manager(manager))
     }
@@ -125,27 +113,23 @@ impl Client {
         Decrypt::new(self, Source::Keyring(DefaultMaterialsManager::new(keyring)))
     }
 
-    /// Starts a decryption with materials from a manager. [`MaterialsManager`] has an example.
+    /// Starts a decryption with materials from a [`MaterialsManager`].
     pub fn decrypt_with<'a>(&'a self, manager: &'a dyn MaterialsManager) -> Decrypt<'a> {
         Decrypt::new(self, Source::Manager(manager))
     }
 
-    /// A decoder for headers within the limits of this client.
-    ///
-    /// ```
-    /// let decoder = sealwax::Client::builder().max_encrypted_data_keys(2).build().header_decoder();
-    /// # let _ = decoder;
-    /// ```
+    /// Returns a decoder of message headers that applies the limits of this client.
     #[must_use]
     pub fn header_decoder(&self) -> HeaderDecoder {
         HeaderDecoder::with_limits(self.limits)
     }
 }
 
-/// Configures a [`Client`].
+/// A builder of [`Client`]s.
 ///
-/// The limits keep a hostile message from making a client work or hold more than it should; what the client writes keeps
-/// within them too, so that it can read it. They are generous, and an error names the one that was met.
+/// The limits bound the work and the memory that a hostile message can cost a client. The messages
+/// that a client writes keep within the same limits, so that it can read them. The defaults are
+/// generous, and an error names the limit that was exceeded.
 ///
 /// | limit | default |
 /// |---|---|
@@ -168,69 +152,56 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Which suites are written and read, by whether they commit to their key.
-    ///
-    /// ```
-    /// # use sealwax::{Client, CommitmentPolicy};
-    /// let old_readers = Client::builder().commitment_policy(CommitmentPolicy::ForbidEncryptAllowDecrypt).build();
-    /// # let _ = old_readers;
-    /// ```
+    /// Sets the commitment policy: which algorithm suites may be written and read, depending on
+    /// whether they commit to the data key.
     #[must_use]
     pub fn commitment_policy(mut self, policy: CommitmentPolicy) -> Self {
         self.client.policy = policy;
         self
     }
 
-    /// How many encrypted data keys a message may have, written or read. 65,535 is no limit: the format has no more.
-    ///
-    /// ```
-    /// let client = sealwax::Client::builder().max_encrypted_data_keys(65_535).build();
-    /// # let _ = client;
-    /// ```
+    /// Sets the maximum number of encrypted data keys of a message, written or read. A value of
+    /// 65,535 disables the limit, because the format allows no more.
     #[must_use]
     pub fn max_encrypted_data_keys(mut self, limit: u16) -> Self {
         self.client.limits.encrypted_data_keys = limit.into();
         self
     }
 
-    /// How many bytes the header of a message may have.
-    ///
-    /// ```
-    /// let client = sealwax::Client::builder().max_header_length(16 * 1024).build();
-    /// # let _ = client;
-    /// ```
+    /// Sets the maximum length of a message header in bytes.
     #[must_use]
     pub fn max_header_length(mut self, limit: usize) -> Self {
         self.client.limits.header_length = limit;
         self
     }
 
-    /// How many bytes a frame, or an unframed body, may have. A whole frame is held in memory
-    /// before its tag can be checked.
-    ///
-    /// ```
-    /// let client = sealwax::Client::builder().max_frame_length(1 << 20).build();
-    /// # let _ = client;
-    /// ```
+    /// Sets the maximum length in bytes of a frame, or of an unframed body. A whole frame is held
+    /// in memory before its tag can be checked.
     #[must_use]
     pub fn max_frame_length(mut self, limit: u32) -> Self {
         self.client.limits.frame_length = limit;
         self
     }
 
-    /// On how many threads a long message is encrypted and decrypted, the calling one included. 1, the default, starts none; 0 is as 1.
+    /// Sets the number of threads that encrypt or decrypt a long message, including the calling
+    /// thread. The default, 1, starts no threads; 0 means the same.
     ///
-    /// The message is the same, and so are the errors; but a provider's panic in another thread becomes an [`Error::Provider`](crate::Error::Provider).
-    /// Messages of less than 256 KiB stay on the calling thread, and so do unframed bodies and, in streams, frames of more than 4 MiB. The
-    /// threads belong to one message: they start with its first long stretch and end with its reader, writer or machine. The digest of a
-    /// signed message runs beside the other work, but on one thread at a time, so that more than two threads gain it little.
+    /// The number of threads changes neither the message nor the errors, except that a panic of the
+    /// provider on another thread becomes an [`Error::Provider`](crate::Error::Provider). Messages
+    /// shorter than 256 KiB are processed on the calling thread, and so are unframed bodies and, in
+    /// streams, frames longer than 4 MiB. The threads belong to one message: they start at its
+    /// first long stretch and end with its reader, writer or machine. The digest of a signed
+    /// message is computed beside the other work, but on one thread at a time, so more than two
+    /// threads are of little use to it.
     ///
-    /// A reader or writer with several threads holds some batches of frames before it gives anything out: 1 MiB with two threads and
-    /// short frames, 16 MiB at the most. [`flush`](std::io::Write::flush) gives out what is whole. Where single frames are waited for, as in a
-    /// conversation, leave it at 1.
+    /// A reader or writer with several threads holds some batches of frames before it returns or
+    /// writes any output: 1 MiB with two threads and short frames, at most 16 MiB.
+    /// [`flush`](std::io::Write::flush) writes all complete frames. Use 1 thread where the other
+    /// side waits for single frames, as in an interactive protocol.
     ///
-    /// Asynchronous shells never block a thread: where enough batches are in flight, at a flush and at the end, a poll
-    /// works on one batch itself, and where other threads have them all, the task is woken when they are done.
+    /// The asynchronous adapters never block a thread. If enough batches are in flight, or at a
+    /// flush or the end, a poll processes one batch itself; if other threads are processing all of
+    /// them, the task is woken when they are done.
     ///
     /// ```
     /// use sealwax::{Client, keyring::RawAesKeyring};
@@ -247,19 +218,14 @@ impl ClientBuilder {
         self
     }
 
-    /// The client.
-    ///
-    /// ```
-    /// let client = sealwax::Client::builder().build();
-    /// # let _ = client;
-    /// ```
+    /// Builds the client.
     #[must_use]
     pub fn build(self) -> Client {
         self.client
     }
 }
 
-/// Where materials come from.
+/// The source of the materials.
 enum Source<'a> {
     Keyring(DefaultMaterialsManager<&'a dyn Keyring>),
     Manager(&'a dyn MaterialsManager),

@@ -1,4 +1,4 @@
-//! Setting up a re-encryption.
+//! Re-encryptions and their options.
 
 use std::io;
 #[cfg(feature = "fs")]
@@ -16,15 +16,17 @@ use crate::{
     message::Encryptor,
 };
 
-/// A re-encryption being set up: [`Decrypt::reencrypt`] makes it of how the old message is read and how the new one is
-/// written.
+/// A builder of a re-encryption, which [`Decrypt::reencrypt`] makes from the settings of a
+/// decryption and of an encryption.
 ///
-/// This is how a message gets other wrapping keys, another suite, frame length or encryption context. It gets a new data
-/// key and message id with them, and every frame is sealed anew: encrypted data keys are never exchanged under a data key that
-/// stays, since two headers under one key give away what authenticates the message. The plaintext passes through memory, in
-/// frames, and goes nowhere else.
+/// A re-encryption gives a message other wrapping keys, or another suite, frame length or
+/// encryption context. The new message also gets a new data key and message id, and every frame is
+/// sealed anew. The encrypted data keys are never exchanged under an unchanged data key, because
+/// two headers under one key reveal what authenticates the message. The plaintext passes through
+/// memory frame by frame and is not stored anywhere.
 ///
-/// The final frame of the new message is written only once the whole of the old one is verified, its signature included.
+/// The final frame of the new message is written only once the whole old message has been verified,
+/// including its signature.
 ///
 /// ```
 /// use sealwax::{Client, keyring::RawAesKeyring};
@@ -39,20 +41,20 @@ use crate::{
 /// assert_eq!(opened.plaintext, b"text");
 /// # Ok::<(), sealwax::Error>(())
 /// ```
-#[must_use = "nothing is re-encrypted until it is said what"]
+#[must_use = "nothing is re-encrypted until a method such as `copy` is called"]
 pub struct Reencrypt<'a> {
     decrypt: Decrypt<'a>,
     encrypt: Encrypt<'a>,
     keep_context: bool,
 }
 
-/// A message that was re-encrypted. [`Reencrypt`] has an example.
+/// A message that was re-encrypted.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Reencrypted {
-    /// The old message, verified.
+    /// The old message, which was verified.
     pub opened: Opened,
-    /// The new one.
+    /// The new message.
     pub sealed: Sealed,
 }
 
@@ -61,26 +63,32 @@ impl<'a> Reencrypt<'a> {
         Self { decrypt, encrypt, keep_context: false }
     }
 
-    /// Takes the encryption context of the old message over, its public key excepted. A pair that is given for the new message
-    /// goes before one of the old.
+    /// Copies the encryption context of the old message to the new one, except its public key.
+    /// Pairs that are set for the new message take precedence.
     ///
-    /// What the old message authenticates without storing it, and the expected context gives, is taken over too: the
-    /// materials manager of the new one must [require](crate::materials::RequiredContextManager) it, so that it is not stored.
+    /// Pairs of the expected context that the old message authenticates without storing them are
+    /// copied too. The materials manager of the new message must
+    /// [require](crate::materials::RequiredContextManager) them, so that they are not stored.
     pub fn keep_context(mut self) -> Self {
         self.keep_context = true;
         self
     }
 
-    /// Re-encrypts a source into a sink.
+    /// Re-encrypts a source into a sink. This reads and writes on the calling thread, where the
+    /// materials managers and their keyrings complete too.
     ///
     /// # Errors
-    /// As [`Decrypt::bytes`] and [`Encrypt::bytes`], [`Error::Io`](crate::Error::Io), and [`ContextError::WouldBeStored`] if a
-    /// pair of a context that is kept would be stored and was not. What the sink has got by then is a message that is cut off, which no reader accepts as
-    /// whole. Its frames may be those of a signed message whose signature does not hold, so that a sink should not be
-    /// seen before this succeeds; `file` (feature `fs`) sees to that.
+    /// The errors of [`Decrypt::bytes`] and [`Encrypt::bytes`], [`Error::Io`](crate::Error::Io) if
+    /// the source or sink fails, [`Error::WouldBlockRuntime`] as for
+    /// [`Operation::wait`](crate::Operation::wait), and [`ContextError::WouldBeStored`] if a kept
+    /// pair that the old message does not store would be stored in the new one. What the sink
+    /// received before an error is a truncated message, which no reader accepts as complete. Its
+    /// frames may be those of a signed message with an invalid signature, so do not make the sink
+    /// visible before this succeeds; `file` (feature `fs`) takes care of that.
     pub fn copy(self, mut source: impl io::Read, sink: impl io::Write) -> Result<Reencrypted> {
         let Self { decrypt, mut encrypt, keep_context } = self;
-        // Nothing is released early: the new message ends only once the old signature is verified.
+        // This releases nothing early: the new message ends only once the old signature has been
+        // verified.
         let (machine, ahead) = decrypt.start_from(&mut source, Release::Unverified)?;
         let hidden = machine.hidden_context().clone();
         let mut plaintext = DecryptingReader::new(source, machine, &ahead)?;
@@ -99,18 +107,19 @@ impl<'a> Reencrypt<'a> {
         Ok(Reencrypted { opened, sealed })
     }
 
-    /// Re-encrypts a file into another, or into itself: [`Encrypt::overwrite`] lets the target be replaced, at one stroke and only
-    /// once the source is verified.
+    /// Re-encrypts a file into another file, or into itself after [`Encrypt::overwrite`]. The
+    /// target appears, or is replaced, in one step and only once the source has been verified.
     ///
     /// # Errors
-    /// As [`copy`](Self::copy). The target is then as it was.
+    /// The errors of [`copy`](Self::copy). The target is then unchanged, except as described for
+    /// [`PendingFile::commit`].
     ///
     /// ```
     /// # use sealwax::{Client, keyring::RawAesKeyring};
     /// # let old = RawAesKeyring::new("example", "2023", vec![1; 32])?;
     /// # let new = RawAesKeyring::new("example", "2024", vec![2; 32])?;
-    /// # let folder = tempfile::tempdir()?;
-    /// # let file = folder.path().join("report.sealed");
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("report.sealed");
     /// # let client = Client::new();
     /// # std::fs::write(&file, client.encrypt(&old).bytes(b"text").wait()?.message)?;
     /// client.decrypt(&old).reencrypt(client.encrypt(&new).overwrite()).keep_context().file(&file, &file)?;
@@ -127,14 +136,14 @@ impl<'a> Reencrypt<'a> {
     }
 }
 
-/// Returns the whole context of the old message, without the public key, which belongs to the old
+/// Returns the whole context of the old message, except the public key, which belongs to the old
 /// signature.
 fn kept_context(old: &Header, hidden: &EncryptionContext) -> EncryptionContext {
     old.context().iter().chain(hidden.iter()).filter(|(key, _)| *key != PUBLIC_KEY_ENTRY).collect()
 }
 
-/// Checks that the new message authenticates every pair that is kept, and does not store a pair
-/// that the old one did not store.
+/// Checks that the new message authenticates every kept pair, and stores none that the old message
+/// does not store.
 fn check_kept(kept: &EncryptionContext, hidden: &EncryptionContext, new: &Encryptor) -> Result<()> {
     for (key, _) in kept {
         let stored = new.header().context().contains_key(key);
@@ -142,7 +151,7 @@ fn check_kept(kept: &EncryptionContext, hidden: &EncryptionContext, new: &Encryp
             return Err(ContextError::WouldBeStored.into());
         }
         if !stored && !new.hidden_context_keys().contains(key) {
-            return Err(Error::Materials("the materials lack a pair of the encryption context that is to be kept"));
+            return Err(Error::Materials("the materials lack a pair of the encryption context that must be kept"));
         }
     }
     Ok(())

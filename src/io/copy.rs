@@ -1,4 +1,4 @@
-//! From a source to a sink in one go.
+//! Copies from a source to a sink.
 
 use std::io::{Read, Write};
 
@@ -20,9 +20,10 @@ pub(crate) fn copy_encrypting(source: impl Read, mut sink: impl Write, machine: 
     Ok(sink.flush()?)
 }
 
-/// Decrypts a source into a sink, frame by frame: what the sink has got counts only once this has succeeded.
+/// Decrypts a source into a sink, frame by frame. What the sink has received is a complete message
+/// only once this has succeeded.
 ///
-/// `ahead` is what was read of the body already.
+/// `ahead` holds the bytes of the body that were already read.
 pub(crate) fn copy_decrypting(
     ahead: &[u8],
     source: impl Read,
@@ -35,14 +36,17 @@ pub(crate) fn copy_decrypting(
     Ok(finished)
 }
 
-/// How much of a signed message is spooled in memory before a temporary file takes over.
+/// The number of bytes of a signed message that are spooled in memory. A longer message is spooled
+/// to a temporary file.
 #[cfg(feature = "fs")]
 const SPOOLED_IN_MEMORY: usize = 1 << 20;
 
-/// Decrypts a signed source into a sink, which gets nothing before the signature is verified.
+/// Decrypts a signed source into a sink, which receives nothing before the signature has been
+/// verified.
 ///
-/// The message is verified in a first pass, in which its ciphertext is kept in a temporary file without a name, where
-/// nobody can change it; a second pass over that file releases the plaintext, which itself is never stored.
+/// The first pass verifies the message and spools its ciphertext, in memory or in an unnamed
+/// temporary file, which nothing else can change. The second pass, over the spool, releases the
+/// plaintext, which itself is never stored.
 #[cfg(feature = "fs")]
 pub(crate) fn copy_verified(
     ahead: &[u8],
@@ -61,7 +65,8 @@ pub(crate) fn copy_verified(
     Ok(finished)
 }
 
-/// Moves everything from a source through a machine into a sink, but for what the end of the stream gives.
+/// Moves all input from a source through a machine into a sink. Does not write the output that the
+/// machine returns at the end of the stream.
 fn pump<M: Machine>(mut source: impl Read, sink: &mut impl Write, mut machine: M) -> Result<M::End> {
     loop {
         machine.make_ready()?;
@@ -69,14 +74,16 @@ fn pump<M: Machine>(mut source: impl Read, sink: &mut impl Write, mut machine: M
         let count = match read {
             Ok(count) => count,
             Err(error) => {
-                // What came before is given out, and a fault in it takes precedence.
+                // The output of all input before the error is written first, and a fault in that
+                // input takes precedence.
                 machine.settle()?;
                 write_ready(&mut machine, sink)?;
                 return Err(error.into());
             }
         };
         if count == 0 {
-            // What other threads still have is written from where it is, and not gathered for the end.
+            // The output of the batches that other threads still hold is written here, instead of
+            // being collected for the end.
             machine.settle()?;
             write_ready(&mut machine, sink)?;
             return machine.finish();
@@ -96,7 +103,7 @@ fn write_ready(machine: &mut impl Machine, sink: &mut impl Write) -> Result<()> 
     Ok(())
 }
 
-/// Keeps a copy of all that is read.
+/// A reader that writes a copy of all that it reads.
 #[cfg(feature = "fs")]
 struct Tee<'a, R, W> {
     source: R,

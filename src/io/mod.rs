@@ -1,8 +1,9 @@
-//! Shells around the machines: for the readers and writers of the standard library, for parts of a message, and for the
-//! asynchronous readers, writers and streams of Tokio and the `futures` crates (features of these names).
+//! I/O adapters around the machines of [`message`](crate::message): readers and writers of the
+//! standard library, access to parts of a message, and the asynchronous readers, writers and
+//! streams of Tokio and the `futures` crates (features `tokio` and `futures`).
 //!
-//! They hold a few frames, whatever the length of the message. Those of the standard library read and write on the calling
-//! thread.
+//! The adapters hold a few frames, whatever the length of the message. Those of the standard
+//! library read and write on the calling thread.
 
 mod copy;
 mod outline;
@@ -45,7 +46,7 @@ pub use write::{DecryptingWriter, EncryptingWriter, Written};
 
 use std::io::{self, Read};
 
-/// Reads once, and again where a signal came in between.
+/// Reads once. Retries if a signal interrupts the read.
 fn read_some(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match source.read(buffer) {

@@ -1,4 +1,4 @@
-//! What a message looks like from outside.
+//! The structure of a message, read without keys.
 
 use std::io::{self, Read};
 
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// The structure of a message, read without any key. **Nothing of it is verified.**
+/// The structure of a message, read without any key. **Nothing in it is verified.**
 ///
 /// ```
 /// use sealwax::{Client, HeaderDecoder, io::Outline, keyring::RawAesKeyring};
@@ -26,32 +26,32 @@ use crate::{
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Outline {
-    /// The header.
+    /// The header of the message.
     pub header: Header,
-    /// What follows it, or why that is no body.
+    /// The structure of the body and footer, or the reason why they are malformed.
     pub body: Result<BodyOutline>,
 }
 
-/// The structure of what follows a header. [`Outline`] has an example.
+/// The structure of the body and footer of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BodyOutline {
     /// The length of the body in bytes.
     pub length: u64,
-    /// The number of frames; 0 for an unframed body.
+    /// The number of frames, or 0 for an unframed body.
     pub frames: u32,
     /// The length of the plaintext in bytes.
     pub plaintext_length: u64,
-    /// The length of the signature in bytes, if the suite signs; the footer has two more.
+    /// The length of the signature in bytes, if the suite signs. The footer is two bytes longer.
     pub signature_length: Option<u64>,
 }
 
 impl Outline {
-    /// Reads a message to its end, in a few bytes of memory.
+    /// Reads a message to its end. The memory used does not depend on the length of the body.
     ///
     /// # Errors
-    /// [`Error::Format`] or [`Error::Limit`] for a malformed header, and [`Error::Io`]. What is wrong with a body is in
-    /// [`body`](Self::body).
+    /// [`Error::Format`] or [`Error::Limit`] if the header is malformed or exceeds a limit, and
+    /// [`Error::Io`] if the source fails. Errors in the body are reported in [`body`](Self::body).
     pub fn read(mut source: impl Read, decoder: HeaderDecoder) -> Result<Self> {
         let (received, ahead) = read_header(&mut source, decoder)?;
         let header = received.header().clone();
@@ -108,7 +108,7 @@ fn read_body(source: &mut impl Read, header: &Header) -> Result<BodyOutline> {
     Ok(outline)
 }
 
-/// Reads byte by byte what `parse` needs, and no more; these are a few bytes a frame.
+/// Reads exactly the bytes that `parse` needs and parses them. These are a few bytes per frame.
 fn read_whole<T>(source: &mut impl Read, parse: impl Fn(&[u8]) -> Result<Parsed<T>>) -> Result<T> {
     let mut input = Vec::with_capacity(32);
     loop {

@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all.
+//! Files that appear complete or not at all.
 
 use std::{
     fs::{self, File},
@@ -11,31 +11,27 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
-/// Whether a file may take the place of another.
-///
-/// ```
-/// assert_eq!(sealwax::io::Overwrite::default(), sealwax::io::Overwrite::Never);
-/// ```
+/// Whether an operation may replace an existing file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overwrite {
-    /// An existing file is kept, and the operation refused.
+    /// Keep an existing file; the operation fails.
     #[default]
     Never,
-    /// An existing file is replaced, at the end and at one stroke.
+    /// Replace an existing file, at the end and in one step.
     Replace,
 }
 
-/// A file being written under another name beside its target.
+/// A file that is written under a temporary name in the directory of its target.
 ///
-/// [`commit`](Self::commit) brings it to the disk and gives it its name in one step; a file that is dropped without it is
-/// removed, and the target is as it was.
+/// [`commit`](Self::commit) syncs the file to disk and renames it to its target in one step. A file
+/// that is dropped without it is removed, and the target is unchanged.
 ///
 /// ```
 /// use std::io::Write;
 /// use sealwax::io::{Overwrite, PendingFile};
 ///
-/// let folder = tempfile::tempdir()?;
-/// let target = folder.path().join("report.txt");
+/// let directory = tempfile::tempdir()?;
+/// let target = directory.path().join("report.txt");
 /// let mut file = PendingFile::create(&target, Overwrite::Never)?;
 /// file.write_all(b"text")?;
 /// assert!(!target.exists());
@@ -48,18 +44,20 @@ pub struct PendingFile {
     file: NamedTempFile,
     target: PathBuf,
     overwrite: Overwrite,
-    /// The permission bits it gets in the end.
+    /// The permission bits that the file is given by [`commit`](Self::commit).
     mode: Option<u32>,
-    /// The time of its last change that it gets in the end, if not that of the last write.
+    /// The modification time that [`commit`](Self::commit) sets. Without one, the file keeps the
+    /// time of the last write.
     modified: Option<SystemTime>,
 }
 
 impl PendingFile {
-    /// Starts a file, which until it is committed only its owner can read.
+    /// Creates a file, which only its owner can read until it is committed.
     ///
     /// # Errors
-    /// [`Error::Configuration`] if the target exists and is not a regular file; [`Error::Io`], of kind `AlreadyExists` if it
-    /// exists and may not be replaced, of others if the file cannot be created.
+    /// [`Error::Configuration`] if the target exists and is not a regular file, or is a symbolic
+    /// link to nothing. [`Error::Io`] of kind `AlreadyExists` if the target exists and may not be
+    /// replaced, and of other kinds if the file cannot be created.
     pub fn create(target: impl AsRef<Path>, overwrite: Overwrite) -> Result<Self> {
         let mut target = target.as_ref().to_owned();
         let mut mode = None;
@@ -67,11 +65,11 @@ impl PendingFile {
             Ok(found) if !found.is_file() => return Err(not_a_file()),
             Ok(_) if overwrite == Overwrite::Never => return Err(Error::Io(io::ErrorKind::AlreadyExists.into())),
             Ok(found) => {
-                // What a link points to is replaced, not the link.
+                // The file that a symbolic link points to is replaced, not the link.
                 target = fs::canonicalize(&target)?;
                 mode = mode_of(&found);
             }
-            // A link that points to nothing.
+            // This is a symbolic link to nothing.
             Err(error) if error.kind() == io::ErrorKind::NotFound && target.is_symlink() => return Err(not_a_file()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
@@ -81,19 +79,21 @@ impl PendingFile {
             None => usual_mode(folder).map_err(plain_error)?,
             mode => mode,
         };
-        // Made as its owner's alone: whoever opens a file keeps it open, whatever becomes of its mode.
+        // The file must be owner-only from the start: a process that opens it keeps it open,
+        // whatever mode is set later.
         let file = temporary_file().tempfile_in(folder).map_err(plain_error)?;
         Ok(Self { file, target, overwrite, mode, modified: None })
     }
 
-    /// Sets the permission bits that the file has once it is committed: those to read, write and execute (0o777); others are left
-    /// out, so that nobody who writes a mode into a message decides who a program runs as. Does nothing where files have
-    /// no such bits.
+    /// Sets the permission bits that the file has once it is committed. Only the read, write and
+    /// execute bits (0o777) are used. The others are dropped, so that a writer who stores a mode in
+    /// a message cannot decide which user a program runs as. Does nothing on platforms without
+    /// permission bits.
     ///
     /// ```
     /// # use sealwax::io::{Overwrite, PendingFile};
-    /// # let folder = tempfile::tempdir()?;
-    /// # let target = folder.path().join("report.txt");
+    /// # let directory = tempfile::tempdir()?;
+    /// # let target = directory.path().join("report.txt");
     /// let mut file = PendingFile::create(&target, Overwrite::Never)?;
     /// file.set_mode(0o640);
     /// file.commit()?;
@@ -105,28 +105,18 @@ impl PendingFile {
         self.mode = Some(mode & 0o777);
     }
 
-    /// Sets the time of its last change that the file has once it is committed.
-    ///
-    /// ```
-    /// # use sealwax::io::{Overwrite, PendingFile};
-    /// # let folder = tempfile::tempdir()?;
-    /// # let target = folder.path().join("report.txt");
-    /// let mut file = PendingFile::create(&target, Overwrite::Never)?;
-    /// file.set_modified(std::time::SystemTime::UNIX_EPOCH);
-    /// file.commit()?;
-    /// assert_eq!(std::fs::metadata(&target)?.modified()?, std::time::SystemTime::UNIX_EPOCH);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// Sets the modification time that the file has once it is committed.
     pub fn set_modified(&mut self, time: SystemTime) {
         self.modified = Some(time);
     }
 
-    /// Brings the file to the disk and gives it its name. Its permissions are then those of the file it replaces, or those
-    /// of any new file.
+    /// Syncs the file to disk and renames it to its target. Its permissions are then those given to
+    /// [`set_mode`](Self::set_mode), or else those of the file that it replaces, or else those of
+    /// any new file.
     ///
     /// # Errors
-    /// [`Error::Io`]; the file is then removed and the target as it was, unless all that failed is to bring the new name to
-    /// the disk, which is the last step.
+    /// [`Error::Io`] if a step fails. The file is then removed and the target is unchanged, except
+    /// if only the last step fails, which syncs the directory so that the new name is on disk.
     pub fn commit(self) -> Result<()> {
         let Self { file, target, overwrite, mode, modified } = self;
         #[cfg(unix)]
@@ -139,7 +129,8 @@ impl PendingFile {
             file.as_file().set_modified(modified)?;
         }
         file.as_file().sync_all()?;
-        // A folder that may be written but not read cannot be opened to be synced: then the system does so in its time.
+        // A directory that is writable but not readable cannot be opened to be synced. The system
+        // then writes the new name to disk in its own time.
         let folder = if cfg!(unix) { File::open(folder_of(&target)).ok() } else { None };
         match overwrite {
             Overwrite::Never => file.persist_noclobber(&target),
@@ -150,15 +141,15 @@ impl PendingFile {
     }
 }
 
-/// How files are made that get their name later; only their owner can read them.
+/// Returns a builder of temporary files that only their owner can read.
 fn temporary_file() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".sealwax-").suffix(".partial");
     builder
 }
 
-/// The permission bits that any new file in a folder gets. They are known only from one that is made without bits of its own: it stays
-/// empty, and goes at once.
+/// Returns the permission bits that any new file in a directory gets. The only way to learn them is
+/// to create a file without explicit bits; it stays empty and is removed at once.
 #[cfg(unix)]
 fn usual_mode(folder: &Path) -> io::Result<Option<u32>> {
     let file = temporary_file().permissions(permissions(0o666)).tempfile_in(folder)?;
@@ -174,7 +165,7 @@ fn not_a_file() -> Error {
     Error::Configuration("the target is not a regular file".into())
 }
 
-/// The permission bits of a file, without those that change who runs it.
+/// Returns the permission bits of a file, without those that change the user it runs as.
 #[cfg(unix)]
 fn mode_of(found: &fs::Metadata) -> Option<u32> {
     Some(std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777)
@@ -190,7 +181,7 @@ fn permissions(mode: u32) -> fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(mode)
 }
 
-/// What the system said, without the temporary name, which means nothing to anyone.
+/// Returns the error of the system without the temporary name, which means nothing to users.
 fn plain_error(error: io::Error) -> Error {
     let inner = error.get_ref().and_then(std::error::Error::source).and_then(<dyn std::error::Error>::downcast_ref);
     match inner.and_then(io::Error::raw_os_error) {
@@ -227,7 +218,8 @@ mod tests {
 
     use super::*;
 
-    /// Keeps every file open that others than its owner may open, at any instant.
+    /// Watches a directory and keeps open every file that users other than the owner could open at
+    /// any instant.
     fn spy(folder: &Path, over: &AtomicBool) -> Vec<File> {
         let mut found = BTreeMap::new();
         while !over.load(Ordering::Relaxed) {
@@ -266,7 +258,7 @@ mod tests {
                 drop(pending);
                 seen
             });
-            // Nothing is ever written to what is there for a moment to learn the usual mode from.
+            // Nothing is ever written to the file that exists briefly to learn the usual mode.
             for file in seen {
                 assert_eq!(file.metadata().unwrap().len(), 0, "replaces: {replaces}");
             }

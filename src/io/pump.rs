@@ -1,4 +1,4 @@
-//! What drives a machine whose output is read: the one loop behind all readers.
+//! The loop that drives a machine whose output is read. All readers share it.
 
 use std::{
     io::{self, Read},
@@ -30,7 +30,7 @@ impl<R: Read> PollRead for Std<'_, R> {
     }
 }
 
-/// Reads, and reads again if interrupted by a signal.
+/// Reads once. Retries if a signal interrupts the read.
 pub(super) fn poll_some(
     source: &mut impl PollRead,
     context: &mut Context<'_>,
@@ -46,15 +46,15 @@ pub(super) fn poll_some(
 
 /// A machine between a source and a reader of its output.
 pub(super) enum Pump<M: Machine> {
-    /// Turning input into output. The flag is set while the source is being read: found set, it
-    /// means that the source panicked.
+    /// Turning input into output. The flag is set while the source is being read. If it is already
+    /// set, the source panicked.
     Running(M, bool),
-    /// The source has ended, or has failed with this error; what came before is still to be
-    /// processed by other threads and to be given out.
+    /// The source has ended or failed with this error. The output of the input before that is still
+    /// to be produced, possibly by other threads, and returned.
     Settling(M, Option<io::Error>),
-    /// Giving out the rest of the output, from this position on.
+    /// Returning the rest of the output, from this position on.
     Ending(M::End, usize),
-    /// An error has ended it.
+    /// An error was returned.
     Failed,
 }
 
@@ -74,9 +74,9 @@ impl<M: Machine> Pump<M> {
     /// Reads output into `buffer`.
     ///
     /// Every error except `Interrupted` and `WouldBlock` is final: a source that fails and then
-    /// reports its end must not make a message, or a plaintext, that looks complete. An error of the
-    /// source is returned after all output of the input before it, and a fault in that input takes
-    /// precedence, so that the number of threads makes no difference.
+    /// reports its end must not make a message, or a plaintext, that looks complete. An error of
+    /// the source is returned after all output of the input before it, and a fault in that input
+    /// takes precedence, so that the number of threads makes no difference.
     pub(super) fn poll_read<S: PollRead>(
         &mut self,
         context: &mut Context<'_>,
@@ -98,7 +98,8 @@ impl<M: Machine> Pump<M> {
                         return Poll::Ready(Ok(count));
                     }
                     if worked && !S::BLOCKS {
-                        // A frame is longer than what one poll processes, or ends with the next byte.
+                        // A frame is longer than what one poll processes, or ends with the next
+                        // byte.
                         return yield_now(context);
                     }
                     let ready = if S::BLOCKS { machine.make_ready() } else { ready!(machine.poll_ready(context)) };
@@ -168,7 +169,8 @@ impl<M: Machine> Pump<M> {
     }
 }
 
-/// Moves output that is ready into `buffer`. Returns how much, unless there is none.
+/// Moves output that is ready into `buffer`. Returns the number of bytes, or `None` if nothing is
+/// ready.
 fn give(machine: &mut impl Machine, buffer: &mut [u8]) -> Option<usize> {
     let count = machine.output().len().min(buffer.len());
     buffer[..count].copy_from_slice(&machine.output()[..count]);
@@ -176,7 +178,7 @@ fn give(machine: &mut impl Machine, buffer: &mut [u8]) -> Option<usize> {
     (count > 0).then_some(count)
 }
 
-/// Gives other tasks a turn, and asks for another one.
+/// Gives other tasks a turn and requests another poll.
 pub(super) fn yield_now<T>(context: &Context<'_>) -> Poll<T> {
     context.waker().wake_by_ref();
     Poll::Pending

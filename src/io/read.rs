@@ -1,4 +1,4 @@
-//! Readers: the message, or the plaintext, is read out of them.
+//! Readers that return a message or its plaintext.
 
 use std::io::{self, Read};
 
@@ -10,7 +10,8 @@ use crate::{
     message::{Decryptor, Encryptor},
 };
 
-/// Reads the header of a message from a source; also, what was read of the body with it.
+/// Reads the header of a message from a source. Also returns the bytes of the body that were read
+/// with the header.
 pub(crate) fn read_header(source: &mut impl Read, mut decoder: HeaderDecoder) -> Result<(ReceivedHeader, Vec<u8>)> {
     let mut buffer = [0; 4096];
     loop {
@@ -24,7 +25,7 @@ pub(crate) fn read_header(source: &mut impl Read, mut decoder: HeaderDecoder) ->
     }
 }
 
-/// Encrypts what it reads: the plaintext goes in at the source, the message is read out.
+/// A reader that encrypts: it reads the plaintext from a source and returns the message.
 ///
 /// ```
 /// use std::io::Read;
@@ -38,7 +39,7 @@ pub(crate) fn read_header(source: &mut impl Read, mut decoder: HeaderDecoder) ->
 /// # assert!(message.len() > 100_000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "a message is read out of it"]
+#[must_use = "nothing is encrypted until the message is read"]
 pub struct EncryptingReader<R> {
     source: R,
     header: Header,
@@ -50,22 +51,26 @@ impl<R: Read> EncryptingReader<R> {
         Self { source, header: machine.header().clone(), pump: Pump::new(machine) }
     }
 
-    /// The header of the message.
+    /// Returns the header of the message.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Gives the source back; the message is not whole unless it was read to its end.
+    /// Returns the source. The message is complete only if it was read to its end.
     pub fn into_inner(self) -> R {
         self.source
     }
 }
 
-/// Decrypts what it reads: the message goes in at the source, the plaintext is read out.
+/// A reader that decrypts: it reads the message from a source and returns the plaintext.
 ///
-/// Plaintext is released frame by frame, each once it is authenticated. The end (`Ok(0)`) comes only once the whole
-/// message is verified and the source has ended; a message that is cut off ends in an error. Signed messages are
-/// refused, unless the caller asked to [release them unverified](crate::Decrypt::release_unverified).
+/// Plaintext is released frame by frame, once each frame is authenticated. The end (`Ok(0)`) is
+/// returned only once the whole message has been verified and the source has ended. A truncated
+/// message ends in an error. Signed messages are refused, unless the caller chose to [release them
+/// unverified](crate::Decrypt::release_unverified).
+///
+/// An error of the source is returned after all output of the input before it. Every error except
+/// `Interrupted` and `WouldBlock` is final.
 ///
 /// ```
 /// use std::io::Read;
@@ -81,7 +86,7 @@ impl<R: Read> EncryptingReader<R> {
 /// assert_eq!(text, "text");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "a plaintext is read out of it, and verified at its end"]
+#[must_use = "nothing is decrypted until the plaintext is read, and the message is verified only at its end"]
 pub struct DecryptingReader<R> {
     source: R,
     header: Header,
@@ -90,24 +95,25 @@ pub struct DecryptingReader<R> {
 }
 
 impl<R: Read> DecryptingReader<R> {
-    /// `ahead` is what was read of the body already.
+    /// `ahead` holds the bytes of the body that were already read.
     pub(crate) fn new(source: R, mut machine: Decryptor, ahead: &[u8]) -> Result<Self> {
         machine.push(ahead)?;
         let (header, opened_by) = (machine.header().clone(), machine.opened_by().clone());
         Ok(Self { source, header, opened_by, pump: Pump::new(machine) })
     }
 
-    /// The header, which is authentic; if the message is signed, its signature is not verified before the end.
+    /// Returns the header, which is authentic. If the message is signed, its signature is verified
+    /// only at the end.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Which keyring opened the message.
+    /// Returns which keyring unwrapped the data key.
     pub fn opened_by(&self) -> &OpenedBy {
         &self.opened_by
     }
 
-    /// Gives the source back; the message is not verified unless it was read to its end.
+    /// Returns the source. The message is verified only if it was read to its end.
     pub fn into_inner(self) -> R {
         self.source
     }

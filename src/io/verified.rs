@@ -1,8 +1,10 @@
-//! Verify first, stream later: a source is read twice, and what the second reading gives is bound to the first.
+//! Sources that are read twice: the first pass verifies the whole message, the second releases it,
+//! and is bound to the bytes of the first.
 //!
-//! The first pass checks everything, the signature included, and keeps a digest of each segment of the source. The
-//! second reads a segment, compares its digest, and only then opens what is in it: a source that somebody changes in
-//! between gives an error, not a plaintext that nobody signed.
+//! The first pass checks everything, including the signature, and keeps a digest of each segment of
+//! the source. The second pass reads a segment, compares its digest, and only then opens the frames
+//! in it. If the source is changed between the passes, the second ends in an error and never
+//! releases plaintext that was not verified.
 
 use std::{
     io::{self, Read, Write},
@@ -19,43 +21,46 @@ use crate::{
     message::{CHUNK, Decryptor, Finished},
 };
 
-/// The digest of a segment.
+/// The hash function for the digests of segments.
 const DIGEST: HashAlgorithm = HashAlgorithm::Sha256;
-/// Its length in bytes.
+/// The length of a digest in bytes.
 const DIGEST_LENGTH: u64 = 32;
 
-/// The shortest segments, in bytes.
+/// The minimum length of a segment in bytes.
 const MIN_SEGMENT_LENGTH: u64 = 1 << 20;
 
-/// How long segments are, so that one of them and all digests together take the least memory: 1 MiB each for a source of
-/// 32 GiB, 6 MiB each for one of a tebibyte.
+/// Returns the length of segments that minimizes the memory for one segment and all digests: 1 MiB
+/// each for a source of 32 GiB, about 6 MiB each for one of 1 TiB.
 fn segment_length(size: u64) -> u64 {
     size.saturating_mul(DIGEST_LENGTH).isqrt().max(MIN_SEGMENT_LENGTH)
 }
 
-/// A source whose bytes were verified as a whole, and that gives these bytes or an error.
+/// A source whose bytes were verified as a whole, and that returns these bytes or an error.
 ///
-/// It holds a digest for each segment of the source, and one segment: 1 MiB or, above 32 GiB, the square root of 32 times the
-/// length; the digests take about as much. Every read reads whole segments.
+/// It holds a digest of each segment of the source, and one segment. A segment has 1 MiB or, for
+/// sources longer than 32 GiB, the square root of 32 times the length of the source; the digests
+/// take at most about as much. Every read reads whole segments.
 ///
-/// It comes inside of the reader that [`ranges_verified`](crate::Decrypt::ranges_verified) gives.
+/// It is the source of the reader that [`ranges_verified`](crate::Decrypt::ranges_verified)
+/// returns.
 pub struct Verified<S> {
     source: S,
     size: u64,
     segment_length: u64,
     digests: Vec<Vec<u8>>,
     provider: Arc<dyn CryptoProvider>,
-    /// The segment that was read last. Ciphertext, so that it needs no clearing.
+    /// The segment that was read last. It is ciphertext, so it needs no clearing.
     last: Mutex<Option<Arc<Segment>>>,
 }
 
-/// A part of a source, whose digest was compared.
+/// A part of a source whose digest was compared.
 struct Segment {
     index: u64,
     bytes: Vec<u8>,
 }
 
-/// Reads all of a message and verifies it. `size` is the length of the source, and the header is its beginning.
+/// Reads a whole message and verifies it. `size` is the length of the source, which begins with the
+/// header.
 pub(crate) fn verify_source<S: ReadAt>(
     source: S,
     size: u64,
@@ -70,7 +75,8 @@ pub(crate) fn verify_source<S: ReadAt>(
     while at < size {
         let end = size.min(at.saturating_add(segment_length));
         let mut digest = provider.digest(DIGEST);
-        // Each piece is judged before the next is read, so that a long source that is no message costs one frame.
+        // Each piece is processed before the next one is read, so that a long source that is not a
+        // valid message costs at most a frame.
         while at < end {
             let piece = &mut buffer[..(end - at).min(CHUNK as u64) as usize];
             source.read_exact_at(at, piece).map_err(source_error)?;
@@ -79,7 +85,7 @@ pub(crate) fn verify_source<S: ReadAt>(
             let in_header = header_left.min(piece.len() as u64);
             header_left -= in_header;
             machine.push(&piece[in_header as usize..])?;
-            // With several threads there may be more parts than one.
+            // With several threads the output can have more than one part.
             while !machine.output().is_empty() {
                 machine.consume(machine.output().len());
             }
@@ -100,17 +106,17 @@ fn digest_of(provider: &dyn CryptoProvider, bytes: &[u8]) -> Vec<u8> {
 }
 
 impl<S: ReadAt> Verified<S> {
-    /// The source.
+    /// Returns a reference to the source.
     pub fn get_ref(&self) -> &S {
         &self.source
     }
 
-    /// Gives the source back.
+    /// Returns the source.
     pub fn into_inner(self) -> S {
         self.source
     }
 
-    /// The segment that has the byte at this offset, which is within the source.
+    /// Returns the segment that contains the byte at this offset, which must be within the source.
     fn segment_at(&self, offset: u64) -> Result<Arc<Segment>> {
         let index = offset / self.segment_length;
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -124,7 +130,8 @@ impl<S: ReadAt> Verified<S> {
         if expected != Some(&digest_of(&*self.provider, &bytes)) {
             return Err(Error::SourceChanged);
         }
-        // Bytes that were added are behind the last segment.
+        // Bytes that were appended to the source lie behind the last segment, so no digest detects
+        // them.
         if end == self.size && self.source.size()? != self.size {
             return Err(Error::SourceChanged);
         }
@@ -133,7 +140,7 @@ impl<S: ReadAt> Verified<S> {
         Ok(segment)
     }
 
-    /// The verified bytes from an offset on, as many as one segment has of the range.
+    /// Returns the part of a range that lies in a segment. The range must start within the segment.
     fn bytes_at<'s>(&self, segment: &'s Segment, range: &Range<u64>) -> &'s [u8] {
         let start = segment.index * self.segment_length;
         let from = usize::try_from(range.start - start).unwrap_or(usize::MAX);
@@ -142,7 +149,8 @@ impl<S: ReadAt> Verified<S> {
     }
 }
 
-/// A source that has become shorter is no message that is cut off.
+/// Maps a source that ends too early to [`Error::SourceChanged`]: its length was known, so the
+/// message in it was not truncated.
 fn changed_if_shorter(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Error::SourceChanged,
@@ -170,18 +178,20 @@ impl<S: ReadAt> ReadAt for Verified<S> {
     }
 }
 
-/// Decrypts a source that was verified as a whole before there was this reader, signature and end included.
+/// A reader that decrypts a source which was verified as a whole, including its signature and end,
+/// before the reader was created.
 ///
-/// Nothing is released but the plaintext of the very bytes that were verified: if the source has changed since,
-/// reading ends in [`Error::SourceChanged`](crate::Error::SourceChanged) before the segment that changed. It holds, beside
-/// the frame being opened, what [`Verified`] holds.
+/// Only plaintext of the very bytes that were verified is released. If the source has changed
+/// since, reading ends in [`Error::SourceChanged`](crate::Error::SourceChanged) before any
+/// plaintext of the changed segment. The reader holds what [`Verified`] holds, and the frame that
+/// it is opening.
 ///
 /// ```
 /// use std::{fs::File, io::Read};
 /// use sealwax::{Client, keyring::RawAesKeyring};
 ///
-/// # let folder = tempfile::tempdir()?;
-/// # let path = folder.path().join("message");
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("message");
 /// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
 /// let client = Client::new();
 /// std::fs::write(&path, client.encrypt(&keyring).bytes(b"signed text").wait()?.message)?;
@@ -191,19 +201,19 @@ impl<S: ReadAt> ReadAt for Verified<S> {
 /// assert_eq!(text, "signed text");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "a plaintext is read out of it"]
+#[must_use = "nothing is decrypted until the plaintext is read"]
 pub struct VerifiedReader<S> {
     source: Verified<S>,
     header: Header,
     opened_by: OpenedBy,
-    /// What of the source is still to be opened.
+    /// The range of the source that is still to be opened.
     left: Range<u64>,
     state: State,
 }
 
 enum State {
     Running(Box<Decryptor>),
-    /// Giving out the last of the plaintext, from a position on.
+    /// Returning the rest of the plaintext, from this position on.
     Ending(Finished, usize),
     Failed,
 }
@@ -219,27 +229,27 @@ impl<S: ReadAt> VerifiedReader<S> {
         Ok(Self { source, header, opened_by, left, state })
     }
 
-    /// The header of the message.
+    /// Returns the header of the message.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Which keyring opened the message.
+    /// Returns which keyring unwrapped the data key.
     pub fn opened_by(&self) -> &OpenedBy {
         &self.opened_by
     }
 
-    /// The source.
+    /// Returns a reference to the source.
     pub fn get_ref(&self) -> &S {
         self.source.get_ref()
     }
 
-    /// Gives the source back.
+    /// Returns the source.
     pub fn into_inner(self) -> S {
         self.source.into_inner()
     }
 
-    /// Writes all that is left into a sink.
+    /// Writes the remaining plaintext to a sink.
     pub(crate) fn copy_into(mut self, mut sink: impl Write) -> Result<(Header, OpenedBy)> {
         loop {
             let ready = self.fill()?;
@@ -254,8 +264,8 @@ impl<S: ReadAt> VerifiedReader<S> {
         Ok((self.header, self.opened_by))
     }
 
-    /// Plaintext that is ready, some unless it is at its end. A failure of the source leaves everything as it was, to be tried
-    /// again; any other error is final.
+    /// Returns plaintext that is ready, which is empty only at the end. An [`Error::Io`] of the
+    /// source leaves the reader unchanged, so the read can be retried. Every other error is final.
     fn fill(&mut self) -> Result<&[u8]> {
         while let State::Running(machine) = &mut self.state
             && machine.output().is_empty()

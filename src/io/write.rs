@@ -1,4 +1,4 @@
-//! Writers: plaintext, or a message, is written into them.
+//! Writers that take plaintext or a message.
 
 use std::io::{self, Write};
 
@@ -9,10 +9,10 @@ use crate::{
     message::{CHUNK, Decryptor, Encryptor, Machine},
 };
 
-/// Encrypts what is written to it, and writes the message to its sink.
+/// A writer that encrypts the plaintext written to it, and writes the message to its sink.
 ///
-/// [`finish`](Self::finish) ends the message. A writer that is dropped without it leaves a message that is cut off, and that no
-/// reader accepts.
+/// [`finish`](Self::finish) completes the message. A writer that is dropped without it leaves a
+/// truncated message, which no reader accepts.
 ///
 /// ```
 /// use std::io::Write;
@@ -26,7 +26,7 @@ use crate::{
 /// assert_eq!(client.decrypt(&keyring).bytes(&message).wait()?.plaintext, b"some text");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "a message is whole only after `finish`"]
+#[must_use = "the message is complete only after `finish`"]
 pub struct EncryptingWriter<W> {
     machine: Encryptor,
     sink: W,
@@ -37,17 +37,17 @@ impl<W: Write> EncryptingWriter<W> {
         Self { machine, sink }
     }
 
-    /// The header of the message.
+    /// Returns the header of the message.
     pub fn header(&self) -> &Header {
         self.machine.header()
     }
 
-    /// Seals what is left, writes and flushes it, and gives the sink back. It cannot be tried again: flush before, where a sink
-    /// may refuse for a while.
+    /// Seals the remaining plaintext, writes it, flushes the sink and returns it. This cannot be
+    /// retried. If the sink can fail temporarily, flush before.
     ///
     /// # Errors
-    /// [`Error::Io`] if the sink fails, [`Error::Provider`] if signing does.
-    #[must_use = "a message is whole only if `finish` succeeded"]
+    /// [`Error::Io`] if the sink fails, and [`Error::Provider`] if signing fails.
+    #[must_use = "the message is complete only if `finish` succeeded"]
     pub fn finish(mut self) -> Result<W> {
         let rest = self.machine.finish()?;
         self.sink.write_all(&rest)?;
@@ -64,7 +64,8 @@ impl<W: Write> Write for EncryptingWriter<W> {
         Ok(taken.len())
     }
 
-    /// Writes the frames that are ready. Plaintext that does not fill a frame stays: only the final frame may be short.
+    /// Writes the frames that are ready. Plaintext that does not fill a frame is kept, because only
+    /// the final frame may be short.
     fn flush(&mut self) -> io::Result<()> {
         self.machine.settle()?;
         drain(&mut self.sink, &mut self.machine)?;
@@ -72,7 +73,7 @@ impl<W: Write> Write for EncryptingWriter<W> {
     }
 }
 
-/// Writes a machine's output to the sink, as far as the sink takes it.
+/// Writes all output that is ready to the sink. What the sink does not take stays in the machine.
 fn drain<M: Machine>(sink: &mut impl Write, machine: &mut M) -> io::Result<()> {
     while !machine.output().is_empty() {
         match sink.write(machine.output()) {
@@ -85,14 +86,18 @@ fn drain<M: Machine>(sink: &mut impl Write, machine: &mut M) -> io::Result<()> {
     Ok(())
 }
 
-/// How a header becomes a machine: it asks for the materials.
+/// A function that makes the machine for a header, for which it requests the materials.
 pub(crate) type Opener<'a> = Box<dyn FnOnce(ReceivedHeader) -> Result<Decryptor> + Send + 'a>;
 
-/// Decrypts what is written to it, and writes the plaintext to its sink.
+/// A writer that decrypts the message written to it, and writes the plaintext to its sink.
 ///
-/// Plaintext is written frame by frame, each once it is authenticated, and at the latest with the next write, a flush, or the
-/// end; with [several threads](crate::ClientBuilder::threads) at the latest with a flush or the end. Only [`finish`](Self::finish) says that the message was whole. Signed messages are refused, unless
-/// the caller asked to [release them unverified](crate::Decrypt::release_unverified).
+/// Plaintext is written frame by frame, once each frame is authenticated: at the latest with the
+/// next write, a flush or the end, and with [several threads](crate::ClientBuilder::threads) at the
+/// latest with a flush or the end. Only [`finish`](Self::finish) confirms that the message was
+/// complete. Signed messages are refused, unless the caller chose to [release them
+/// unverified](crate::Decrypt::release_unverified).
+///
+/// The write that completes the header waits for the keyring on the calling thread.
 ///
 /// ```
 /// use std::io::Write;
@@ -108,7 +113,7 @@ pub(crate) type Opener<'a> = Box<dyn FnOnce(ReceivedHeader) -> Result<Decryptor>
 /// assert_eq!(writer.finish()?.sink, b"text");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "a message is verified only after `finish`"]
+#[must_use = "the message is verified only after `finish`"]
 pub struct DecryptingWriter<'a, W> {
     stage: Stage<'a>,
     sink: W,
@@ -120,14 +125,14 @@ enum Stage<'a> {
     Failed,
 }
 
-/// A message that was written through and verified. [`DecryptingWriter`] has an example.
+/// The result of a message that was written to a decrypting writer and verified.
 #[non_exhaustive]
 pub struct Written<W> {
-    /// Where the plaintext went.
+    /// The sink that received the plaintext.
     pub sink: W,
     /// The header of the message.
     pub header: Header,
-    /// Which keyring opened it.
+    /// The keyring that unwrapped the data key.
     pub opened_by: OpenedBy,
 }
 
@@ -136,11 +141,14 @@ impl<'a, W: Write> DecryptingWriter<'a, W> {
         Self { stage: Stage::Header(Box::new(decoder), opener), sink }
     }
 
-    /// Checks that the message was whole, writes what was held back until then, flushes, and gives the sink back.
+    /// Checks that the message was complete, writes the plaintext that was held back until then,
+    /// flushes the sink and returns it.
     ///
     /// # Errors
-    /// [`FormatError::Truncated`] if the end of the message has not been seen, [`Error::Io`] if the sink fails.
-    #[must_use = "a message is verified only if `finish` succeeded"]
+    /// [`FormatError::Truncated`] if the message is truncated, [`Error::Integrity`] if its end or
+    /// signature is not authentic, [`Error::Ended`] if the message was refused by an earlier write,
+    /// and [`Error::Io`] if the sink fails.
+    #[must_use = "the message is verified only if `finish` succeeded"]
     pub fn finish(mut self) -> Result<Written<W>> {
         let machine = match self.stage {
             Stage::Body(machine) => machine,

@@ -1,4 +1,4 @@
-//! Decrypting parts of a message.
+//! Decryption of parts of a message.
 
 use super::Decrypt;
 use crate::{
@@ -10,23 +10,26 @@ use crate::{
 };
 
 impl<'a> Decrypt<'a> {
-    /// Opens a framed message for reading at any offset of its plaintext, from a source that can be read so: a file, a
-    /// slice, or anything that [reads and seeks](crate::io::Seekable). Only header and final frame are read for it.
-    /// [`RangeReader`] has an example.
+    /// Opens a framed message for reading at any offset of its plaintext. The source must support
+    /// reads at an offset: a file, a slice, or anything that [reads and
+    /// seeks](crate::io::Seekable). This reads only the header and the final frame, on the calling
+    /// thread.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), [`Error::Io`], [`Error::NotSeekable`] for a pipe, [`Error::Unframed`], and
-    /// [`Error::SignedStream`] for a signed message.
+    /// The errors of [`bytes`](Self::bytes), [`Error::Io`] if the source fails,
+    /// [`Error::NotSeekable`] if it is a pipe, [`Error::Unframed`] for an unframed message,
+    /// [`Error::SignedStream`] for a signed one, and [`Error::WouldBlockRuntime`] as for
+    /// [`Operation::wait`].
     pub fn ranges<S: ReadAt>(self, source: S) -> Result<RangeReader<S>> {
         let frames = wait(self.start_ranges(&Ready(&source)))?;
         Ok(RangeReader::new(source, frames))
     }
 
-    /// As [`ranges`](Self::ranges), from a source that must be awaited, such as an object in a store. [`AsyncRangeReader`] has
-    /// an example.
+    /// Opens a framed message as [`ranges`](Self::ranges) does, over an asynchronous source, such
+    /// as an object in a store.
     ///
     /// # Errors
-    /// As [`ranges`](Self::ranges).
+    /// The errors of [`ranges`](Self::ranges).
     pub fn ranges_async<S: GetRange + 'a>(
         self,
         source: S,
@@ -37,7 +40,7 @@ impl<'a> Decrypt<'a> {
         })
     }
 
-    /// Authenticates header, commitment and final frame.
+    /// Authenticates the header, the commitment and the final frame.
     async fn start_ranges<S: GetRange>(&self, source: &S) -> Result<Frames> {
         let (received, size) = fetch_header(source, self.client.header_decoder()).await?;
         if received.header().content_type() == ContentType::Unframed {

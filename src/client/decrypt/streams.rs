@@ -1,4 +1,4 @@
-//! Decrypting asynchronous readers, writers and streams.
+//! Decryption with asynchronous readers, writers and streams.
 
 use std::pin::Pin;
 
@@ -17,11 +17,11 @@ use crate::{
 };
 
 impl<'a> Decrypt<'a> {
-    /// As [`reader`](Self::reader), from a source of Tokio's. It reads the header first; a future that is dropped meanwhile
-    /// loses what was read of it. [`AsyncDecryptingReader`] has an example.
+    /// Returns a reader as [`reader`](Self::reader) does, over a source of Tokio. The future reads
+    /// the header. If it is dropped before it completes, the bytes read so far are lost.
     ///
     /// # Errors
-    /// As [`reader`](Self::reader).
+    /// The errors of [`reader`](Self::reader).
     #[cfg(feature = "tokio")]
     pub fn tokio_reader<R: tokio::io::AsyncRead + Unpin + 'a>(
         self,
@@ -33,11 +33,12 @@ impl<'a> Decrypt<'a> {
         })
     }
 
-    /// As [`reader`](Self::reader), from a source of the `futures` crates. It reads the header first; a future that is dropped
-    /// meanwhile loses what was read of it. [`AsyncDecryptingReader`] has an example.
+    /// Returns a reader as [`reader`](Self::reader) does, over a source of the `futures` crates.
+    /// The future reads the header. If it is dropped before it completes, the bytes read so far are
+    /// lost.
     ///
     /// # Errors
-    /// As [`reader`](Self::reader).
+    /// The errors of [`reader`](Self::reader).
     #[cfg(feature = "futures")]
     pub fn futures_reader<R: futures_io::AsyncRead + Unpin + 'a>(
         self,
@@ -54,14 +55,15 @@ impl<'a> Decrypt<'a> {
         Ok((self.start_machine(received, self.release).await?, ahead))
     }
 
-    /// As [`writer`](Self::writer), into a sink of Tokio's; the keyring is awaited. [`AsyncDecryptingWriter`] has an example.
+    /// Returns a writer as [`writer`](Self::writer) does, over a sink of Tokio. The keyring is
+    /// awaited, without blocking the thread.
     #[cfg(feature = "tokio")]
     pub fn tokio_writer<W: tokio::io::AsyncWrite + Unpin>(self, sink: W) -> AsyncDecryptingWriter<'a, W> {
         self.start_async_writer(sink)
     }
 
-    /// As [`writer`](Self::writer), into a sink of the `futures` crates; the keyring is awaited. [`AsyncDecryptingWriter`] has an
-    /// example.
+    /// Returns a writer as [`writer`](Self::writer) does, over a sink of the `futures` crates. The
+    /// keyring is awaited, without blocking the thread.
     #[cfg(feature = "futures")]
     pub fn futures_writer<W: futures_io::AsyncWrite + Unpin>(self, sink: W) -> AsyncDecryptingWriter<'a, W> {
         self.start_async_writer(sink)
@@ -75,11 +77,11 @@ impl<'a> Decrypt<'a> {
         AsyncDecryptingWriter::new(sink, decoder, Box::new(opener))
     }
 
-    /// Decrypts a stream of pieces into another. It takes the header first; a future that is dropped meanwhile loses what was
-    /// taken of it. [`DecryptingStream`] has an example.
+    /// Returns a [`DecryptingStream`], which decrypts a stream of pieces into another. The future
+    /// reads the header. If it is dropped before it completes, the pieces taken so far are lost.
     ///
     /// # Errors
-    /// As [`reader`](Self::reader).
+    /// The errors of [`reader`](Self::reader).
     pub fn stream<S, B, E>(self, mut source: S) -> Operation<impl Future<Output = Result<DecryptingStream<S, B>>> + 'a>
     where
         S: Stream<Item = Result<B, E>> + Unpin + 'a,

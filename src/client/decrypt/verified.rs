@@ -1,4 +1,4 @@
-//! Decrypting a source that is read twice: verified as a whole, then released.
+//! Decryption of a source that is read twice: first verified as a whole, then released.
 
 use std::{io, sync::Arc};
 
@@ -12,24 +12,30 @@ use crate::{
 };
 
 impl Decrypt<'_> {
-    /// Decrypts a source that can be read twice, such as a file: all of it is verified first, signature and end included; then its
-    /// plaintext is read from the [`VerifiedReader`] this gives, in constant memory and with nothing written to disk.
+    /// Returns a [`VerifiedReader`] over a source that can be read twice, such as a file. This
+    /// verifies the whole message first, including its signature and end, on the calling thread.
+    /// The plaintext is then read from the reader, in little memory and with nothing written to
+    /// disk.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes), [`Error::Io`], [`Error::NotSeekable`] for a pipe, and [`Error::SourceChanged`] if the
-    /// source changes meanwhile.
+    /// The errors of [`bytes`](Self::bytes), [`Error::Io`] if the source fails,
+    /// [`Error::NotSeekable`] if it is a pipe, [`Error::SourceChanged`] if the source is found to
+    /// have changed meanwhile, and [`Error::WouldBlockRuntime`] as for
+    /// [`Operation::wait`](crate::Operation::wait).
     pub fn reader_verified<S: ReadAt>(self, source: S) -> Result<VerifiedReader<S>> {
         let (received, size) = wait(fetch_header(&Ready(&source), self.client.header_decoder()))?;
         let machine = wait(self.start_machine(received, Release::Unverified))?;
         VerifiedReader::new(source, size, machine, self.provider())
     }
 
-    /// As [`copy`](Self::copy), from a source that can be read twice: the plaintext of a message, signed or not, goes to the sink
-    /// only after all of it was verified, and no temporary file is needed.
+    /// Decrypts a source that can be read twice into a sink. The plaintext of a message, signed or
+    /// not, is written only after the whole message has been verified, and no temporary file is
+    /// needed.
     ///
     /// # Errors
-    /// As [`reader_verified`](Self::reader_verified). The sink has got something only where the source changed or failed
-    /// after it was verified, or the sink itself failed.
+    /// The errors of [`reader_verified`](Self::reader_verified), and [`Error::Io`] if the sink
+    /// fails. The sink has received plaintext only if the source changed or failed after it was
+    /// verified, or if the sink itself failed.
     ///
     /// ```
     /// # use sealwax::{Client, keyring::RawAesKeyring};
@@ -46,11 +52,13 @@ impl Decrypt<'_> {
         Ok(Opened { header, opened_by })
     }
 
-    /// As [`ranges`](Self::ranges), of a signed message too, all of which is verified first. Every range is bound to
-    /// the bytes that were verified, by reading [whole segments](Verified).
+    /// Opens a framed message as [`ranges`](Self::ranges) does, but verifies the whole message
+    /// first, so it may be signed. Every range is bound to the bytes that were verified, by reading
+    /// [whole segments](Verified).
     ///
     /// # Errors
-    /// As [`reader_verified`](Self::reader_verified), and [`Error::Unframed`].
+    /// The errors of [`reader_verified`](Self::reader_verified), and [`Error::Unframed`] for an
+    /// unframed message.
     ///
     /// ```
     /// # use sealwax::{Client, keyring::RawAesKeyring};

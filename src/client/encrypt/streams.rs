@@ -1,4 +1,4 @@
-//! Encrypting asynchronous readers, writers and streams.
+//! Encryption with asynchronous readers, writers and streams.
 
 use futures_core::Stream;
 
@@ -10,10 +10,10 @@ use crate::{
 };
 
 impl<'a> Encrypt<'a> {
-    /// As [`reader`](Self::reader), from a source of Tokio's. [`AsyncEncryptingReader`] has an example.
+    /// Returns a reader as [`reader`](Self::reader) does, over a source of Tokio.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes).
+    /// The errors of [`bytes`](Self::bytes).
     #[cfg(feature = "tokio")]
     pub fn tokio_reader<R: tokio::io::AsyncRead + Unpin + 'a>(
         self,
@@ -22,10 +22,10 @@ impl<'a> Encrypt<'a> {
         Operation::new(async move { Ok(AsyncEncryptingReader::new(source, self.start_machine().await?)) })
     }
 
-    /// As [`reader`](Self::reader), from a source of the `futures` crates. [`AsyncEncryptingReader`] has an example.
+    /// Returns a reader as [`reader`](Self::reader) does, over a source of the `futures` crates.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes).
+    /// The errors of [`bytes`](Self::bytes).
     #[cfg(feature = "futures")]
     pub fn futures_reader<R: futures_io::AsyncRead + Unpin + 'a>(
         self,
@@ -34,11 +34,11 @@ impl<'a> Encrypt<'a> {
         Operation::new(async move { Ok(AsyncEncryptingReader::new(source, self.start_machine().await?)) })
     }
 
-    /// As [`writer`](Self::writer), into a sink of Tokio's; `shutdown` ends the message. [`AsyncEncryptingWriter`] has an
-    /// example.
+    /// Returns a writer as [`writer`](Self::writer) does, over a sink of Tokio. `shutdown`
+    /// completes the message.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes).
+    /// The errors of [`bytes`](Self::bytes).
     #[cfg(feature = "tokio")]
     pub fn tokio_writer<W: tokio::io::AsyncWrite + Unpin + 'a>(
         self,
@@ -47,11 +47,11 @@ impl<'a> Encrypt<'a> {
         Operation::new(async move { Ok(AsyncEncryptingWriter::new(sink, self.start_machine().await?)) })
     }
 
-    /// As [`writer`](Self::writer), into a sink of the `futures` crates; `close` ends the message. [`AsyncEncryptingWriter`] has
-    /// an example.
+    /// Returns a writer as [`writer`](Self::writer) does, over a sink of the `futures` crates.
+    /// `close` completes the message.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes).
+    /// The errors of [`bytes`](Self::bytes).
     #[cfg(feature = "futures")]
     pub fn futures_writer<W: futures_io::AsyncWrite + Unpin + 'a>(
         self,
@@ -60,10 +60,10 @@ impl<'a> Encrypt<'a> {
         Operation::new(async move { Ok(AsyncEncryptingWriter::new(sink, self.start_machine().await?)) })
     }
 
-    /// Encrypts a stream of pieces into another. [`EncryptingStream`] has an example.
+    /// Returns an [`EncryptingStream`], which encrypts a stream of pieces into another.
     ///
     /// # Errors
-    /// As [`bytes`](Self::bytes).
+    /// The errors of [`bytes`](Self::bytes).
     pub fn stream<S, B, E>(self, source: S) -> Operation<impl Future<Output = Result<EncryptingStream<S, B>>> + 'a>
     where
         S: Stream<Item = Result<B, E>> + Unpin + 'a,

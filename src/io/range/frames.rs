@@ -1,4 +1,5 @@
-//! What a range of plaintext takes, without reading anything: the readers fetch what it asks for.
+//! The computations behind a range of plaintext, without I/O: the readers fetch the bytes that are
+//! requested here.
 
 use std::{
     ops::Range,
@@ -20,7 +21,8 @@ pub(crate) struct Frames {
     pub(super) header: Header,
     pub(super) opened_by: OpenedBy,
     access: RandomAccess,
-    /// The last frame that was wanted in part: its neighbours in the plaintext are likely to be wanted next.
+    /// The last frame that was read partially. The plaintext next to what was read of it is likely
+    /// to be read next.
     last: Mutex<Arc<Opened>>,
 }
 
@@ -41,12 +43,12 @@ impl Frames {
         Self { header, opened_by, access, last: Mutex::new(Arc::new(last)) }
     }
 
-    /// The length of the plaintext.
+    /// Returns the length of the plaintext.
     pub(super) fn length(&self) -> u64 {
         self.access.plaintext_length()
     }
 
-    /// Which bytes of the message a range of plaintext takes.
+    /// Returns the range of the message that contains a range of plaintext.
     pub(super) fn plan(&self, range: Range<u64>) -> Range<u64> {
         let range = range.start..range.end.min(self.length());
         if range.is_empty() {
@@ -70,35 +72,39 @@ impl Frames {
     }
 }
 
-/// A range of plaintext being read into a buffer, which is cleared if it does not get there.
+/// A range of plaintext that is being read into a buffer. The buffer is cleared if the read does
+/// not complete.
 ///
-/// Ask for [`next`](Self::next) and [`supply`](Self::supply) it, until there is none.
+/// Call [`next`](Self::next) and pass the bytes it asks for to [`supply`](Self::supply), until it
+/// returns `None`.
 pub(super) struct Request<'a> {
     frames: &'a Frames,
     buffer: &'a mut [u8],
-    /// The offset in the plaintext of the buffer's first byte.
+    /// The offset in the plaintext of the first byte of the buffer.
     offset: u64,
-    /// What is still missing, as offsets in the plaintext.
+    /// The range of plaintext that is still missing.
     missing: Range<u64>,
     failed: bool,
 }
 
 impl<'a> Request<'a> {
-    /// Wants the plaintext from an offset on, as much of it as there is and the buffer has room for.
+    /// Creates a request for the plaintext from an offset on, limited by the end of the plaintext
+    /// and the length of the buffer.
     pub(super) fn new(frames: &'a Frames, offset: u64, buffer: &'a mut [u8]) -> Self {
         let there = frames.length().saturating_sub(offset).min(buffer.len() as u64);
         let buffer = &mut buffer[..there as usize];
-        // Offsets past the end have nothing missing, and no sum to overflow.
+        // An offset past the end has nothing missing, so the sum cannot overflow.
         let missing = if there == 0 { 0..0 } else { offset..offset + there };
         Self { frames, buffer, offset, missing, failed: false }
     }
 
-    /// How many bytes of plaintext it is about.
+    /// Returns the number of bytes of plaintext that are requested.
     pub(super) fn length(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Takes what the kept frame has, and says which bytes of the message are needed next; none at the end.
+    /// Copies the part that the kept frame holds, and returns the range of the message that is
+    /// needed next, or `None` at the end.
     pub(super) fn next(&mut self) -> Option<Range<u64>> {
         if self.missing.is_empty() {
             return None;
@@ -124,10 +130,12 @@ impl<'a> Request<'a> {
         Some(self.frames.sealed_of(first..=end))
     }
 
-    /// Opens the frames that [`next`](Self::next) asked for: whole ones straight into the buffer.
+    /// Opens the frames that [`next`](Self::next) asked for. Whole frames are opened directly into
+    /// the buffer.
     ///
     /// # Errors
-    /// [`Error::Integrity`] if they are not the frames of this message; the whole buffer is then cleared.
+    /// [`Error::Integrity`] if they are not the frames of this message. The buffer is then cleared
+    /// when the request is dropped.
     pub(super) fn supply(&mut self, mut sealed: &[u8]) -> Result<()> {
         while !sealed.is_empty() && !self.missing.is_empty() {
             sealed = self.open_first(sealed).inspect_err(|_| self.failed = true)?;
@@ -135,7 +143,7 @@ impl<'a> Request<'a> {
         Ok(())
     }
 
-    /// Opens the first missing frame from the front of `sealed`, and gives the rest of that.
+    /// Opens the first missing frame from the front of `sealed`, and returns the rest of `sealed`.
     fn open_first<'s>(&mut self, sealed: &'s [u8]) -> Result<&'s [u8]> {
         let access = &self.frames.access;
         let frame = access.frame_at(self.missing.start);
@@ -163,7 +171,7 @@ impl<'a> Request<'a> {
         self.place(&range).copy_from_slice(&opened.plaintext[part]);
     }
 
-    /// The place in the buffer of a range of plaintext.
+    /// Returns the part of the buffer for a range of plaintext.
     fn place(&mut self, range: &Range<u64>) -> &mut [u8] {
         &mut self.buffer[(range.start - self.offset) as usize..(range.end - self.offset) as usize]
     }

@@ -1,4 +1,4 @@
-//! Parts of a message, without the rest of it.
+//! Access to parts of a message without reading the rest.
 
 mod frames;
 mod reader;
@@ -20,14 +20,15 @@ use crate::{
     format::{HeaderDecoder, ReceivedHeader},
 };
 
-/// The length of the first read for a header, whose length is not known, in bytes: most are shorter than this.
+/// The length in bytes of the first read for a header, whose length is not known in advance. Most
+/// headers are shorter than this.
 const FIRST_HEADER_READ: u64 = 4096;
 
-/// The longest read for a header in bytes. Each read is twice as long as the one before, so that a header of 1 MiB takes
-/// nine reads, and no read is much longer than the header.
+/// The maximum length in bytes of a read for a header. Each read is twice as long as the one
+/// before, so that a header of 1 MiB takes nine reads and no read is much longer than the header.
 const MAX_HEADER_READ: u64 = 256 * 1024;
 
-/// Reads the header of a message; also returns the length of the message.
+/// Reads the header of a message. Also returns the length of the message.
 pub(crate) async fn fetch_header<S: GetRange>(source: &S, mut decoder: HeaderDecoder) -> Result<(ReceivedHeader, u64)> {
     let size = source.size().await.map_err(source_error)?;
     let (mut at, mut step) = (0, FIRST_HEADER_READ);
@@ -44,7 +45,7 @@ pub(crate) async fn fetch_header<S: GetRange>(source: &S, mut decoder: HeaderDec
     }
 }
 
-/// Reads a range, exactly as long as asked for.
+/// Reads a range and checks that the source returned exactly its length.
 pub(crate) async fn fetch<S: GetRange>(source: &S, range: Range<u64>) -> Result<S::Bytes> {
     let length = range.end - range.start;
     let bytes = source.get_range(range).await.map_err(source_error)?;
@@ -52,27 +53,30 @@ pub(crate) async fn fetch<S: GetRange>(source: &S, range: Range<u64>) -> Result<
         std::cmp::Ordering::Less => Err(FormatError::Truncated.into()),
         std::cmp::Ordering::Equal => Ok(bytes),
         std::cmp::Ordering::Greater => {
-            let why = "the source gave more bytes than it was asked for";
+            let why = "the source returned more bytes than requested";
             Err(io::Error::new(io::ErrorKind::InvalidData, why).into())
         }
     }
 }
 
-/// Room for so many bytes of plaintext. The length is that of an authentic message, but whoever can wrap a data key can declare one that is
-/// longer than any memory: that is an error, and does not end the process.
+/// Returns a zeroed buffer for `length` bytes of plaintext. The length is that of an authentic
+/// message, but anyone who can wrap a data key can declare a length that exceeds any memory. That
+/// must cause an error and not abort the process.
 fn room(length: u64) -> Result<Zeroizing<Vec<u8>>> {
     let length = usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     if length as u64 > source::PIECE {
-        // Given back at once: only memory that comes zeroed is not touched before it is used.
+        // This tests whether the allocation is possible, and frees it at once. `vec!` would abort
+        // the process if it failed, but only `vec!` can take memory that is already zeroed, so that
+        // no page is touched before it is used.
         Vec::<u8>::new().try_reserve_exact(length).map_err(io::Error::from)?;
     }
     Ok(Zeroizing::new(vec![0; length]))
 }
 
-/// What the failure of a source means to the reader of a message.
+/// Converts an I/O error of a source into the error for the reader of the message.
 pub(crate) fn source_error(error: io::Error) -> Error {
     match error.kind() {
-        // Of a length that the source itself gave.
+        // The source itself reported a length that covers the range.
         io::ErrorKind::UnexpectedEof => FormatError::Truncated.into(),
         io::ErrorKind::NotSeekable => Error::NotSeekable(error.into()),
         _ => error.into(),

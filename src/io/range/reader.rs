@@ -1,4 +1,4 @@
-//! The reader for sources that answer at once.
+//! The reader for synchronous sources.
 
 use std::{
     io::{self, Read, Seek, SeekFrom},
@@ -13,21 +13,25 @@ use super::{
 };
 use crate::{error::Result, format::Header, materials::OpenedBy};
 
-/// How long the pieces of an iterator are at most, in bytes, unless a frame is longer.
+/// The maximum length in bytes of the pieces of an iterator, unless a frame is longer.
 const ITERATED: u64 = 1 << 20;
 
-/// Reads parts of a framed message at any offset of the plaintext, without the rest.
+/// A reader of parts of a framed message, at any offset of the plaintext, without reading the rest.
 ///
-/// There is one only after the header, the commitment and the final frame were authenticated, so that the
-/// [length](Self::len) is that of the whole message. Every frame is authenticated, with the number that its place gives it, before
-/// any of it is released; what no call asks for is neither read nor verified. A read takes one contiguous range of the
-/// source, in pieces of 8 MiB. The last frame that was wanted in part is kept, and overwritten when it goes.
+/// A reader exists only after the header, the commitment and the final frame have been
+/// authenticated, so [`len`](Self::len) is the length of the whole plaintext. Every frame is
+/// authenticated, together with the number that its position implies, before any of its plaintext
+/// is released. Frames that no call asks for are neither read nor verified. A read takes one
+/// contiguous range of the source, in pieces of at most 8 MiB or one frame. The last partially read
+/// frame is kept, and its plaintext is cleared when it is replaced.
 ///
-/// [`read_at`](Self::read_at) takes `&self`: any number of threads may read at once. As a [`Read`] and [`Seek`] the reader
-/// has a position; put a [`BufReader`](io::BufReader) around it where many small pieces are read.
+/// [`read_at`](Self::read_at) takes `&self`, so any number of threads can read at the same time. As
+/// a [`Read`] and [`Seek`] the reader has a position. For many small reads, wrap it in a
+/// [`BufReader`](io::BufReader).
 ///
-/// Signed messages are refused, unless the reader comes from [`ranges_verified`](crate::Decrypt::ranges_verified), or the
-/// caller asked to [release them unverified](crate::Decrypt::release_unverified).
+/// Signed messages are refused, unless the reader comes from
+/// [`ranges_verified`](crate::Decrypt::ranges_verified), or the caller chose to [release them
+/// unverified](crate::Decrypt::release_unverified), in which case the signature is never verified.
 ///
 /// ```
 /// use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
@@ -53,28 +57,29 @@ impl<S: ReadAt> RangeReader<S> {
         Self { source, frames, position: 0 }
     }
 
-    /// The header, which is authentic; if the message is signed, its signature is verified only where the reader's maker says so.
+    /// Returns the header, which is authentic. The signature of a signed message has been verified
+    /// only if the reader comes from [`ranges_verified`](crate::Decrypt::ranges_verified).
     pub fn header(&self) -> &Header {
         &self.frames.header
     }
 
-    /// Which keyring opened the message.
+    /// Returns which keyring unwrapped the data key.
     pub fn opened_by(&self) -> &OpenedBy {
         &self.frames.opened_by
     }
 
-    /// The length of the plaintext in bytes.
+    /// Returns the length of the plaintext in bytes.
     pub fn len(&self) -> u64 {
         self.frames.length()
     }
 
-    /// Whether the plaintext is empty.
+    /// Returns `true` if the plaintext is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Which bytes of the message a range of plaintext takes: those of the frames that it touches. None for an empty range,
-    /// or one past the end.
+    /// Returns the range of the message that contains a range of plaintext: the frames that it
+    /// touches. It is empty for an empty range and for one past the end.
     ///
     /// ```
     /// # use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
@@ -84,7 +89,7 @@ impl<S: ReadAt> RangeReader<S> {
     /// # let message = client.encrypt(&keyring).suite(unsigned).frame_length(10).bytes(&[1; 100]).wait()?.message;
     /// let reader = client.decrypt(&keyring).ranges(&message[..])?;
     /// let header = reader.header().length() as u64;
-    /// // The second frame and the third. Each has 10 bytes of plaintext and 32 more.
+    /// // The second and third frames. Each has 10 bytes of plaintext and 32 bytes of overhead.
     /// assert_eq!(reader.plan(15..25), header + 42..header + 3 * 42);
     /// # Ok::<(), sealwax::Error>(())
     /// ```
@@ -92,12 +97,16 @@ impl<S: ReadAt> RangeReader<S> {
         self.frames.plan(range)
     }
 
-    /// Reads plaintext from an offset on, as much as `buffer` has room for or as there is; says how much. Past the end that is
-    /// nothing.
+    /// Reads plaintext from an offset on, until `buffer` is full or the plaintext ends. Returns the
+    /// number of bytes read, which is 0 past the end.
     ///
     /// # Errors
-    /// [`Error::Integrity`](crate::Error::Integrity) if a frame is not authentic, [`Error::Io`](crate::Error::Io) if the source
-    /// fails, [`FormatError::Truncated`](crate::FormatError::Truncated) if it has become shorter. `buffer` is then cleared; the reader can be used on.
+    /// [`Error::Integrity`](crate::Error::Integrity) if a frame is not authentic,
+    /// [`Error::Io`](crate::Error::Io) if the source fails,
+    /// [`FormatError::Truncated`](crate::FormatError::Truncated) if the source has become shorter,
+    /// and [`Error::SourceChanged`](crate::Error::SourceChanged) if a reader from
+    /// [`ranges_verified`](crate::Decrypt::ranges_verified) finds changed bytes. The part of
+    /// `buffer` that was to be filled is then cleared, and the reader remains usable.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let mut request = Request::new(&self.frames, offset, buffer);
         while let Some(range) = request.next() {
@@ -106,10 +115,11 @@ impl<S: ReadAt> RangeReader<S> {
         Ok(request.length())
     }
 
-    /// The plaintext in a range, as far as there is any.
+    /// Returns the plaintext in a range, up to the end of the plaintext.
     ///
     /// # Errors
-    /// As [`read_at`](Self::read_at), and [`Error::Io`](crate::Error::Io) if there is no memory for so much.
+    /// The errors of [`read_at`](Self::read_at), and [`Error::Io`](crate::Error::Io) if there is
+    /// not enough memory for the range.
     pub fn read_range(&self, range: Range<u64>) -> Result<Vec<u8>> {
         let length = range.end.min(self.len()).saturating_sub(range.start);
         let mut plaintext = room(length)?;
@@ -117,8 +127,8 @@ impl<S: ReadAt> RangeReader<S> {
         Ok(std::mem::take(&mut *plaintext))
     }
 
-    /// The plaintext in a range, in pieces of at most 1 MiB, or of one frame where that is longer. Each is read when the iterator is
-    /// asked for it.
+    /// Returns an iterator over the plaintext in a range, in pieces of at most 1 MiB or one frame,
+    /// whichever is longer. Each piece is read when the iterator is advanced to it.
     ///
     /// ```
     /// # use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
@@ -134,7 +144,7 @@ impl<S: ReadAt> RangeReader<S> {
     /// ```
     pub fn pieces(&self, range: Range<u64>) -> impl Iterator<Item = Result<Vec<u8>>> + use<'_, S> {
         let frame_length = u64::from(self.header().content_type().frame_length().unwrap_or(1)).max(1);
-        // They end where frames end, so that none is opened twice.
+        // Pieces end at the ends of frames, so that no frame is opened twice.
         let step = (ITERATED / frame_length).max(1) * frame_length;
         let (mut at, end) = (range.start, range.end.min(self.len()));
         std::iter::from_fn(move || {
@@ -147,12 +157,12 @@ impl<S: ReadAt> RangeReader<S> {
         })
     }
 
-    /// The source.
+    /// Returns a reference to the source.
     pub fn get_ref(&self) -> &S {
         &self.source
     }
 
-    /// Gives the source back.
+    /// Returns the source.
     pub fn into_inner(self) -> S {
         self.source
     }
@@ -167,7 +177,7 @@ impl<S: ReadAt> Read for RangeReader<S> {
 }
 
 impl<S: ReadAt> Seek for RangeReader<S> {
-    /// Moves the position, past the end too, where reading gives nothing. Nothing is read.
+    /// Sets the position, which can be past the end, where reads return no bytes. Nothing is read.
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let position = match to {
             SeekFrom::Start(offset) => Some(offset),
@@ -175,7 +185,7 @@ impl<S: ReadAt> Seek for RangeReader<S> {
             SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
         };
         self.position =
-            position.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a position before the beginning"))?;
+            position.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the position would be negative"))?;
         Ok(self.position)
     }
 }

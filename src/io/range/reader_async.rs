@@ -1,4 +1,4 @@
-//! The reader for sources that must be awaited.
+//! The reader for asynchronous sources.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{error::Result, format::Header, materials::OpenedBy};
 
-/// Reads parts of a framed message out of an object store, or of anything else that is awaited: as
-/// [`RangeReader`](super::RangeReader), with the same checks.
+/// A reader of parts of a framed message in an object store or another asynchronous source. It
+/// makes the same checks as [`RangeReader`](super::RangeReader).
 ///
 /// ```
 /// # use std::{io, ops::Range};
@@ -45,36 +45,39 @@ impl<S: GetRange> AsyncRangeReader<S> {
         Self { source, frames }
     }
 
-    /// The header, which is authentic; if the message is signed, its signature is not verified.
+    /// Returns the header, which is authentic. If the message is signed, its signature is not
+    /// verified.
     pub fn header(&self) -> &Header {
         &self.frames.header
     }
 
-    /// Which keyring opened the message.
+    /// Returns which keyring unwrapped the data key.
     pub fn opened_by(&self) -> &OpenedBy {
         &self.frames.opened_by
     }
 
-    /// The length of the plaintext in bytes.
+    /// Returns the length of the plaintext in bytes.
     pub fn len(&self) -> u64 {
         self.frames.length()
     }
 
-    /// Whether the plaintext is empty.
+    /// Returns `true` if the plaintext is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Which bytes of the message a range of plaintext takes. [`RangeReader::plan`](super::RangeReader::plan) has an example.
+    /// Returns the range of the message that contains a range of plaintext, as
+    /// [`RangeReader::plan`](super::RangeReader::plan) does.
     pub fn plan(&self, range: Range<u64>) -> Range<u64> {
         self.frames.plan(range)
     }
 
-    /// Reads plaintext from an offset on, as much as `buffer` has room for or as there is; says how much. Past the end that is
-    /// nothing. A future that is dropped leaves `buffer` cleared, and the reader as it was.
+    /// Reads plaintext from an offset on, until `buffer` is full or the plaintext ends. Returns the
+    /// number of bytes read, which is 0 past the end. If the future is dropped while it is running,
+    /// the part of `buffer` that was to be filled is cleared, and the reader remains usable.
     ///
     /// # Errors
-    /// As [`RangeReader::read_at`](super::RangeReader::read_at).
+    /// The errors of [`RangeReader::read_at`](super::RangeReader::read_at).
     pub async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let mut request = Request::new(&self.frames, offset, buffer);
         while let Some(range) = request.next() {
@@ -83,10 +86,11 @@ impl<S: GetRange> AsyncRangeReader<S> {
         Ok(request.length())
     }
 
-    /// The plaintext in a range, as far as there is any.
+    /// Returns the plaintext in a range, up to the end of the plaintext.
     ///
     /// # Errors
-    /// As [`read_at`](Self::read_at), and [`Error::Io`](crate::Error::Io) if there is no memory for so much.
+    /// The errors of [`read_at`](Self::read_at), and [`Error::Io`](crate::Error::Io) if there is
+    /// not enough memory for the range.
     pub async fn read_range(&self, range: Range<u64>) -> Result<Vec<u8>> {
         let length = range.end.min(self.len()).saturating_sub(range.start);
         let mut plaintext = room(length)?;
@@ -94,12 +98,12 @@ impl<S: GetRange> AsyncRangeReader<S> {
         Ok(std::mem::take(&mut *plaintext))
     }
 
-    /// The source.
+    /// Returns a reference to the source.
     pub fn get_ref(&self) -> &S {
         &self.source
     }
 
-    /// Gives the source back.
+    /// Returns the source.
     pub fn into_inner(self) -> S {
         self.source
     }

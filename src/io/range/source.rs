@@ -7,20 +7,21 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// The most that is asked of a source in one piece, in bytes, unless a single frame is longer. Also, the most memory that is
-/// taken for bytes which a source has not delivered yet.
+/// The maximum number of bytes requested from a source at once, unless a single frame is longer.
+/// Also the maximum amount of memory allocated for bytes that a source has not delivered yet.
 pub(crate) const PIECE: u64 = 8 << 20;
 
-/// Bytes that can be read at any offset, from several threads at once.
+/// A source of bytes that can be read at any offset. It is shared by reference, so several threads
+/// can read at the same time if it is `Sync`.
 ///
-/// Files, slices and vectors can. [`Seekable`] makes one of anything that reads and seeks, and [`GetRange`] is for what
-/// must be awaited.
+/// Files, slices and vectors implement it. [`Seekable`] adapts anything that reads and seeks. For
+/// asynchronous sources, see [`GetRange`].
 ///
 /// ```
 /// use std::io;
 /// use sealwax::io::ReadAt;
 ///
-/// /// Something between the bytes and their reader.
+/// /// Logs the reads of another source.
 /// struct Logged<S>(S);
 ///
 /// impl<S: ReadAt> ReadAt for Logged<S> {
@@ -37,22 +38,24 @@ pub(crate) const PIECE: u64 = 8 << 20;
 /// # Ok::<(), io::Error>(())
 /// ```
 pub trait ReadAt {
-    /// How many bytes there are.
+    /// Returns the length of the source in bytes.
     ///
     /// # Errors
-    /// What the source fails of; [`io::ErrorKind::NotSeekable`] if it has no length, because it is a pipe.
+    /// The error of the source, or [`io::ErrorKind::NotSeekable`] if it has no length because it is
+    /// a pipe.
     fn size(&self) -> io::Result<u64>;
 
-    /// Reads the bytes at an offset, as many as `buffer` has room for.
+    /// Fills `buffer` with the bytes at an offset.
     ///
     /// # Errors
-    /// [`io::ErrorKind::UnexpectedEof`] if there are fewer. `buffer` then has anything.
+    /// [`io::ErrorKind::UnexpectedEof`] if the source has fewer bytes, and the error of the source.
+    /// The contents of `buffer` are then unspecified.
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 }
 
 /// An object that is read by ranges, such as one in an object store.
 ///
-/// It is implemented with `async fn`; a boxed future will do too. Each range becomes one request.
+/// Implement it with `async fn` or with boxed futures. Each range becomes one request.
 ///
 /// ```
 /// use std::{io, ops::Range};
@@ -66,12 +69,12 @@ pub trait ReadAt {
 ///     type Bytes = Vec<u8>;
 ///
 ///     async fn size(&self) -> io::Result<u64> {
-///         // A real one asks for the object's metadata here.
+///         // A real implementation requests the metadata of the object here.
 ///         Ok(self.bytes.len() as u64)
 ///     }
 ///
 ///     async fn get_range(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
-///         // A real one sends a request with `Range: bytes=start-end` here.
+///         // A real implementation sends a ranged request here.
 ///         let range = range.start as usize..range.end as usize;
 ///         self.bytes.get(range).map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 ///     }
@@ -79,13 +82,13 @@ pub trait ReadAt {
 /// # let _ = Object { bytes: vec![] };
 /// ```
 pub trait GetRange {
-    /// What bytes come in: `Vec<u8>`, or the `Bytes` of the crate of that name.
+    /// The type of the returned bytes, such as `Vec<u8>` or `Bytes` of the crate `bytes`.
     type Bytes: AsRef<[u8]> + Send;
 
-    /// How many bytes there are.
+    /// Returns the length of the source in bytes.
     fn size(&self) -> impl Future<Output = io::Result<u64>> + Send;
 
-    /// The bytes from `range.start` up to but not including `range.end`, exactly so many.
+    /// Returns exactly the bytes from `range.start` up to but not including `range.end`.
     fn get_range(&self, range: Range<u64>) -> impl Future<Output = io::Result<Self::Bytes>> + Send;
 }
 
@@ -149,7 +152,8 @@ forward_async!(&S, Box<S>, Arc<S>);
 
 #[cfg(any(unix, windows))]
 impl ReadAt for File {
-    /// The length of a regular file; of anything else, where one gets who seeks to its end, and back again.
+    /// Returns the length of a regular file. For anything else, such as a device, returns the
+    /// offset of the end; the position is restored.
     fn size(&self) -> io::Result<u64> {
         let found = self.metadata()?;
         if found.is_file() {
@@ -184,7 +188,7 @@ impl ReadAt for File {
     }
 }
 
-/// Anything that reads and seeks, behind a lock. Its position is moved about.
+/// A source of anything that reads and seeks, behind a lock. Reads move its position.
 ///
 /// ```
 /// use sealwax::io::{ReadAt, Seekable};
@@ -200,18 +204,19 @@ pub struct Seekable<R> {
 }
 
 impl<R: Read + Seek> Seekable<R> {
-    /// The bytes of `reader` from its very beginning.
+    /// Creates a source of the bytes of `reader`. Offsets count from its beginning, not from its
+    /// current position.
     pub fn new(reader: R) -> Self {
         Self { reader: Mutex::new(reader) }
     }
 
-    /// Gives the reader back.
+    /// Returns the reader.
     pub fn into_inner(self) -> R {
         self.reader.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut R) -> io::Result<T>) -> io::Result<T> {
-        // Every use seeks first, so that it does not matter where a panic left the position.
+        // Every use seeks first, so the position that a panic left does not matter.
         work(&mut self.reader.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -229,7 +234,8 @@ impl<R: Read + Seek> ReadAt for Seekable<R> {
     }
 }
 
-/// Reads a range. Memory is taken as the bytes come, so that a source which lies about its length costs nothing.
+/// Reads a range. Memory is allocated as the bytes arrive, so a source that lies about its length
+/// costs at most one piece.
 pub(crate) fn read_range<S: ReadAt + ?Sized>(source: &S, range: Range<u64>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut at = range.start;
@@ -243,7 +249,8 @@ pub(crate) fn read_range<S: ReadAt + ?Sized>(source: &S, range: Range<u64>) -> i
     Ok(bytes)
 }
 
-/// A source that need not be awaited, for the code that awaits.
+/// An adapter that makes a synchronous source available to asynchronous code. Its futures are
+/// always ready.
 pub(crate) struct Ready<'a, S: ?Sized>(pub(crate) &'a S);
 
 impl<S: ReadAt + ?Sized> GetRange for Ready<'_, S> {

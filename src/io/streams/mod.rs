@@ -1,8 +1,10 @@
-//! Shells around the machines, for the asynchronous readers, writers and streams of Tokio and of the `futures` crates.
+//! I/O adapters around the machines for the asynchronous readers, writers and streams of Tokio and
+//! the `futures` crates.
 //!
-//! There is one implementation for both: it is written over what a source or sink can be asked for ([`poll`]), and each
-//! family of traits is a few lines in front of it. Every poll does a bounded amount of work, and keeps all it has
-//! done in the shell, so that a future that is dropped loses nothing.
+//! There is one implementation for both families. It is written over a common interface of sources
+//! and sinks ([`poll`]), and the traits of each family are a thin layer over it. Every poll does a
+//! bounded amount of work and never blocks the thread. All progress is kept in the adapter, so
+//! dropping the future of a call loses nothing.
 
 mod poll;
 mod reader;

@@ -1,4 +1,4 @@
-//! What the families of asynchronous traits have in common.
+//! The common interface of the families of asynchronous traits.
 
 use std::{
     io,
@@ -9,14 +9,14 @@ use std::{
 #[cfg(any(feature = "tokio", feature = "futures"))]
 use crate::io::pump::PollRead;
 
-/// A sink that is offered bytes.
+/// A sink of bytes.
 pub(crate) trait PollWrite {
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// A source or sink of Tokio's.
+/// A source or sink of Tokio.
 #[cfg(feature = "tokio")]
 pub(crate) struct Tokio<'a, T>(pub(crate) &'a mut T);
 
@@ -73,7 +73,8 @@ impl<W: futures_io::AsyncWrite + Unpin> PollWrite for Futures<'_, W> {
     }
 }
 
-/// Offers a sink some bytes; says how many it took, at least one.
+/// Offers bytes to a sink. Returns how many it took, which is at least one. Retries if interrupted
+/// by a signal.
 pub(super) fn poll_offer(
     sink: &mut impl PollWrite,
     context: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! Readers: the message, or the plaintext, is read out of them.
+//! Readers that return a message or its plaintext.
 
 use std::{
     future::poll_fn,
@@ -15,7 +15,8 @@ use crate::{
     message::{Decryptor, Encryptor},
 };
 
-/// Reads the header of a message from a source; also, what was read of the body with it.
+/// Reads the header of a message from a source. Also returns the bytes of the body that were read
+/// with the header.
 pub(crate) async fn await_header(
     mut source: impl PollRead,
     mut decoder: HeaderDecoder,
@@ -32,8 +33,8 @@ pub(crate) async fn await_header(
     }
 }
 
-/// Encrypts what it reads: the plaintext goes in at the source, the message is read out. It is a reader of Tokio's or of
-/// the `futures` crates, as its source is.
+/// An asynchronous reader that encrypts: it reads the plaintext from a source and returns the
+/// message. It implements the traits of Tokio or of the `futures` crates, depending on its source.
 ///
 /// ```
 /// # #[cfg(feature = "tokio")] {
@@ -52,7 +53,7 @@ pub(crate) async fn await_header(
 /// # }).unwrap();
 /// # }
 /// ```
-#[must_use = "a message is read out of it"]
+#[must_use = "nothing is encrypted until the message is read"]
 pub struct AsyncEncryptingReader<R> {
     source: R,
     header: Header,
@@ -64,25 +65,29 @@ impl<R> AsyncEncryptingReader<R> {
         Self { source, header: machine.header().clone(), pump: Pump::new(machine) }
     }
 
-    /// The header of the message.
+    /// Returns the header of the message.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Gives the source back; the message is not whole unless it was read to its end.
+    /// Returns the source. The message is complete only if it was read to its end.
     pub fn into_inner(self) -> R {
         self.source
     }
 }
 
-/// Decrypts what it reads: the message goes in at the source, the plaintext is read out. It is a reader of Tokio's or of
-/// the `futures` crates, as its source is.
+/// An asynchronous reader that decrypts: it reads the message from a source and returns the
+/// plaintext. It implements the traits of Tokio or of the `futures` crates, depending on its
+/// source.
 ///
-/// Plaintext is released frame by frame, each once it is authenticated. The end comes only once the whole
-/// message is verified and the source has ended; a message that is cut off ends in an error. Signed messages are refused, unless
-/// the caller asked to [release them unverified](crate::Decrypt::release_unverified).
+/// Plaintext is released frame by frame, once each frame is authenticated. The end is returned only
+/// once the whole message has been verified and the source has ended. A truncated message ends in
+/// an error. Signed messages are refused, unless the caller chose to [release them
+/// unverified](crate::Decrypt::release_unverified).
 ///
-/// A poll works on 64 KiB of the message at most, and on a frame that these complete. A read that is cancelled loses nothing.
+/// A poll processes at most 64 KiB of the message, and a frame that these complete. It never blocks
+/// the thread. A cancelled read loses nothing. An error of the source is returned after all output
+/// of the input before it.
 ///
 /// ```
 /// # #[cfg(feature = "tokio")] {
@@ -103,7 +108,7 @@ impl<R> AsyncEncryptingReader<R> {
 /// # }).unwrap();
 /// # }
 /// ```
-#[must_use = "a plaintext is read out of it, and verified at its end"]
+#[must_use = "nothing is decrypted until the plaintext is read, and the message is verified only at its end"]
 pub struct AsyncDecryptingReader<R> {
     source: R,
     header: Header,
@@ -112,24 +117,25 @@ pub struct AsyncDecryptingReader<R> {
 }
 
 impl<R> AsyncDecryptingReader<R> {
-    /// `ahead` is what was read of the body already.
+    /// `ahead` holds the bytes of the body that were already read.
     pub(crate) fn new(source: R, mut machine: Decryptor, ahead: &[u8]) -> Result<Self> {
         machine.push(ahead)?;
         let (header, opened_by) = (machine.header().clone(), machine.opened_by().clone());
         Ok(Self { source, header, opened_by, pump: Pump::new(machine) })
     }
 
-    /// The header, which is authentic; if the message is signed, its signature is not verified before the end.
+    /// Returns the header, which is authentic. If the message is signed, its signature is verified
+    /// only at the end.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Which keyring opened the message.
+    /// Returns which keyring unwrapped the data key.
     pub fn opened_by(&self) -> &OpenedBy {
         &self.opened_by
     }
 
-    /// Gives the source back; the message is not verified unless it was read to its end.
+    /// Returns the source. The message is verified only if it was read to its end.
     pub fn into_inner(self) -> R {
         self.source
     }
@@ -164,7 +170,7 @@ macro_rules! families {
             }
         }
 
-        // Nothing in it is pinned but the source, which may be moved.
+        // Only the source is ever pinned, and it is `Unpin`.
         impl<R: Unpin> Unpin for $reader<R> {}
     )*};
 }

@@ -1,4 +1,4 @@
-//! Streams of pieces: what a body of HTTP is to most crates.
+//! Streams of pieces, which is how most crates represent HTTP bodies.
 
 use std::{
     future::poll_fn,
@@ -18,10 +18,11 @@ use crate::{
     message::{Decryptor, Encryptor, Machine},
 };
 
-/// A piece of the source that is being worked on, and how far.
+/// A piece of the source that is being processed, and the number of its bytes that were processed.
 pub(crate) type Piece<B> = Option<(B, usize)>;
 
-/// Reads the header of a message from a stream; also, what is left of the piece in which it ended.
+/// Reads the header of a message from a stream. Also returns the rest of the piece in which the
+/// header ended.
 pub(crate) async fn next_header<S, B, E>(
     source: &mut S,
     mut decoder: HeaderDecoder,
@@ -44,7 +45,7 @@ where
     }
 }
 
-/// What the source failed of.
+/// Converts an error of the source. An [`io::Error`] or [`Error`] is not wrapped again.
 fn source_error(error: impl Into<BoxError>) -> Error {
     match error.into().downcast::<io::Error>() {
         Ok(error) => (*error).into(),
@@ -55,17 +56,17 @@ fn source_error(error: impl Into<BoxError>) -> Error {
     }
 }
 
-/// What a stream is at.
+/// The state of a stream.
 enum State<M: Machine> {
-    /// Turning input into output. The flag is set while the source is polled: found set, it means
-    /// that the source panicked.
+    /// Turning input into output. The flag is set while the source is being polled. If it is
+    /// already set, the source panicked.
     Running(M, bool),
-    /// The source has ended, or has failed with this error; what came before is still to be
-    /// processed by other threads and to be given out.
+    /// The source has ended or failed with this error. The output of the input before that is still
+    /// to be produced, possibly by other threads, and returned.
     Settling(M, Option<Error>),
-    /// The last of the output is still to be given.
+    /// The rest of the output is still to be returned.
     Ending(M::End),
-    /// There is nothing more, because the end or an error was given.
+    /// The end or an error was returned.
     Over,
 }
 
@@ -83,7 +84,8 @@ impl<M: Machine> State<M> {
     {
         let outcome = self.poll_some(context, source, piece);
         if let Poll::Ready(Some(Err(_))) = outcome {
-            // A source may go on, or end, after an error. That must not make a message, or a plaintext, that looks whole.
+            // A source may continue or end after an error. That must not make a message, or a
+            // plaintext, that looks complete.
             *self = Self::Over;
             *piece = None;
         }
@@ -141,7 +143,7 @@ impl<M: Machine> State<M> {
                     }
                 }
                 Self::Settling(machine, error) => {
-                    // A fault in what came before takes precedence over the error of the source.
+                    // A fault in the input before the error of the source takes precedence over it.
                     ready!(machine.poll_settle(context))?;
                     if !machine.output().is_empty() {
                         return Poll::Ready(Some(Ok(take_output(machine))));
@@ -164,16 +166,18 @@ impl<M: Machine> State<M> {
     }
 }
 
-/// All the output that is ready, as one piece.
+/// Returns all output that is ready as one piece.
 fn take_output(machine: &mut impl Machine) -> Bytes {
     let output = Bytes::copy_from_slice(machine.output());
     machine.consume(output.len());
     output
 }
 
-/// Encrypts a stream of pieces: plaintext goes in, the message comes out.
+/// A stream that encrypts: it takes pieces of plaintext from a source and returns pieces of the
+/// message.
 ///
-/// An error of the source is passed on and ends the stream, and the message is then not whole.
+/// An error of the source is returned after all output of the pieces before it, and ends the
+/// stream. The message is then incomplete.
 ///
 /// ```
 /// use futures_util::{TryStreamExt, stream};
@@ -189,7 +193,7 @@ fn take_output(machine: &mut impl Machine) -> Bytes {
 /// # Ok::<(), sealwax::Error>(())
 /// # }).unwrap();
 /// ```
-#[must_use = "a message comes out of it"]
+#[must_use = "nothing is encrypted until the stream is polled"]
 pub struct EncryptingStream<S, B> {
     source: S,
     piece: Piece<B>,
@@ -202,20 +206,23 @@ impl<S, B> EncryptingStream<S, B> {
         Self { source, piece: None, header: machine.header().clone(), state: State::Running(machine, false) }
     }
 
-    /// The header of the message.
+    /// Returns the header of the message.
     pub fn header(&self) -> &Header {
         &self.header
     }
 }
 
-/// Decrypts a stream of pieces: the message goes in, plaintext comes out.
+/// A stream that decrypts: it takes pieces of a message from a source and returns pieces of
+/// plaintext.
 ///
-/// Plaintext is released frame by frame, each once it is authenticated. The stream ends without an error only once the
-/// whole message is verified; **after an error it ends too**, and what came before is authentic but not whole. Signed messages are
-/// refused, unless the caller asked to [release them unverified](crate::Decrypt::release_unverified).
+/// Plaintext is released frame by frame, once each frame is authenticated. The stream ends without
+/// an error only once the whole message has been verified. **After an error it ends too**: the
+/// plaintext before the error is authentic but incomplete. Signed messages are refused, unless the
+/// caller chose to [release them unverified](crate::Decrypt::release_unverified).
 ///
-/// A poll works on 64 KiB of the message at most, and on a frame that these complete. Nothing is asked of the source before the
-/// output of what it gave has been taken away.
+/// A poll processes at most 64 KiB of the message, and a frame that these complete. It never blocks
+/// the thread. The next piece is requested from the source only after the output of the previous
+/// one has been taken. An error of the source is returned after all output of the pieces before it.
 ///
 /// ```
 /// use futures_util::{TryStreamExt, stream};
@@ -234,7 +241,7 @@ impl<S, B> EncryptingStream<S, B> {
 /// # Ok::<(), sealwax::Error>(())
 /// # }).unwrap();
 /// ```
-#[must_use = "a plaintext comes out of it, and is verified at its end"]
+#[must_use = "nothing is decrypted until the stream is polled, and the message is verified only at its end"]
 pub struct DecryptingStream<S, B> {
     source: S,
     piece: Piece<B>,
@@ -244,18 +251,19 @@ pub struct DecryptingStream<S, B> {
 }
 
 impl<S, B> DecryptingStream<S, B> {
-    /// `piece` is what is left of the piece in which the header ended.
+    /// `piece` is the rest of the piece in which the header ended.
     pub(crate) fn new(source: S, piece: Piece<B>, machine: Decryptor) -> Self {
         let (header, opened_by) = (machine.header().clone(), machine.opened_by().clone());
         Self { source, piece, header, opened_by, state: State::Running(machine, false) }
     }
 
-    /// The header, which is authentic; if the message is signed, its signature is not verified before the end.
+    /// Returns the header, which is authentic. If the message is signed, its signature is verified
+    /// only at the end.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Which keyring opened the message.
+    /// Returns which keyring unwrapped the data key.
     pub fn opened_by(&self) -> &OpenedBy {
         &self.opened_by
     }
@@ -277,7 +285,7 @@ macro_rules! streams {
             }
         }
 
-        // Nothing in it is pinned but the source, which may be moved.
+        // Only the source is ever pinned, and it is `Unpin`.
         impl<S: Unpin, B> Unpin for $stream<S, B> {}
     )*};
 }

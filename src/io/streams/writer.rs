@@ -1,4 +1,4 @@
-//! Writers: plaintext, or a message, is written into them.
+//! Writers that take plaintext or a message.
 
 use std::{
     io,
@@ -14,20 +14,20 @@ use crate::{
     message::{Decryptor, Encryptor, Finished, Machine},
 };
 
-/// What a writer is at.
+/// The state of a writer.
 enum State<M: Machine> {
     /// Turning input into output.
     Running(M),
-    /// Writing the last of the output, from a position on.
+    /// Writing the rest of the output, from this position on.
     Ending(M::End, usize),
     /// The sink is closed.
     Closed(M::End),
-    /// An error has ended it.
+    /// An error was returned.
     Failed,
 }
 
 impl<M: Machine> State<M> {
-    /// Takes input, once the output of what was taken before is in the sink.
+    /// Takes input, after the output of the input before it has been written to the sink.
     fn poll_write(
         &mut self,
         context: &mut Context<'_>,
@@ -39,14 +39,15 @@ impl<M: Machine> State<M> {
             let ready = ready!(machine.poll_ready(context));
             self.check(ready)?;
         }
-        // Waiting for other threads may have brought output.
+        // The other threads that were waited for may have produced output.
         ready!(self.poll_drain(context, sink))?;
         let Self::Running(machine) = self else { return Poll::Ready(Err(Error::Ended.into())) };
         let taken = machine.accept(input);
         Poll::Ready(self.check(taken))
     }
 
-    /// Writes what is ready, as far as the sink takes it.
+    /// Writes all output that is ready to the sink. What the sink does not take stays in the
+    /// machine.
     fn poll_drain(&mut self, context: &mut Context<'_>, sink: &mut impl PollWrite) -> Poll<io::Result<()>> {
         match self {
             Self::Running(machine) => {
@@ -72,14 +73,15 @@ impl<M: Machine> State<M> {
         sink.poll_flush(context)
     }
 
-    /// Waits for what other threads still work on.
+    /// Waits for the batches that other threads still process. Registers a waker instead of
+    /// blocking the thread.
     fn poll_settle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self::Running(machine) = self else { return Poll::Ready(Ok(())) };
         let settled = ready!(machine.poll_settle(context));
         Poll::Ready(self.check(settled))
     }
 
-    /// Ends the writer at an error.
+    /// Fails the writer if the outcome is an error.
     fn check<T>(&mut self, outcome: Result<T>) -> io::Result<T> {
         outcome.map_err(|error| {
             *self = Self::Failed;
@@ -87,7 +89,8 @@ impl<M: Machine> State<M> {
         })
     }
 
-    /// Ends the message, writes what is left, and closes the sink. Every step can be tried again but the first.
+    /// Completes the message, writes the rest of the output and closes the sink. Every step except
+    /// completing the message can be retried.
     fn poll_close(&mut self, context: &mut Context<'_>, sink: &mut impl PollWrite) -> Poll<io::Result<()>> {
         ready!(self.poll_settle(context))?;
         ready!(self.poll_drain(context, sink))?;
@@ -107,13 +110,15 @@ impl<M: Machine> State<M> {
     }
 }
 
-/// Encrypts what is written to it, and writes the message to its sink. It is a writer of Tokio's or of the `futures` crates,
-/// as its sink is.
+/// An asynchronous writer that encrypts the plaintext written to it, and writes the message to its
+/// sink. It implements the traits of Tokio or of the `futures` crates, depending on its sink.
 ///
-/// **Shutting it down** (`shutdown` with Tokio, `close` with the `futures` crates) ends the message and closes the sink. A writer
-/// that is dropped without it leaves a message that is cut off, and that no reader accepts.
+/// **Shutting it down** (`shutdown` with Tokio, `close` with the `futures` crates) completes the
+/// message and closes the sink. A writer that is dropped without it leaves a truncated message,
+/// which no reader accepts.
 ///
-/// A write takes 64 KiB at most, and only once the sink has taken what came before. A write that is cancelled has taken nothing.
+/// A write takes at most 64 KiB, and only once the sink has taken the output before it. It never
+/// blocks the thread. A cancelled write has taken nothing.
 ///
 /// ```
 /// # #[cfg(feature = "tokio")] {
@@ -133,7 +138,7 @@ impl<M: Machine> State<M> {
 /// # }).unwrap();
 /// # }
 /// ```
-#[must_use = "a message is whole only after it was shut down"]
+#[must_use = "the message is complete only after the writer was shut down"]
 pub struct AsyncEncryptingWriter<W> {
     sink: W,
     header: Header,
@@ -145,32 +150,36 @@ impl<W> AsyncEncryptingWriter<W> {
         Self { sink, header: machine.header().clone(), state: State::Running(machine) }
     }
 
-    /// The header of the message.
+    /// Returns the header of the message.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Gives the sink back; the message in it is whole only if the writer was shut down.
+    /// Returns the sink. The message in it is complete only if the writer was shut down.
     pub fn into_inner(self) -> W {
         self.sink
     }
 }
 
-/// How a header becomes a machine: it awaits the materials.
+/// A function that makes the machine for a header, for which it awaits the materials.
 pub(crate) type AsyncOpener<'a> = Box<dyn FnOnce(ReceivedHeader) -> Opening<'a> + Send + 'a>;
 
-/// The materials being awaited.
+/// A future that awaits the materials and makes the machine.
 type Opening<'a> = Pin<Box<dyn Future<Output = Result<Decryptor>> + Send + 'a>>;
 
-/// Decrypts what is written to it, and writes the plaintext to its sink. It is a writer of Tokio's or of the `futures` crates,
-/// as its sink is.
+/// An asynchronous writer that decrypts the message written to it, and writes the plaintext to its
+/// sink. It implements the traits of Tokio or of the `futures` crates, depending on its sink.
 ///
-/// Plaintext is written frame by frame, each once it is authenticated, and at the latest with the next write, a flush, or the
-/// end; with [several threads](crate::ClientBuilder::threads) at the latest with a flush or the end. **Only shutting it down** (`shutdown` with Tokio, `close` with the `futures` crates) says that the message was whole; it
-/// closes the sink too. Signed messages are refused, unless the caller asked to [release them unverified](crate::Decrypt::release_unverified).
+/// Plaintext is written frame by frame, once each frame is authenticated: at the latest with the
+/// next write, a flush or the end, and with [several threads](crate::ClientBuilder::threads) at the
+/// latest with a flush or the end. **Only shutting it down** (`shutdown` with Tokio, `close` with
+/// the `futures` crates) confirms that the message was complete. It also closes the sink. Signed
+/// messages are refused, unless the caller chose to [release them
+/// unverified](crate::Decrypt::release_unverified).
 ///
-/// The keyring is awaited by the write that follows the header, or by a flush. A write takes 64 KiB at most, and only once the sink
-/// has taken what came before. A write that is cancelled has taken nothing.
+/// The keyring is awaited by the write that follows the header, by a flush or by the shutdown. A
+/// write takes at most 64 KiB, and only once the sink has taken the output before it. It never
+/// blocks the thread. A cancelled write has taken nothing.
 ///
 /// ```
 /// # #[cfg(feature = "tokio")] {
@@ -192,7 +201,7 @@ type Opening<'a> = Pin<Box<dyn Future<Output = Result<Decryptor>> + Send + 'a>>;
 /// # }).unwrap();
 /// # }
 /// ```
-#[must_use = "a message is verified only after it was shut down"]
+#[must_use = "the message is verified only after the writer was shut down"]
 pub struct AsyncDecryptingWriter<'a, W> {
     sink: W,
     stage: Stage<'a>,
@@ -210,10 +219,11 @@ impl<'a, W> AsyncDecryptingWriter<'a, W> {
         Self { sink, stage: Stage::Header(Box::new(decoder), opener) }
     }
 
-    /// Gives the sink back, with header and keyring, once the writer was shut down.
+    /// Returns the sink, with the header and the keyring, once the writer has been shut down.
     ///
     /// # Errors
-    /// [`FormatError::Truncated`] if it was not, or [`Error::Ended`] if it failed: the plaintext in the sink is then not whole.
+    /// [`FormatError::Truncated`] if it was not shut down, or [`Error::Ended`] if it failed. The
+    /// plaintext in the sink is then incomplete.
     pub fn into_written(self) -> Result<Written<W>> {
         match self.stage {
             Stage::Body(state) => match *state {
@@ -226,14 +236,14 @@ impl<'a, W> AsyncDecryptingWriter<'a, W> {
         }
     }
 
-    /// Gives the sink back, whatever has become of the message.
+    /// Returns the sink, whether or not the message was complete.
     pub fn into_inner(self) -> W {
         self.sink
     }
 }
 
 impl Stage<'_> {
-    /// Awaits the materials, if it is at that.
+    /// Awaits the materials, if they were requested.
     fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Self::Opening(opening) = self {
             *self = match ready!(opening.as_mut().poll(context)) {
@@ -344,7 +354,7 @@ macro_rules! families {
             }
         }
 
-        // Nothing in it is pinned but the sink, which may be moved.
+        // Only the sink is ever pinned, and it is `Unpin`.
         impl<W: Unpin> Unpin for $writer<$($lifetime,)? W> {}
     )*};
 }
