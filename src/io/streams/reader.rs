@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use crate::{
@@ -152,7 +152,7 @@ macro_rules! families {
             ) -> Poll<io::Result<()>> {
                 let Self { source, pump, .. } = &mut *self;
                 let room = buffer.initialize_unfilled();
-                let count = ready!(pump.poll_read(context, &mut super::Tokio(source), room))?;
+                let count = std::task::ready!(pump.poll_read(context, &mut super::Tokio(source), room))?;
                 buffer.advance(count);
                 Poll::Ready(Ok(()))
             }
