@@ -1,16 +1,26 @@
 //! The cost of messages: no memory for what they only declare, none for each frame, and no stack.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use sealwax::{
-    AlgorithmSuite, Client, CommitmentPolicy, Encrypt, Error, FormatError, HeaderDecoder, LimitError, SecretBytes,
-    keyring::RawAesKeyring,
+    AlgorithmSuite, Client, CommitmentPolicy, Encrypt, EncryptionContext, Error, FormatError, HeaderDecoder,
+    LimitError, Result, SecretBytes,
+    keyring::{BoxFuture, RawAesKeyring},
+    materials::{
+        CachingManager, DecryptionMaterials, DecryptionRequest, EncryptionMaterials, EncryptionRequest,
+        MaterialsManager, MemoryCache,
+    },
     message::{Decryptor, Encryptor},
 };
 
 use super::{
     forge::{FINAL_MARK, Forge, iv_of, ways::reads_all},
-    support::{client_builder, new_client},
+    support::{client_builder, new_client, provider},
 };
 use crate::alone;
 
@@ -346,4 +356,47 @@ fn what_is_printed_of_a_decryption_is_not_its_plaintext() {
     let opened = reads_all().decrypt(&forge.keyring()).bytes(&forge.message(b"PLAINTEXT")).wait().unwrap();
     let printed = format!("{opened:?}");
     assert!(!printed.contains("PLAINTEXT") && !printed.contains("80, 76"), "{printed}");
+}
+
+/// A manager that never answers.
+struct Silent;
+
+impl MaterialsManager for Silent {
+    fn encryption_materials<'a>(&'a self, _: EncryptionRequest<'a>) -> BoxFuture<'a, Result<EncryptionMaterials>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn decryption_materials<'a>(&'a self, _: DecryptionRequest<'a>) -> BoxFuture<'a, Result<DecryptionMaterials>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn followers_that_give_up_leave_nothing_behind() {
+    let _alone = alone();
+    let context = EncryptionContext::new();
+    let of = |followers: usize| {
+        cost(|| {
+            let cache = Arc::new(MemoryCache::new(1).unwrap());
+            let manager = CachingManager::builder(Silent, cache, Duration::from_secs(1)).build().unwrap();
+            let ask = || {
+                let mut request = EncryptionRequest::new(provider(), CommitmentPolicy::default(), &context);
+                request.max_plaintext_length = Some(1);
+                manager.encryption_materials(request)
+            };
+            let poll = |future: &mut BoxFuture<'_, _>| {
+                assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            };
+            let mut leader = ask();
+            poll(&mut leader);
+            // One that stays, and others that come and go.
+            let mut stays = ask();
+            poll(&mut stays);
+            for _ in 0..followers {
+                poll(&mut ask());
+            }
+        })
+        .most
+    };
+    assert_eq!(of(10), of(10_000));
 }
