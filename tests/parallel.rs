@@ -416,7 +416,7 @@ fn read_out(mut reader: impl Read) -> Outcome {
 fn encrypt_to_the_error(client: &Client, suite: AlgorithmSuite, plaintext: &[u8]) -> Vec<(&'static str, Outcome)> {
     let (keyring, source, mut copied) = (keyring(), Failing(plaintext), Vec::new());
     let encrypt = || client.encrypt(&keyring).suite(suite);
-    let error = encrypt().copy(source, &mut copied).wait().expect_err("an end");
+    let error = encrypt().copy(source, &mut copied).expect_err("an end");
     let outcomes = vec![
         ("reader", read_out(encrypt().reader(source).wait().unwrap())),
         ("copy", (copied, format!("{error:?}"))),
@@ -434,9 +434,9 @@ fn encrypt_to_the_error(client: &Client, suite: AlgorithmSuite, plaintext: &[u8]
 fn decrypt_to_the_error(client: &Client, message: &[u8]) -> Vec<(&'static str, Outcome)> {
     let (keyring, source, mut copied) = (keyring(), Failing(message), Vec::new());
     let decrypt = || client.decrypt(&keyring).release_unverified();
-    let error = decrypt().copy(source, &mut copied).wait().map(|_| ()).expect_err("an end");
+    let error = decrypt().copy(source, &mut copied).map(|_| ()).expect_err("an end");
     let outcomes = vec![
-        ("reader", read_out(decrypt().reader(source).wait().unwrap())),
+        ("reader", read_out(decrypt().reader(source).unwrap())),
         ("copy", (copied, format!("{error:?}"))),
         #[cfg(all(feature = "tokio", feature = "futures"))]
         ("Tokio", asynchronous::read_tokio(decrypt().tokio_reader(source).wait().unwrap())),
