@@ -278,3 +278,52 @@ fn a_file_is_replaced_at_one_stroke_or_stays() {
     assert_eq!(opened.header.content_type().frame_length(), Some(1 << 16));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
 }
+
+/// A materials manager that sets a pair of its own, as the example of the trait does.
+struct Stamping<M>(M, &'static str, &'static str);
+
+impl<M: MaterialsManager> MaterialsManager for Stamping<M> {
+    fn encryption_materials<'a>(
+        &'a self,
+        request: EncryptionRequest<'a>,
+    ) -> BoxFuture<'a, Result<EncryptionMaterials>> {
+        Box::pin(async move {
+            let mut context = request.context.clone();
+            context.insert(self.1, self.2);
+            self.0.encryption_materials(request.with_context(&context)).await
+        })
+    }
+
+    fn decryption_materials<'a>(
+        &'a self,
+        request: DecryptionRequest<'a>,
+    ) -> BoxFuture<'a, Result<DecryptionMaterials>> {
+        self.0.decryption_materials(request)
+    }
+}
+
+#[test]
+fn a_new_manager_that_changes_a_kept_pair_is_refused() {
+    let (old, new) = (keys().0, keys().1);
+    let inner = |key: &WrappingKey| DefaultMaterialsManager::new(key.keyring());
+    let requiring = |key: &WrappingKey| RequiredContextManager::new(["tenant"], inner(key)).unwrap();
+    let client = Client::new();
+    let context = [("tenant", "blue"), ("stage", "live")];
+    let hidden = client.encrypt_with(&requiring(&old)).context(context).bytes(b"text").wait().unwrap().message;
+    let stored = client.encrypt(&old.keyring()).context(context).bytes(b"text").wait().unwrap().message;
+    let run = |message: &[u8], manager: &dyn MaterialsManager, given: &[(&str, &str)]| {
+        let from = old.keyring();
+        let to = client.encrypt_with(manager).context(given.iter().copied().collect::<EncryptionContext>());
+        let decrypt = client.decrypt(&from).context([("tenant", "blue")]);
+        decrypt.reencrypt(to).keep_context().copy(message, std::io::sink()).map(|_| ())
+    };
+    let is_refused = |outcome: Result<()>| matches!(outcome, Err(Error::Materials(why)) if why.contains("kept"));
+    for key in ["tenant", "stage"] {
+        assert!(is_refused(run(&stored, &Stamping(inner(&new), key, "other"), &[])), "{key}");
+    }
+    assert!(is_refused(run(&hidden, &Stamping(requiring(&new), "tenant", "other"), &[])));
+    // A pair that was not in the old message is the manager's to add, and what the caller gives goes before what is kept.
+    run(&stored, &Stamping(inner(&new), "service", "billing"), &[]).unwrap();
+    run(&stored, &inner(&new), &[("stage", "test")]).unwrap();
+    run(&hidden, &requiring(&new), &[("tenant", "green")]).unwrap();
+}

@@ -94,9 +94,10 @@ impl<'a> Reencrypt<'a> {
         let mut plaintext = DecryptingReader::new(source, machine, &ahead)?;
         let machine = if keep_context {
             let kept = kept_context(plaintext.header(), &hidden);
-            encrypt.context = kept.iter().chain(encrypt.context.iter()).collect();
+            let given = std::mem::take(&mut encrypt.context);
+            encrypt.context = kept.iter().chain(given.iter()).collect();
             let machine = wait(encrypt.start_machine())?;
-            check_kept(&kept, &hidden, &machine)?;
+            check_kept(&kept, &given, &hidden, &machine)?;
             machine
         } else {
             wait(encrypt.start_machine())?
@@ -142,16 +143,21 @@ fn kept_context(old: &Header, hidden: &EncryptionContext) -> EncryptionContext {
     old.context().iter().chain(hidden.iter()).filter(|(key, _)| *key != PUBLIC_KEY_ENTRY).collect()
 }
 
-/// Checks that the new message authenticates every kept pair, and stores none that the old message
-/// does not store.
-fn check_kept(kept: &EncryptionContext, hidden: &EncryptionContext, new: &Encryptor) -> Result<()> {
-    for (key, _) in kept {
-        let stored = new.header().context().contains_key(key);
-        if stored && hidden.contains_key(key) {
+/// Checks that the new message authenticates every pair that is kept, with its value, and does not
+/// store a pair that the old one did not store. `given` has the values that the caller gave instead.
+fn check_kept(
+    kept: &EncryptionContext,
+    given: &EncryptionContext,
+    hidden: &EncryptionContext,
+    new: &Encryptor,
+) -> Result<()> {
+    for (key, value) in kept {
+        let stored = new.header().context().get(key);
+        if stored.is_some() && hidden.contains_key(key) {
             return Err(ContextError::WouldBeStored.into());
         }
-        if !stored && !new.hidden_context_keys().contains(key) {
-            return Err(Error::Materials("the materials lack a pair of the encryption context that must be kept"));
+        if stored.or(new.hidden_context().get(key)) != Some(given.get(key).unwrap_or(value)) {
+            return Err(Error::Materials("the materials lack or change a pair of the encryption context that is kept"));
         }
     }
     Ok(())

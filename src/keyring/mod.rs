@@ -235,8 +235,9 @@ pub struct Wrapped {
 }
 
 impl Wrapped {
-    /// Takes the report. If it does not account for every encrypted data key, the keyring with this
-    /// label wrapped them, or changed what others wrapped; it is then reported for all of them.
+    /// Takes the report. If it does not name as many encrypted data keys as there are, the keyring
+    /// with this label wrapped them, or added to or removed from what others wrapped; it is then
+    /// reported for all of them.
     pub(crate) fn take_report(&mut self, label: impl FnOnce() -> Arc<str>) -> KeyReport {
         let mut report = std::mem::take(&mut self.report);
         let count = self.encrypted_data_keys.len();

@@ -2,7 +2,7 @@
 //!
 //! Specification: client-apis/encrypt.
 
-use std::{collections::BTreeSet, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use super::{
     key::MessageKey,
@@ -36,8 +36,8 @@ pub(crate) struct Started {
     pub(crate) bytes: Vec<u8>,
     pub(crate) sealer: FrameSealer,
     pub(crate) key_report: KeyReport,
-    /// The keys of the context pairs that are authenticated but not stored.
-    pub(crate) hidden_keys: BTreeSet<String>,
+    /// The pairs of the encryption context that are authenticated but not stored.
+    pub(crate) hidden: EncryptionContext,
 }
 
 /// Writes the header of a message and returns the sealer for its body.
@@ -79,8 +79,11 @@ pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMater
 
     let mut stored_context = context;
     let required = stored_context.serialize_where(|key| required_context_keys.contains(key))?;
-    for key in &required_context_keys {
-        stored_context.remove(key);
+    let mut hidden = EncryptionContext::new();
+    for key in required_context_keys {
+        if let Some(value) = stored_context.remove(&key) {
+            hidden.insert(key, value);
+        }
     }
     let stored = stored_context.serialize()?;
     let fields = HeaderFields {
@@ -104,13 +107,7 @@ pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMater
 
     let signer = signing_key.map(|key| Signer::new(provider, key, &bytes));
     let sealer = FrameSealer { key: Arc::new(key), frame_length: frame_length as usize, next: 1, signer };
-    Ok(Started {
-        header: fields.into_header(bytes.len()),
-        bytes,
-        sealer,
-        key_report,
-        hidden_keys: required_context_keys,
-    })
+    Ok(Started { header: fields.into_header(bytes.len()), bytes, sealer, key_report, hidden })
 }
 
 /// Checks that a signing suite has a matching signing key whose public key is in the context, and

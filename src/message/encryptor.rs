@@ -1,9 +1,6 @@
 //! An incremental encryptor.
 
-use std::{
-    collections::BTreeSet,
-    task::{Context, Poll, ready},
-};
+use std::task::{Context, Poll, ready};
 
 use super::{
     CHUNK, Machine,
@@ -13,6 +10,7 @@ use super::{
     parallel::{Plan, SpreadSealer},
 };
 use crate::{
+    context::EncryptionContext,
     error::{Error, Result},
     format::Header,
     keyring::KeyReport,
@@ -43,7 +41,7 @@ use crate::{
 #[must_use = "the message is complete only after `finish`"]
 pub struct Encryptor {
     header: Header,
-    hidden_keys: BTreeSet<String>,
+    hidden: EncryptionContext,
     key_report: KeyReport,
     stage: Stage,
     plan: Plan,
@@ -71,12 +69,12 @@ struct Bound {
 
 impl Encryptor {
     pub(crate) fn new(started: Started, plaintext_length_bound: Option<u64>) -> Self {
-        let Started { header, bytes, sealer, key_report, hidden_keys } = started;
+        let Started { header, bytes, sealer, key_report, hidden } = started;
         let mut output = Output::default();
         output.own().extend(&bytes);
         let bound = plaintext_length_bound.map(|limit| Bound { limit, left: limit });
         let (stage, plan, input) = (Stage::Here(sealer), Plan::default(), Buffer::default());
-        Self { header, hidden_keys, key_report, stage, plan, input, output, bound }
+        Self { header, hidden, key_report, stage, plan, input, output, bound }
     }
 
     /// Uses the threads of the plan once the message is long enough.
@@ -84,9 +82,9 @@ impl Encryptor {
         Self { plan, ..self }
     }
 
-    /// Returns the keys of the context pairs that are authenticated but not stored.
-    pub(crate) fn hidden_context_keys(&self) -> &BTreeSet<String> {
-        &self.hidden_keys
+    /// Returns the pairs of the encryption context that are authenticated but not stored.
+    pub(crate) fn hidden_context(&self) -> &EncryptionContext {
+        &self.hidden
     }
 
     /// Returns the header of the message.

@@ -159,6 +159,7 @@ pub(super) fn drive<M: Machine + Push>(mut machine: M, input: &[u8], feed: Feed)
                 machine.push_all(&rest[..wanted])?;
                 wanted
             } else {
+                machine.make_ready()?;
                 let spare = machine.spare();
                 let taken = spare.len().min(wanted);
                 assert!(taken > 0, "no room");
