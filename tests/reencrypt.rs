@@ -315,7 +315,7 @@ fn a_new_manager_that_changes_a_kept_pair_is_refused() {
         let from = old.keyring();
         let to = client.encrypt_with(manager).context(given.iter().copied().collect::<EncryptionContext>());
         let decrypt = client.decrypt(&from).context([("tenant", "blue")]);
-        decrypt.reencrypt(to).keep_context().copy(message, std::io::sink()).map(|_| ())
+        decrypt.reencrypt(to).keep_context().copy(message, io::sink()).map(|_| ())
     };
     let is_refused = |outcome: Result<()>| matches!(outcome, Err(Error::Materials(why)) if why.contains("kept"));
     for key in ["tenant", "stage"] {
