@@ -159,8 +159,8 @@ fn attack_29_a_pinned_signer_is_looked_for_in_the_message() {
         assert!(opened == place.read("plain"));
         place.ok(&[&["verify", "-k", key, "-c", &signer], tenant, &["sealed"]].concat());
         for (expected, file, text) in [
-            (&signer, "forged", "the message does not store it"),
-            (&other_signer, "forged", "the message does not store it"),
+            (&signer, "forged", "that the message does not store"),
+            (&other_signer, "forged", "that the message does not store"),
             (&other_signer, "sealed", "expected encryption context"),
         ] {
             let expected = [&["-k", key, "-c", expected], tenant].concat();
@@ -172,10 +172,10 @@ fn attack_29_a_pinned_signer_is_looked_for_in_the_message() {
             place.check_refusal(&place.run_with_input(&piped, &place.read(file)), 3, text);
         }
     }
-    place.refused(&["decrypt", "-k", key, "-o", "out", "forged"], 4, "does not open");
+    place.refused(&["decrypt", "-k", key, "-o", "out", "forged"], 4, "could not be decrypted");
 
     for (expected, file, text) in
-        [(&signer, "forged", "the message does not store it"), (&other_signer, "sealed", "expected encryption context")]
+        [(&signer, "forged", "that the message does not store"), (&other_signer, "sealed", "expected encryption context")]
     {
         place.refused(&["reencrypt", "-k", key, "--expect-context", expected, "-o", "out", file], 3, text);
         place.refused(&["reencrypt", "-k", key, "--expect-context", expected, file], 3, text);

@@ -105,7 +105,8 @@ impl Header {
     /// ```
     /// # use sealwax::{Client, keyring::RawAesKeyring};
     /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// let encryption = Client::new().encrypt(&keyring).context([("tenant", "blue")]);
+    /// let client = Client::new();
+    /// let encryption = client.encrypt(&keyring).context([("tenant", "blue")]);
     /// let header = encryption.bytes(b"text").wait()?.header;
     /// assert_eq!(header.context().get("tenant"), Some("blue"));
     /// assert!(header.context().contains_key("aws-crypto-public-key"));

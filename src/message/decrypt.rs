@@ -113,9 +113,6 @@ fn check_materials(parameters: &OpenParameters<'_>, header: &Header, materials: 
     if !required_context_keys.iter().all(|key| context.contains_key(key) && !key.starts_with(RESERVED_PREFIX)) {
         return Err(Error::Materials("a required encryption context key is reserved or not in the context"));
     }
-    if required_context_keys.iter().any(|key| header.context().contains_key(key)) {
-        return Err(Error::Materials("a required encryption context key is stored in the message"));
-    }
     for (key, expected) in expected_context {
         let found = match header.context().get(key) {
             None if required_context_keys.contains(key) => context.get(key),
@@ -124,6 +121,9 @@ fn check_materials(parameters: &OpenParameters<'_>, header: &Header, materials: 
         if found != Some(expected) {
             return Err(ContextError::Mismatch.into());
         }
+    }
+    if required_context_keys.iter().any(|key| header.context().contains_key(key)) {
+        return Err(Error::Materials("a required encryption context key is stored in the message"));
     }
     Ok(())
 }

@@ -217,6 +217,11 @@ fn attack_14_the_expected_context_is_compared_whatever_the_manager_compares() {
         }
         // What the message stores counts, even if the manager claims another value for it.
         assert!(is_mismatch(open(&claim("tenant", "green"), &[("tenant", "green")])), "{suite:#06x}");
+        // Nor may a manager claim that a stored pair is one that is not stored.
+        for value in ["green", "blue"] {
+            let refused = open(&claim("tenant", value), &[]);
+            assert!(matches!(refused, Err(Error::Materials(_))), "{suite:#06x}, {value}");
+        }
         // A pair that the manager adds without claiming that it is authenticated does not count.
         let alter = |materials: &mut DecryptionMaterials| {
             materials.context.insert("stage", "live");
