@@ -174,9 +174,10 @@ fn attack_29_a_pinned_signer_is_looked_for_in_the_message() {
     }
     place.refused(&["decrypt", "-k", key, "-o", "out", "forged"], 4, "could not be decrypted");
 
-    for (expected, file, text) in
-        [(&signer, "forged", "that the message does not store"), (&other_signer, "sealed", "expected encryption context")]
-    {
+    for (expected, file, text) in [
+        (&signer, "forged", "that the message does not store"),
+        (&other_signer, "sealed", "expected encryption context"),
+    ] {
         place.refused(&["reencrypt", "-k", key, "--expect-context", expected, "-o", "out", file], 3, text);
         place.refused(&["reencrypt", "-k", key, "--expect-context", expected, file], 3, text);
     }
