@@ -99,11 +99,6 @@ impl EncryptionContext {
         serialize(self.0.iter())
     }
 
-    /// Serializes only the pairs whose keys satisfy `select`.
-    pub(crate) fn serialize_where(&self, select: impl Fn(&str) -> bool) -> Result<Vec<u8>, ContextError> {
-        serialize(self.0.iter().filter(|(key, _)| select(key)))
-    }
-
     /// Parses the output of [`serialize`](Self::serialize). The pairs may be in any order.
     ///
     /// # Errors

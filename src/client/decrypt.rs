@@ -256,7 +256,7 @@ impl<'a> Decrypt<'a> {
     /// completes the header waits for the keyring on its thread, as [`Operation::wait`] does.
     pub fn writer<W: io::Write>(self, sink: W) -> DecryptingWriter<'a, W> {
         let decoder = self.client.header_decoder();
-        let opener = move |received| Operation::new(self.start_machine(received, self.release)).wait();
+        let opener = move |received| wait(self.start_machine(received, self.release));
         DecryptingWriter::new(sink, decoder, Box::new(opener))
     }
 

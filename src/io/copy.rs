@@ -70,25 +70,18 @@ pub(crate) fn copy_verified(
 fn pump<M: Machine>(mut source: impl Read, sink: &mut impl Write, mut machine: M) -> Result<M::End> {
     loop {
         machine.make_ready()?;
-        let read = read_some(&mut source, machine.spare());
-        let count = match read {
-            Ok(count) => count,
-            Err(error) => {
-                // The output of all input before the error is written first, and a fault in that
-                // input takes precedence.
+        match read_some(&mut source, machine.spare()) {
+            Ok(count @ 1..) => machine.advance(count)?,
+            // The output of all input before the end, or before an error, is written first, where
+            // the other threads left it instead of collected; a fault in that input takes
+            // precedence over the error.
+            ended => {
                 machine.settle()?;
                 write_ready(&mut machine, sink)?;
-                return Err(error.into());
+                ended?;
+                return machine.finish();
             }
-        };
-        if count == 0 {
-            // The output of the batches that other threads still hold is written here, instead of
-            // being collected for the end.
-            machine.settle()?;
-            write_ready(&mut machine, sink)?;
-            return machine.finish();
         }
-        machine.advance(count)?;
         write_ready(&mut machine, sink)?;
     }
 }

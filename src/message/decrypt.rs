@@ -65,7 +65,8 @@ pub(crate) fn verify_header(
     {
         return Err(Error::Integrity);
     }
-    let required = context.serialize_where(|key| required_context_keys.contains(key))?;
+    let hidden: EncryptionContext = context.iter().filter(|(key, _)| required_context_keys.contains(*key)).collect();
+    let required = hidden.serialize()?;
     let header_body = &bytes[..body_length];
     if required.is_empty() {
         key.open_header(&iv, header_body, &tag)?;
@@ -76,7 +77,6 @@ pub(crate) fn verify_header(
     let verifier = verifying_key.map(|key| FooterVerifier::new(provider, key, &bytes));
     let key = Arc::new(key);
     let body = BodyOpener { key, content_type: header.content_type(), limits, next: 1, verifier };
-    let hidden = context.iter().filter(|(key, _)| required_context_keys.contains(*key)).collect();
     Ok(VerifiedHeader { header, hidden, opened_by, body })
 }
 

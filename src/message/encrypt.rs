@@ -78,13 +78,13 @@ pub(crate) fn start(parameters: &StartParameters<'_>, materials: EncryptionMater
     let (key, commit_key) = MessageKey::derive(provider, suite, &data_key, message_id.clone())?;
 
     let mut stored_context = context;
-    let required = stored_context.serialize_where(|key| required_context_keys.contains(key))?;
     let mut hidden = EncryptionContext::new();
     for key in required_context_keys {
         if let Some(value) = stored_context.remove(&key) {
             hidden.insert(key, value);
         }
     }
+    let required = hidden.serialize()?;
     let stored = stored_context.serialize()?;
     let fields = HeaderFields {
         suite,
