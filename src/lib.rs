@@ -19,10 +19,10 @@
 //! # Ok::<(), sealwax::Error>(())
 //! ```
 //!
-//! What waits only for keys, or for an asynchronous source or sink, is an [`Operation`]: awaited with
-//! `.await`, or completed with `.wait()`, which needs no executor. What reads and writes through
-//! `std::io` or files blocks, and returns a [`Result`]; an asynchronous program calls it in its
-//! runtime's `spawn_blocking`.
+//! What waits only for keys, or for an asynchronous source or sink, is an [`Operation`]: awaited
+//! with `.await`, or completed with `.wait()`, which needs no executor. What reads and writes
+//! through `std::io` or files blocks, and returns a [`Result`]; an asynchronous program calls it in
+//! its runtime's `spawn_blocking`.
 //!
 //! # A file
 //!

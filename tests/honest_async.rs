@@ -336,8 +336,8 @@ fn woken_by_a_worker(drops: bool, threads: usize) -> Ended {
         let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32]).unwrap();
         let mut writer = client.encrypt(&keyring).suite(SUITE).tokio_writer(tokio::io::sink()).await.unwrap();
         let text = vec![1; 1_000_000];
-        // Until a worker has a batch: on a busy machine this thread can be done before one has started. The flush then
-        // waits for that batch.
+        // Until a worker has a batch: on a busy machine this thread can be done before one has
+        // started. The flush then waits for that batch.
         while held.waited.load(Ordering::SeqCst) == 0 {
             writer.write_all(&text).await.unwrap();
             writer.flush().await.unwrap();

@@ -322,7 +322,8 @@ fn a_new_manager_that_changes_a_kept_pair_is_refused() {
         assert!(is_refused(run(&stored, &Stamping(inner(&new), key, "other"), &[])), "{key}");
     }
     assert!(is_refused(run(&hidden, &Stamping(requiring(&new), "tenant", "other"), &[])));
-    // A pair that was not in the old message is the manager's to add, and what the caller gives goes before what is kept.
+    // A pair that was not in the old message is the manager's to add, and what the caller gives
+    // goes before what is kept.
     run(&stored, &Stamping(inner(&new), "service", "billing"), &[]).unwrap();
     run(&stored, &inner(&new), &[("stage", "test")]).unwrap();
     run(&hidden, &requiring(&new), &[("tenant", "green")]).unwrap();

@@ -144,7 +144,8 @@ fn kept_context(old: &Header, hidden: &EncryptionContext) -> EncryptionContext {
 }
 
 /// Checks that the new message authenticates every pair that is kept, with its value, and does not
-/// store a pair that the old one did not store. `given` has the values that the caller gave instead.
+/// store a pair that the old one did not store. `given` has the values that the caller gave
+/// instead.
 fn check_kept(
     kept: &EncryptionContext,
     given: &EncryptionContext,

@@ -250,7 +250,8 @@ impl dyn VerifyingKey + '_ {
 
 macro_rules! forward {
     ($($pointer:ty),*) => {$(
-        // Every method, those with a default included: a provider that overrides one is asked for it.
+        // Every method, those with a default included: a provider that overrides one is asked for
+        // it.
         impl<P: CryptoProvider + ?Sized> CryptoProvider for $pointer {
             fn random(&self, out: &mut [u8]) -> Result<()> {
                 (**self).random(out)

@@ -56,8 +56,9 @@ impl RsaPadding {
 ///
 /// With a public key the keyring can only encrypt. With a private key it can do both, because the
 /// private key contains the public one. The namespace and name identify the key pair. They must be
-/// the same for encryption and decryption, as must the [padding](RsaPadding). Keys have 2,048 to 8,192 bits and are given as PEM: `PUBLIC KEY` (X.509),
-/// `RSA PUBLIC KEY` (PKCS#1), `PRIVATE KEY` (PKCS#8) or `RSA PRIVATE KEY` (PKCS#1).
+/// the same for encryption and decryption, as must the [padding](RsaPadding). Keys have 2,048 to
+/// 8,192 bits and are given as PEM: `PUBLIC KEY` (X.509), `RSA PUBLIC KEY` (PKCS#1), `PRIVATE KEY`
+/// (PKCS#8) or `RSA PRIVATE KEY` (PKCS#1).
 ///
 /// AWS-LC computes RSA, with blinding and with its own random source, whichever provider the client
 /// has. A private-key operation takes 0.3 to 2 milliseconds and runs on the calling thread.

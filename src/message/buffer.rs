@@ -118,7 +118,8 @@ mod tests {
     /// Memory that counts the bytes which moves within it, or to more of it, write.
     fn moved(buffer: &Buffer<Vec<u8>>, before: (usize, usize), length: usize) -> usize {
         let (start, size) = before;
-        // Nothing but a move puts the start back where bytes remain, and nothing but growth changes the size.
+        // Nothing but a move puts the start back where bytes remain, and nothing but growth changes
+        // the size.
         if buffer.size() != size || buffer.start < start { length } else { 0 }
     }
 

@@ -147,7 +147,8 @@ impl MessageKey {
 mod tests {
     use super::*;
 
-    /// A provider that decrypts before it verifies, and then fails: it may leave the plaintext behind.
+    /// A provider that decrypts before it verifies, and then fails: it may leave the plaintext
+    /// behind.
     struct Hasty;
 
     impl AeadKey for Hasty {

@@ -427,8 +427,8 @@ impl<M: MaterialsManager> CachingManager<M> {
 
     /// Returns how long the materials may be cached, or `None` if they may serve one message only.
     fn age_of(&self, materials: &EncryptionMaterials, request: &EncryptionRequest<'_>) -> Option<Duration> {
-        // What no message can be written with is not kept: a keyring that failed once may be well by
-        // the next request.
+        // What no message can be written with is not kept: a keyring that failed once may be well
+        // by the next request.
         if !derives_keys(materials.suite) || !suits(materials.suite, request) || materials.check().is_err() {
             return None;
         }

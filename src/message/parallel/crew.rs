@@ -173,7 +173,8 @@ impl<I: Memory, O: Memory> Drop for Crew<I, O> {
             // A waker that runs on a worker can drop the task, and this with it. A thread cannot
             // join itself: that worker ends by itself, since the line is closed.
             if helper.thread().id() != thread::current().id() {
-                // Workers catch the panics of a provider. There is no one to report any other panic to.
+                // Workers catch the panics of a provider. There is no one to report any other panic
+                // to.
                 let _ = helper.join();
             }
         }

@@ -102,7 +102,8 @@ impl SpreadSealer {
         self.crew.poll_ready(context, output)
     }
 
-    /// Seals all whole frames that are there, the last of which may be the final one only if more follows.
+    /// Seals all whole frames that are there, the last of which may be the final one only if more
+    /// follows.
     pub(in crate::message) fn settle(&mut self, output: &mut Output<Vec<u8>>) -> Result<()> {
         self.make_ready(output)?;
         self.hand_over(output)?;
