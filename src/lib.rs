@@ -31,14 +31,15 @@
 //! ```
 //! # use sealwax::{Client, keyring::RawAesKeyring};
 //! # #[cfg(feature = "fs")] {
+//! # use sealwax::io::Overwrite;
 //! # let directory = tempfile::tempdir()?;
 //! # let path = |name| directory.path().join(name);
 //! # let (report, sealed, copy) = (path("report.txt"), path("report.sealed"), path("copy.txt"));
 //! # std::fs::write(&report, "text")?;
 //! # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
 //! # let client = Client::new();
-//! client.encrypt(&keyring).file(&report, &sealed)?;
-//! client.decrypt(&keyring).file(&sealed, &copy)?;
+//! client.encrypt(&keyring).file(&report, &sealed, Overwrite::Never)?;
+//! client.decrypt(&keyring).file(&sealed, &copy, Overwrite::Never)?;
 //! # assert_eq!(std::fs::read(&copy)?, b"text");
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -47,27 +48,33 @@
 //! # A stream
 //!
 //! Any length, in constant memory. `finish` completes the message; a message without it is
-//! truncated, and is refused.
+//! truncated, and is refused. A message is opened first, which involves the keyring, and then read,
+//! which does not.
 //!
 //! ```
 //! # use sealwax::{Client, keyring::RawAesKeyring};
 //! # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
 //! # let client = Client::new();
-//! # let (mut source, upload) = (&b"text"[..], std::io::Cursor::new(Vec::new()));
-//! let mut writer = client.encrypt(&keyring).writer(upload).wait()?; // any `std::io::Write`
+//! # let (mut source, upload) = (&b"text"[..], Vec::new());
+//! let mut writer = client.encrypt(&keyring).unsigned().writer(upload).wait()?; // any `std::io::Write`
 //! std::io::copy(&mut source, &mut writer)?;
 //! let upload = writer.finish()?;
 //!
-//! // Verifies all of the message first, then reads it a second time and releases the plaintext.
-//! let mut reader = client.decrypt(&keyring).reader_verified(upload.get_ref().as_slice())?;
-//! std::io::copy(&mut reader, &mut std::io::sink())?;
+//! let message = client.decrypt(&keyring).open(&upload[..])?; // any `std::io::Read`
+//! println!("in the clear: {:?}", message.header().context());
+//! std::io::copy(&mut message.into_reader()?, &mut std::io::sink())?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`unsigned`](Encrypt::unsigned) is for streams and ranges. The default is to sign: a signature
+//! proves which writer made a message, but it comes last, so a signed message must be read to its
+//! end before any of its plaintext can be released. The reader above then spools it first (with the
+//! feature `fs`).
+//!
 //! # A range
 //!
-//! Reads only the frames that hold the range. Such messages are unsigned, because a signature is
-//! over the whole message; [`Decrypt::ranges_verified`] reads signed ones.
+//! Reads only the frames that hold the range. [`verify`](io::StoredMessage::verify) reads the whole
+//! message first, and is what a signed one needs.
 //!
 //! ```
 //! # use sealwax::{Client, keyring::RawAesKeyring};
@@ -76,7 +83,7 @@
 //! let message = client.encrypt(&keyring).unsigned().bytes(b"some longer text").wait()?.message;
 //!
 //! // Here a slice; a `File` works the same way.
-//! let part = client.decrypt(&keyring).ranges(&message[..])?.read_range(5..11)?;
+//! let part = client.decrypt(&keyring).open_at(&message[..])?.into_ranges()?.read_range(5..11)?;
 //! assert_eq!(part, b"longer");
 //! # Ok::<(), sealwax::Error>(())
 //! ```
@@ -87,17 +94,17 @@
 //! |---|---|---|
 //! | bytes in memory | [`Encrypt::bytes`] | [`Decrypt::bytes`] |
 //! | a file into a file (feature `fs`) | `Encrypt::file` | `Decrypt::file` |
-//! | a source into a sink | [`Encrypt::copy`] | [`Decrypt::copy`] |
-//! | something to read from | [`Encrypt::reader`] | [`Decrypt::reader`] |
+//! | something to read from | [`Encrypt::reader`] | [`Decrypt::open`], [`Decrypt::open_async`] |
 //! | something to write to | [`Encrypt::writer`] | [`Decrypt::writer`] |
-//! | asynchronous readers and writers (features `tokio`, `futures`) | `Encrypt::tokio_reader` and so on | `Decrypt::tokio_reader` and so on |
-//! | streams of pieces (either of these features) | `Encrypt::stream` | `Decrypt::stream` |
-//! | a range, from a file or an object store | | [`Decrypt::ranges`], [`Decrypt::ranges_async`] |
-//! | a file that is verified first, then read | | [`Decrypt::reader_verified`] |
+//! | a source into a sink | [`Encrypt::copy`] | [`Decrypt::open`], then [`copy_to`](io::Message::copy_to) |
+//! | ranges, or verification before anything else, of a file | | [`Decrypt::open_at`] |
+//! | the same of an object in a store | | [`Decrypt::open_remote`] |
 //! | bytes that the application moves itself | [`Encrypt::machine`] | [`Decrypt::machine`] |
 //! | other keys, another suite or context | | [`Decrypt::reencrypt`] |
 //!
-//! All but the first row take constant memory, whatever the length of the message.
+//! Readers, writers and opened messages take sources and sinks of `std::io`, and through
+//! [wrappers](io) those of Tokio and the `futures` crates and streams of pieces. All but the first
+//! row take constant memory, whatever the length of the message.
 //!
 //! # Keyrings and materials managers
 //!
@@ -174,14 +181,13 @@ mod suite;
 mod text;
 
 pub use blocking::Operation;
-pub use client::{
-    Client, ClientBuilder, Decrypt, Decrypted, Encrypt, Encrypted, Opened, Reencrypt, Reencrypted, Sealed,
-};
+pub use client::{Client, ClientBuilder, Decrypt, Encrypt, Reencrypt, Reencrypted};
 pub use context::{EncryptionContext, PUBLIC_KEY_ENTRY};
 pub use error::{
     BoxError, Cause, ContextError, Direction, Error, FormatError, LimitError, Result, Shared, UnwrapAttempt,
     UnwrapFailure, UnwrapReason,
 };
 pub use format::{ContentType, EncryptedDataKey, Header, HeaderDecoder, ReceivedHeader};
+pub use message::{Decrypted, Encrypted};
 pub use secret::SecretBytes;
 pub use suite::{AlgorithmSuite, CommitmentPolicy, MessageVersion};

@@ -1,6 +1,6 @@
 //! Decryptions and their options.
 
-use std::{fmt, io};
+use std::io;
 #[cfg(feature = "fs")]
 use std::{fs::File, path::Path};
 
@@ -8,41 +8,52 @@ use zeroize::Zeroizing;
 
 use super::{Client, Encrypt, Reencrypt, Source};
 #[cfg(feature = "fs")]
-use crate::io::{Overwrite, PendingFile, copy_verified};
+use crate::io::{Overwrite, PendingFile};
 use crate::{
     blocking::{Operation, wait},
     context::EncryptionContext,
     error::{Direction, Error, Result},
-    format::{Header, ReceivedHeader},
-    io::{DecryptingReader, DecryptingWriter, copy_decrypting, read_header},
-    materials::{DecryptionRequest, OpenedBy},
-    message::{Decryptor, Finished, OpenParameters, VerifiedHeader, open_all, verify_header},
+    format::ReceivedHeader,
+    io::{
+        AsyncSource, Body, DecryptingWriter, GetRange, Message, ReadAt, Release, RemoteEnds, RemoteMessage, Sink,
+        StoredMessage, await_header, fetch_ends, read_header, read_header_at,
+    },
+    materials::DecryptionRequest,
+    message::{Decrypted, Decryptor, OpenParameters, VerifiedHeader, open_all, verify_header},
 };
 
-mod ranges;
-#[cfg(any(feature = "tokio", feature = "futures"))]
-mod streams;
-mod verified;
-
-/// A builder of a decryption. Set options first, then call the method that decrypts.
+/// A builder of a decryption. Set options first, then call the method that opens or decrypts.
 ///
-/// Methods that perform blocking I/O return a `Result`, and the materials manager and its keyring
-/// complete on the calling thread, as with [`Operation::wait`]. The methods that need no blocking
-/// I/O return an [`Operation`]. The writers ask the keyring once the header has been written to
-/// them.
+/// Opening is one step, and reading another. Opening reads the header, has the keyring unwrap the
+/// data key, and verifies the header. It returns a message that knows its header and its keyring,
+/// and needs neither client nor keyring any more:
+///
+/// | method | source | returns |
+/// |---|---|---|
+/// | [`open`](Self::open) | [`std::io::Read`] | [`Message`] |
+/// | [`open_async`](Self::open_async) | an asynchronous reader or a stream, [of any family](crate::io) | [`Message`] |
+/// | [`open_at`](Self::open_at) | [`ReadAt`]: a file, a slice | [`StoredMessage`] |
+/// | [`open_remote`](Self::open_remote) | [`GetRange`]: an object in a store | [`RemoteMessage`] |
+///
+/// The others do everything in one step: [`bytes`](Self::bytes), `file` (feature `fs`),
+/// [`writer`](Self::writer) for a message that is written rather than read,
+/// [`machine`](Self::machine) for callers that move the bytes themselves, and
+/// [`reencrypt`](Self::reencrypt).
 ///
 /// The plaintext of a signed message is released only once its signature has been verified.
 /// [`release_unverified`](Self::release_unverified) is the only option that releases it earlier.
 ///
-/// | method | unsigned message | signed message |
+/// | | unsigned message | signed message |
 /// |---|---|---|
-/// | [`bytes`](Self::bytes), `file` (feature `fs`) | at the end | at the end |
-/// | [`copy`](Self::copy) | frame by frame | at the end, in a second pass over a spooled copy |
-/// | [`reader_verified`](Self::reader_verified), [`copy_verified`](Self::copy_verified) | at the end, in a second pass over the source | the same |
-/// | [`reader`](Self::reader), [`writer`](Self::writer), [`machine`](Self::machine) | frame by frame | refused |
-/// | [`ranges`](Self::ranges) | the requested ranges | refused |
-/// | [`ranges_verified`](Self::ranges_verified) | the requested ranges, after the whole message is verified | the same |
-/// | a reader, writer, copy, machine or ranges after [`release_unverified`](Self::release_unverified) | as above | frame by frame, the final frame at the end; `ranges` never verifies the signature |
+/// | [`bytes`](Self::bytes), `file` | at the end | at the end |
+/// | [`into_reader`](Message::into_reader) and [`copy_to`](Message::copy_to) of an opened message | frame by frame | over [`std::io::Read`] with the feature `fs`, at the end; otherwise refused |
+/// | [`into_ranges`](StoredMessage::into_ranges) | the requested ranges | refused |
+/// | either, after [`verify`](StoredMessage::verify) | after the whole message is verified | the same |
+/// | [`writer`](Self::writer), [`machine`](Self::machine) | frame by frame | refused, before a keyring is asked |
+/// | any of these after [`release_unverified`](Self::release_unverified) | as above | frame by frame, the final frame at the end; ranges without verifying the signature |
+///
+/// Methods that perform blocking I/O return a `Result`, and the materials manager and its keyring
+/// complete on the calling thread, as with [`Operation::wait`]. The others return an [`Operation`].
 ///
 /// ```
 /// use sealwax::{Client, keyring::RawAesKeyring};
@@ -63,77 +74,6 @@ pub struct Decrypt<'a> {
     source: Source<'a>,
     pub(super) context: EncryptionContext,
     release: Release,
-    #[cfg(feature = "fs")]
-    overwrite: Overwrite,
-}
-
-/// A message that was decrypted in memory.
-///
-/// ```
-/// # use sealwax::{Client, keyring::RawAesKeyring};
-/// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-/// # let client = Client::new();
-/// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
-/// let opened = client.decrypt(&keyring).bytes(&message).wait()?;
-/// println!("{} bytes under {}", opened.plaintext.len(), opened.opened_by.keyring);
-/// # Ok::<(), sealwax::Error>(())
-/// ```
-#[non_exhaustive]
-pub struct Decrypted {
-    /// The plaintext.
-    pub plaintext: Vec<u8>,
-    /// The verified header of the message.
-    pub header: Header,
-    /// The keyring that unwrapped the data key.
-    pub opened_by: OpenedBy,
-}
-
-impl fmt::Debug for Decrypted {
-    /// Formats everything except the plaintext.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plaintext, header, opened_by } = self;
-        f.debug_struct("Decrypted")
-            .field("plaintext_length", &plaintext.len())
-            .field("header", header)
-            .field("opened_by", opened_by)
-            .finish()
-    }
-}
-
-/// A verified message whose plaintext was written to a sink or a file. See [`Decrypt::copy`].
-///
-/// ```
-/// # use sealwax::{Client, AlgorithmSuite, keyring::RawAesKeyring};
-/// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-/// # let client = Client::new();
-/// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
-/// # #[cfg(feature = "fs")] {
-/// let opened = client.decrypt(&keyring).copy(&message[..], std::io::sink())?;
-/// println!("verified, under {}", opened.opened_by.keyring);
-/// # }
-/// # Ok::<(), sealwax::Error>(())
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Opened {
-    /// The verified header of the message.
-    pub header: Header,
-    /// The keyring that unwrapped the data key.
-    pub opened_by: OpenedBy,
-}
-
-impl From<Finished> for Opened {
-    fn from(finished: Finished) -> Self {
-        Self { header: finished.header, opened_by: finished.opened_by }
-    }
-}
-
-/// When the plaintext of a signed message may be released: after its signature has been verified,
-/// or before.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Release {
-    Verified,
-    Unverified,
 }
 
 impl<'a> Decrypt<'a> {
@@ -143,8 +83,6 @@ impl<'a> Decrypt<'a> {
             source,
             context: EncryptionContext::new(),
             release: Release::Verified,
-            #[cfg(feature = "fs")]
-            overwrite: Overwrite::Never,
         }
     }
 
@@ -162,7 +100,7 @@ impl<'a> Decrypt<'a> {
     /// Every frame is authentic under the data key, but anyone who can unwrap the data key could
     /// have written it; only the signature proves that the writer of the message did. A caller that
     /// uses this option must undo what it did with the plaintext if the decryption ends in an
-    /// error. [`ranges`](Self::ranges) never verifies the signature. The option has no effect on
+    /// error. Ranges never verify the signature. The option has no effect on
     /// unsigned messages, nor on [`bytes`](Self::bytes) and `file`, which never release plaintext
     /// early.
     ///
@@ -173,7 +111,8 @@ impl<'a> Decrypt<'a> {
     /// # let client = Client::new();
     /// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
     /// let mut text = String::new();
-    /// client.decrypt(&keyring).release_unverified().reader(&message[..])?.read_to_string(&mut text)?;
+    /// let opened = client.decrypt(&keyring).release_unverified().open(&message[..])?;
+    /// opened.into_reader()?.read_to_string(&mut text)?;
     /// assert_eq!(text, "text");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -182,15 +121,8 @@ impl<'a> Decrypt<'a> {
         self
     }
 
-    /// Allows [`file`](Self::file) to replace an existing target.
-    #[cfg(feature = "fs")]
-    pub fn overwrite(mut self) -> Self {
-        self.overwrite = Overwrite::Replace;
-        self
-    }
-
     /// Requests the materials for a header and verifies the header with them.
-    async fn verify(&self, received: ReceivedHeader, release: Release) -> Result<VerifiedHeader> {
+    async fn verify(&self, received: ReceivedHeader) -> Result<VerifiedHeader> {
         let Client { provider, policy, limits, .. } = self.client;
         let (provider, policy, limits, header) = (&**provider, *policy, *limits, received.header());
         let suite = header.suite();
@@ -201,9 +133,6 @@ impl<'a> Decrypt<'a> {
         if !policy.allows_decrypt(suite) {
             return Err(Error::Commitment { suite, policy, operation: Direction::Decrypt });
         }
-        if release == Release::Verified && suite.is_signed() {
-            return Err(Error::SignedStream);
-        }
         let (context, keys) = (header.context(), header.encrypted_data_keys());
         let request = DecryptionRequest::new(provider, policy, suite, context, keys, &self.context);
         let materials = self.source.manager().decryption_materials(request).await?;
@@ -211,15 +140,18 @@ impl<'a> Decrypt<'a> {
         verify_header(&parameters, received, materials)
     }
 
-    async fn start_machine(&self, received: ReceivedHeader, release: Release) -> Result<Decryptor> {
-        Ok(Decryptor::new(self.verify(received, release).await?).with_plan(self.client.plan))
+    async fn verify_body(&self, received: ReceivedHeader) -> Result<Body> {
+        let verified = self.verify(received).await?;
+        let Client { provider, plan, .. } = self.client;
+        Ok(Body { verified, release: self.release, plan: *plan, provider: provider.clone() })
     }
 
-    /// Reads the header from a source and creates the machine for its body. Also returns the bytes
-    /// of the body that were read with the header.
-    pub(super) fn start_from(&self, source: &mut impl io::Read, release: Release) -> Result<(Decryptor, Vec<u8>)> {
-        let (received, ahead) = read_header(source, self.client.header_decoder())?;
-        Ok((wait(self.start_machine(received, release))?, ahead))
+    /// Creates the machine for a body that is released frame by frame.
+    async fn start_machine(&self, received: ReceivedHeader) -> Result<Decryptor> {
+        if self.release == Release::Verified && received.header().suite().is_signed() {
+            return Err(Error::SignedStream);
+        }
+        Ok(Decryptor::new(self.verify(received).await?).with_plan(self.client.plan))
     }
 
     /// Decrypts a message that is in memory.
@@ -232,85 +164,92 @@ impl<'a> Decrypt<'a> {
     pub fn bytes(self, message: &'a [u8]) -> Operation<impl Future<Output = Result<Decrypted>> + 'a> {
         Operation::new(async move {
             let (received, body) = self.client.header_decoder().decode(message)?;
-            let verified = self.verify(received, Release::Unverified).await?;
-            let VerifiedHeader { header, opened_by, body: opener, .. } = verified;
+            let VerifiedHeader { header, opened_by, body: opener, .. } = self.verify(received).await?;
             let mut plaintext: Zeroizing<Vec<u8>> = open_all(opener, body, self.client.plan)?;
             Ok(Decrypted { plaintext: std::mem::take(&mut *plaintext), header, opened_by })
         })
     }
 
-    /// Returns a [`DecryptingReader`], which decrypts the message of a source as the plaintext is
-    /// read from it. This reads the header on the calling thread. If the source fails within the
-    /// header, the bytes read so far are lost.
+    /// Opens the message of a source, of which this reads only the header, on the calling thread.
+    /// If the source fails within the header, the bytes read so far are lost.
     ///
     /// # Errors
-    /// The errors of [`bytes`](Self::bytes), [`Error::Io`] if the source fails,
-    /// [`Error::SignedStream`] for a signed message, and [`Error::WouldBlockRuntime`] as for
-    /// [`Operation::wait`].
-    pub fn reader<R: io::Read>(self, mut source: R) -> Result<DecryptingReader<R>> {
-        let (machine, ahead) = self.start_from(&mut source, self.release)?;
-        DecryptingReader::new(source, machine, &ahead)
+    /// The errors of [`bytes`](Self::bytes) that concern the header, [`Error::Io`] if the source
+    /// fails, and [`Error::WouldBlockRuntime`] as for [`Operation::wait`].
+    pub fn open<R: io::Read>(self, mut source: R) -> Result<Message<R>> {
+        let (received, ahead) = read_header(&mut source, self.client.header_decoder())?;
+        Ok(Message::new(source, ahead, wait(self.verify_body(received))?))
     }
 
-    /// Returns a writer that decrypts the message written to it into a sink. The write that
-    /// completes the header waits for the keyring on its thread, as [`Operation::wait`] does.
-    pub fn writer<W: io::Write>(self, sink: W) -> DecryptingWriter<'a, W> {
+    /// Opens the message of an asynchronous source, as [`open`](Self::open) does. If the future is
+    /// dropped before it completes, the bytes read so far are lost.
+    ///
+    /// # Errors
+    /// The errors of [`open`](Self::open).
+    pub fn open_async<S: AsyncSource + 'a>(
+        self,
+        mut source: S,
+    ) -> Operation<impl Future<Output = Result<Message<S>>> + 'a> {
+        Operation::new(async move {
+            let (received, ahead) = await_header(&mut source, self.client.header_decoder()).await?;
+            Ok(Message::new(source, ahead, self.verify_body(received).await?))
+        })
+    }
+
+    /// Opens a message whose source can be read at any offset: a file, a slice, or anything that
+    /// [reads and seeks](crate::io::Seekable). This reads only the header, on the calling thread.
+    ///
+    /// # Errors
+    /// The errors of [`open`](Self::open), and [`Error::NotSeekable`] if the source is a pipe.
+    pub fn open_at<S: ReadAt>(self, source: S) -> Result<StoredMessage<S>> {
+        let (received, size) = read_header_at(&source, self.client.header_decoder())?;
+        Ok(StoredMessage::new(source, size, wait(self.verify_body(received))?))
+    }
+
+    /// Opens a message in an object store, or another asynchronous source that is read by ranges.
+    /// This requests the header and the end of the message, at the same time.
+    ///
+    /// # Errors
+    /// The errors of [`open`](Self::open).
+    pub fn open_remote<S: GetRange + Sync + 'a>(
+        self,
+        source: S,
+    ) -> Operation<impl Future<Output = Result<RemoteMessage<S>>> + 'a> {
+        Operation::new(async move {
+            let RemoteEnds { received, size, tail } = fetch_ends(&source, self.client.header_decoder()).await?;
+            Ok(RemoteMessage::new(source, size, tail, self.verify_body(received).await?))
+        })
+    }
+
+    /// Returns a writer that decrypts the message written to it into a sink. The sink is anything
+    /// that implements [`std::io::Write`], or an asynchronous sink [of some family](crate::io).
+    pub fn writer<W: Sink>(self, sink: W) -> DecryptingWriter<'a, W> {
         let decoder = self.client.header_decoder();
-        let opener = move |received| wait(self.start_machine(received, self.release));
+        let opener = move |received| -> crate::io::Opening<'a> {
+            Box::pin(async move { self.start_machine(received).await })
+        };
         DecryptingWriter::new(sink, decoder, Box::new(opener))
     }
 
-    /// Decrypts a source into a sink. This reads and writes on the calling thread.
-    ///
-    /// The plaintext of an unsigned message is written frame by frame. The plaintext of a signed
-    /// message is written only once its signature has been verified: until then its ciphertext is
-    /// spooled, in memory up to 1 MiB and otherwise in a temporary file in the system's temporary
-    /// directory, and then decrypted in a second pass. That requires the feature `fs`; without it,
-    /// a signed message is refused.
-    ///
-    /// # Errors
-    /// The errors of [`bytes`](Self::bytes), [`Error::Io`] if the source, sink or temporary file
-    /// fails, [`Error::WouldBlockRuntime`] as for [`Operation::wait`], and [`Error::SignedStream`]
-    /// for a signed message without the feature `fs`. What the sink received of an unsigned message
-    /// before an error is authentic but incomplete.
-    ///
-    /// ```
-    /// # use sealwax::{Client, keyring::RawAesKeyring};
-    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// # let client = Client::new();
-    /// # let message = client.encrypt(&keyring).bytes(b"text").wait()?.message;
-    /// # #[cfg(feature = "fs")] {
-    /// let mut plaintext = Vec::new();
-    /// client.decrypt(&keyring).copy(&message[..], &mut plaintext)?;
-    /// assert_eq!(plaintext, b"text");
-    /// # }
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
-    pub fn copy(self, mut source: impl io::Read, sink: impl io::Write) -> Result<Opened> {
-        // Without temporary files there is no place to keep a signed message until it is verified.
-        let release = if cfg!(feature = "fs") { Release::Unverified } else { self.release };
-        let (machine, ahead) = self.start_from(&mut source, release)?;
-        #[cfg(feature = "fs")]
-        if self.release == Release::Verified && machine.header().suite().is_signed() {
-            return Ok(copy_verified(&ahead, source, sink, machine)?.into());
-        }
-        Ok(copy_decrypting(&ahead, source, sink, machine)?.into())
-    }
-
     /// Decrypts a file into another file, which appears only once the whole message has been
-    /// verified. An existing target is replaced only after [`overwrite`](Self::overwrite).
+    /// verified.
     ///
     /// # Errors
     /// The errors of [`bytes`](Self::bytes), [`Error::Io`] if a file operation fails, and
     /// [`Error::WouldBlockRuntime`] as for [`Operation::wait`]. The target is then unchanged,
     /// except as described for [`PendingFile::commit`].
     #[cfg(feature = "fs")]
-    pub fn file(self, source: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<Opened> {
+    pub fn file(
+        self,
+        source: impl AsRef<Path>,
+        target: impl AsRef<Path>,
+        overwrite: Overwrite,
+    ) -> Result<Decrypted<()>> {
         let source = File::open(source)?;
-        let mut target = PendingFile::create(target, self.overwrite)?;
+        let mut target = PendingFile::create(target, overwrite)?;
         // The temporary file gets the target's name only once the whole message has been verified,
         // so its plaintext may be written early.
-        let opened = self.release_unverified().copy(source, &mut target)?;
+        let opened = self.release_unverified().open(source)?.copy_to(&mut target)?;
         target.commit()?;
         Ok(opened)
     }
@@ -327,6 +266,6 @@ impl<'a> Decrypt<'a> {
     /// # Errors
     /// The errors of [`bytes`](Self::bytes), and [`Error::SignedStream`] for a signed message.
     pub fn machine(self, header: ReceivedHeader) -> Operation<impl Future<Output = Result<Decryptor>> + 'a> {
-        Operation::new(async move { self.start_machine(header, self.release).await })
+        Operation::new(async move { self.start_machine(header).await })
     }
 }

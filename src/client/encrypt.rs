@@ -11,16 +11,11 @@ use crate::{
     blocking::{Operation, wait},
     context::EncryptionContext,
     error::{Direction, Error, Result},
-    format::Header,
-    io::{EncryptingReader, EncryptingWriter, copy_encrypting},
-    keyring::KeyReport,
+    io::{EncryptingReader, EncryptingWriter, Sink, Source as ByteSource},
     materials::EncryptionRequest,
-    message::{Encryptor, StartParameters, Started, seal_all, start},
+    message::{Encrypted, Encryptor, StartParameters, Started, seal_all, start},
     suite::{AlgorithmSuite, CommitmentPolicy},
 };
-
-#[cfg(any(feature = "tokio", feature = "futures"))]
-mod streams;
 
 /// The default frame length in bytes, which is that of the specification.
 const DEFAULT_FRAME_LENGTH: u32 = 4096;
@@ -56,44 +51,6 @@ pub struct Encrypt<'a> {
     suite: Option<AlgorithmSuite>,
     frame_length: u32,
     plaintext_length_bound: Option<u64>,
-    #[cfg(feature = "fs")]
-    pub(super) overwrite: Overwrite,
-}
-
-/// A message that was encrypted in memory.
-///
-/// ```
-/// # use sealwax::{Client, keyring::RawAesKeyring};
-/// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-/// let sealed = Client::new().encrypt(&keyring).bytes(b"text").wait()?;
-/// assert_eq!(sealed.message[..3], [2, 0x05, 0x78]);
-/// # Ok::<(), sealwax::Error>(())
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Encrypted {
-    /// The message.
-    pub message: Vec<u8>,
-    /// The header of the message.
-    pub header: Header,
-    /// A report of the keyrings that wrapped the data key.
-    pub key_report: KeyReport,
-}
-
-/// A message that was written to a sink or a file. See [`Encrypt::copy`].
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Sealed {
-    /// The header of the message.
-    pub header: Header,
-    /// A report of the keyrings that wrapped the data key.
-    pub key_report: KeyReport,
-}
-
-impl Sealed {
-    pub(super) fn of(machine: &Encryptor) -> Self {
-        Self { header: machine.header().clone(), key_report: machine.key_report().clone() }
-    }
 }
 
 impl<'a> Encrypt<'a> {
@@ -105,8 +62,6 @@ impl<'a> Encrypt<'a> {
             suite: None,
             frame_length: DEFAULT_FRAME_LENGTH,
             plaintext_length_bound: None,
-            #[cfg(feature = "fs")]
-            overwrite: Overwrite::Never,
         }
     }
 
@@ -157,13 +112,6 @@ impl<'a> Encrypt<'a> {
         self
     }
 
-    /// Allows [`file`](Self::file) to replace an existing target.
-    #[cfg(feature = "fs")]
-    pub fn overwrite(mut self) -> Self {
-        self.overwrite = Overwrite::Replace;
-        self
-    }
-
     async fn start(&self, length: Option<u64>) -> Result<Started> {
         let Client { provider, policy, limits, .. } = self.client;
         let (policy, frame_length) = (*policy, self.frame_length);
@@ -205,25 +153,25 @@ impl<'a> Encrypt<'a> {
     }
 
     /// Returns an [`EncryptingReader`], which encrypts the plaintext of a source as the message is
-    /// read from it.
+    /// read from it. The source is anything that implements [`std::io::Read`], or an asynchronous
+    /// source [of some family](crate::io).
     ///
     /// # Errors
     /// The errors of [`bytes`](Self::bytes).
-    pub fn reader<R: io::Read + 'a>(
+    pub fn reader<S: ByteSource + 'a>(
         self,
-        source: R,
-    ) -> Operation<impl Future<Output = Result<EncryptingReader<R>>> + 'a> {
+        source: S,
+    ) -> Operation<impl Future<Output = Result<EncryptingReader<S>>> + 'a> {
         Operation::new(async move { Ok(EncryptingReader::new(source, self.start_machine().await?)) })
     }
 
-    /// Returns an [`EncryptingWriter`], which encrypts the plaintext written to it into a sink.
+    /// Returns an [`EncryptingWriter`], which encrypts the plaintext written to it into a sink. The
+    /// sink is anything that implements [`std::io::Write`], or an asynchronous sink [of some
+    /// family](crate::io).
     ///
     /// # Errors
     /// The errors of [`bytes`](Self::bytes).
-    pub fn writer<W: io::Write + 'a>(
-        self,
-        sink: W,
-    ) -> Operation<impl Future<Output = Result<EncryptingWriter<W>>> + 'a> {
+    pub fn writer<W: Sink + 'a>(self, sink: W) -> Operation<impl Future<Output = Result<EncryptingWriter<W>>> + 'a> {
         Operation::new(async move { Ok(EncryptingWriter::new(sink, self.start_machine().await?)) })
     }
 
@@ -233,43 +181,26 @@ impl<'a> Encrypt<'a> {
     /// The errors of [`bytes`](Self::bytes), [`Error::Io`] if the source or sink fails, and
     /// [`Error::WouldBlockRuntime`] as for [`Operation::wait`]. What the sink received before an
     /// error is not a complete message.
-    ///
-    /// ```
-    /// # use sealwax::{Client, keyring::RawAesKeyring};
-    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// let mut message = Vec::new();
-    /// Client::new().encrypt(&keyring).copy(&b"text"[..], &mut message)?;
-    /// # assert!(message.len() > 4);
-    /// # Ok::<(), sealwax::Error>(())
-    /// ```
-    pub fn copy(self, source: impl io::Read, sink: impl io::Write) -> Result<Sealed> {
+    pub fn copy(self, source: impl io::Read, sink: impl io::Write) -> Result<Encrypted<()>> {
         let machine = wait(self.start_machine())?;
-        let sealed = Sealed::of(&machine);
-        copy_encrypting(source, sink, machine)?;
-        Ok(sealed)
+        let (header, key_report) = EncryptingReader::new(source, machine).copy_to(sink)?;
+        Ok(Encrypted { message: (), header, key_report })
     }
 
-    /// Encrypts a file into another file, which appears only once it is complete. An existing
-    /// target is replaced only after [`overwrite`](Self::overwrite).
+    /// Encrypts a file into another file, which appears only once it is complete.
     ///
     /// # Errors
     /// The errors of [`copy`](Self::copy). The target is then unchanged, except as described for
     /// [`PendingFile::commit`].
-    ///
-    /// ```
-    /// # use sealwax::{Client, keyring::RawAesKeyring};
-    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-    /// # let directory = tempfile::tempdir()?;
-    /// let (plain, sealed) = (directory.path().join("report.txt"), directory.path().join("report.txt.sealed"));
-    /// std::fs::write(&plain, "text")?;
-    /// Client::new().encrypt(&keyring).file(&plain, &sealed)?;
-    /// Client::new().decrypt(&keyring).overwrite().file(&sealed, &plain)?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[cfg(feature = "fs")]
-    pub fn file(self, source: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<Sealed> {
+    pub fn file(
+        self,
+        source: impl AsRef<Path>,
+        target: impl AsRef<Path>,
+        overwrite: Overwrite,
+    ) -> Result<Encrypted<()>> {
         let source = File::open(source)?;
-        let mut target = PendingFile::create(target, self.overwrite)?;
+        let mut target = PendingFile::create(target, overwrite)?;
         let sealed = self.copy(source, &mut target)?;
         target.commit()?;
         Ok(sealed)

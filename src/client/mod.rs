@@ -16,8 +16,8 @@ mod decrypt;
 mod encrypt;
 mod reencrypt;
 
-pub use decrypt::{Decrypt, Decrypted, Opened};
-pub use encrypt::{Encrypt, Encrypted, Sealed};
+pub use decrypt::Decrypt;
+pub use encrypt::Encrypt;
 pub use reencrypt::{Reencrypt, Reencrypted};
 
 /// A client, which encrypts and decrypts messages under one configuration.

@@ -4,16 +4,16 @@ use std::io;
 #[cfg(feature = "fs")]
 use std::{fs::File, path::Path};
 
-use super::{Decrypt, Encrypt, Opened, Sealed, decrypt::Release};
+use super::{Decrypt, Encrypt};
 #[cfg(feature = "fs")]
-use crate::io::PendingFile;
+use crate::io::{Overwrite, PendingFile};
 use crate::{
     blocking::wait,
     context::{EncryptionContext, PUBLIC_KEY_ENTRY},
     error::{ContextError, Error, Result},
     format::Header,
-    io::{DecryptingReader, copy_encrypting},
-    message::Encryptor,
+    io::EncryptingReader,
+    message::{Decrypted, Encrypted, Encryptor},
 };
 
 /// A builder of a re-encryption, which [`Decrypt::reencrypt`] makes from the settings of a
@@ -53,9 +53,9 @@ pub struct Reencrypt<'a> {
 #[non_exhaustive]
 pub struct Reencrypted {
     /// The old message, which was verified.
-    pub opened: Opened,
+    pub opened: Decrypted<()>,
     /// The new message.
-    pub sealed: Sealed,
+    pub sealed: Encrypted<()>,
 }
 
 impl<'a> Reencrypt<'a> {
@@ -89,9 +89,9 @@ impl<'a> Reencrypt<'a> {
         let Self { decrypt, mut encrypt, keep_context } = self;
         // This releases nothing early: the new message ends only once the old signature has been
         // verified.
-        let (machine, ahead) = decrypt.start_from(&mut source, Release::Unverified)?;
-        let hidden = machine.hidden_context().clone();
-        let mut plaintext = DecryptingReader::new(source, machine, &ahead)?;
+        let old = decrypt.release_unverified().open(&mut source)?;
+        let hidden = old.hidden_context().clone();
+        let mut plaintext = old.into_reader()?;
         let machine = if keep_context {
             let kept = kept_context(plaintext.header(), &hidden);
             let given = std::mem::take(&mut encrypt.context);
@@ -102,35 +102,40 @@ impl<'a> Reencrypt<'a> {
         } else {
             wait(encrypt.start_machine())?
         };
-        let sealed = Sealed::of(&machine);
-        copy_encrypting(&mut plaintext, sink, machine)?;
-        let opened = Opened { header: plaintext.header().clone(), opened_by: plaintext.opened_by().clone() };
-        Ok(Reencrypted { opened, sealed })
+        let (header, key_report) = EncryptingReader::new(&mut plaintext, machine).copy_to(sink)?;
+        let sealed = Encrypted { message: (), header, key_report };
+        let (header, opened_by) = (plaintext.header().clone(), plaintext.opened_by().clone());
+        Ok(Reencrypted { opened: Decrypted { plaintext: (), header, opened_by }, sealed })
     }
 
-    /// Re-encrypts a file into another file, or into itself after [`Encrypt::overwrite`]. The
-    /// target appears, or is replaced, in one step and only once the source has been verified.
+    /// Re-encrypts a file into another file, or into itself. The target appears, or is replaced, in
+    /// one step and only once the source has been verified.
     ///
     /// # Errors
     /// The errors of [`copy`](Self::copy). The target is then unchanged, except as described for
     /// [`PendingFile::commit`].
     ///
     /// ```
-    /// # use sealwax::{Client, keyring::RawAesKeyring};
+    /// # use sealwax::{Client, io::Overwrite, keyring::RawAesKeyring};
     /// # let old = RawAesKeyring::new("example", "2023", vec![1; 32])?;
     /// # let new = RawAesKeyring::new("example", "2024", vec![2; 32])?;
     /// # let directory = tempfile::tempdir()?;
     /// # let file = directory.path().join("report.sealed");
     /// # let client = Client::new();
     /// # std::fs::write(&file, client.encrypt(&old).bytes(b"text").wait()?.message)?;
-    /// client.decrypt(&old).reencrypt(client.encrypt(&new).overwrite()).keep_context().file(&file, &file)?;
+    /// client.decrypt(&old).reencrypt(client.encrypt(&new)).keep_context().file(&file, &file, Overwrite::Replace)?;
     /// # assert_eq!(client.decrypt(&new).bytes(&std::fs::read(&file)?).wait()?.plaintext, b"text");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "fs")]
-    pub fn file(self, source: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<Reencrypted> {
+    pub fn file(
+        self,
+        source: impl AsRef<Path>,
+        target: impl AsRef<Path>,
+        overwrite: Overwrite,
+    ) -> Result<Reencrypted> {
         let source = File::open(source)?;
-        let mut target = PendingFile::create(target, self.encrypt.overwrite)?;
+        let mut target = PendingFile::create(target, overwrite)?;
         let done = self.copy(source, &mut target)?;
         target.commit()?;
         Ok(done)

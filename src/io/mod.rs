@@ -1,48 +1,57 @@
 //! I/O adapters around the machines of [`message`](crate::message): readers and writers of the
-//! standard library, access to parts of a message, and the asynchronous readers, writers and
-//! streams of Tokio and the `futures` crates (features `tokio` and `futures`).
+//! standard library, of Tokio and of the `futures` crates, streams of pieces, and access to parts
+//! of a message.
+//!
+//! There is one implementation for all families, over a common interface of sources ([`Source`])
+//! and sinks ([`Sink`]). An asynchronous source or sink is wrapped in the type of its family, and
+//! the readers and writers over it then implement the traits of that family:
+//!
+//! | family | wrapper | feature |
+//! |---|---|---|
+//! | the standard library | none | |
+//! | Tokio | `Tokio` | `tokio` |
+//! | the `futures` crates | `Futures` | `futures` |
+//! | streams of pieces, such as HTTP bodies | `Pieces` | either |
 //!
 //! The adapters hold a few frames, whatever the length of the message. Those of the standard
-//! library read and write on the calling thread.
+//! library read and write on the calling thread. In the asynchronous ones, every poll does a bounded
+//! amount of work and never blocks the thread, and dropping the future of a call loses nothing.
 
-mod copy;
+#[cfg(any(feature = "tokio", feature = "futures"))]
+mod families;
+mod opened;
 mod outline;
 #[cfg(feature = "fs")]
 mod pending_file;
 mod pump;
 mod range;
-mod read;
-#[cfg(any(feature = "tokio", feature = "futures"))]
-mod streams;
+mod reader;
+mod sink;
+mod source;
+mod spool;
 mod verified;
-mod write;
+mod writer;
 
-#[cfg(feature = "fs")]
-pub(crate) use copy::copy_verified;
-pub(crate) use copy::{copy_decrypting, copy_encrypting};
+#[cfg(feature = "futures")]
+pub use families::Futures;
+#[cfg(any(feature = "tokio", feature = "futures"))]
+pub use families::Pieces;
+#[cfg(feature = "tokio")]
+pub use families::Tokio;
+pub(crate) use opened::{Body, Release};
+pub use opened::{Message, RemoteMessage, Sequential, StoredMessage};
 pub use outline::{BodyOutline, Outline};
 #[cfg(feature = "fs")]
 pub use pending_file::{Overwrite, PendingFile};
-#[cfg(any(feature = "tokio", feature = "futures"))]
-pub(crate) use pump::PollRead;
-pub use range::{AsyncRangeReader, GetRange, RangeReader, ReadAt, Seekable};
-pub(crate) use range::{Frames, Ready, fetch, fetch_header};
-pub(crate) use read::read_header;
-pub use read::{DecryptingReader, EncryptingReader};
-#[cfg(feature = "futures")]
-pub(crate) use streams::Futures;
-#[cfg(feature = "tokio")]
-pub(crate) use streams::Tokio;
-#[cfg(any(feature = "tokio", feature = "futures"))]
-pub use streams::{
-    AsyncDecryptingReader, AsyncDecryptingWriter, AsyncEncryptingReader, AsyncEncryptingWriter, DecryptingStream,
-    EncryptingStream,
-};
-#[cfg(any(feature = "tokio", feature = "futures"))]
-pub(crate) use streams::{await_header, next_header};
-pub(crate) use verified::verify_source;
-pub use verified::{Verified, VerifiedReader};
-pub use write::{DecryptingWriter, EncryptingWriter, Written};
+pub use range::{AsyncRangeReader, Ends, GetRange, RangeReader, ReadAt, Seekable};
+pub(crate) use range::{RemoteEnds, fetch_ends, read_header_at};
+pub use reader::{DecryptingReader, EncryptingReader};
+pub use sink::Sink;
+pub use source::{AsyncSource, Source};
+pub(crate) use source::{await_header, read_header};
+pub use verified::Verified;
+pub(crate) use writer::Opening;
+pub use writer::{DecryptingWriter, EncryptingWriter};
 
 use std::io::{self, Read};
 

@@ -7,18 +7,20 @@
 //! releases plaintext that was not verified.
 
 use std::{
-    io::{self, Read, Write},
+    future::poll_fn,
+    io,
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::range::{ReadAt, read_range, source_error};
+use super::{
+    pump::yield_once,
+    range::{GetRange, InFlight, ReadAt, fetch, read_range, source_error},
+};
 use crate::{
     crypto::{CryptoProvider, HashAlgorithm},
-    error::{Error, Result},
-    format::Header,
-    materials::OpenedBy,
-    message::{CHUNK, Decryptor, Finished},
+    error::{Error, FormatError, Result},
+    message::{CHUNK, Decryptor, Finished, Machine},
 };
 
 /// The hash function for the digests of segments.
@@ -28,6 +30,9 @@ const DIGEST_LENGTH: u64 = 32;
 
 /// The minimum length of a segment in bytes.
 const MIN_SEGMENT_LENGTH: u64 = 1 << 20;
+
+/// The number of bytes of an asynchronous source that are requested at a time.
+const REMOTE_STEP: u64 = 4 << 20;
 
 /// Returns the length of segments that minimizes the memory for one segment and all digests: 1 MiB
 /// each for a source of 32 GiB, about 6 MiB each for one of 1 TiB.
@@ -41,16 +46,21 @@ fn segment_length(size: u64) -> u64 {
 /// sources longer than 32 GiB, the square root of 32 times the length of the source; the digests
 /// take at most about as much. Every read reads whole segments.
 ///
-/// It is the source of the reader that [`ranges_verified`](crate::Decrypt::ranges_verified)
-/// returns.
+/// [`StoredMessage::verify`](super::StoredMessage::verify) and
+/// [`RemoteMessage::verify`](super::RemoteMessage::verify) make it.
 pub struct Verified<S> {
     source: S,
+    digests: Digests,
+    /// The segment that was read last. It is ciphertext, so it needs no clearing.
+    last: Mutex<Option<Arc<Segment>>>,
+}
+
+/// The digests of all segments of a source.
+struct Digests {
     size: u64,
     segment_length: u64,
     digests: Vec<Vec<u8>>,
     provider: Arc<dyn CryptoProvider>,
-    /// The segment that was read last. It is ciphertext, so it needs no clearing.
-    last: Mutex<Option<Arc<Segment>>>,
 }
 
 /// A part of a source whose digest was compared.
@@ -59,53 +69,149 @@ struct Segment {
     bytes: Vec<u8>,
 }
 
+impl Digests {
+    /// Returns the range of a segment in the source.
+    fn range_of(&self, index: u64) -> Range<u64> {
+        let start = index * self.segment_length;
+        start..self.size.min(start.saturating_add(self.segment_length))
+    }
+
+    /// Compares the digest of a segment.
+    fn check(&self, index: u64, bytes: Vec<u8>) -> Result<Segment> {
+        let mut digest = self.provider.digest(DIGEST);
+        digest.update(&bytes);
+        let expected = usize::try_from(index).ok().and_then(|index| self.digests.get(index));
+        if expected != Some(&digest.finish()) {
+            return Err(Error::SourceChanged);
+        }
+        Ok(Segment { index, bytes })
+    }
+
+    /// Returns whether this is the last segment. Bytes that were appended to the source lie behind
+    /// it, so no digest detects them, only the length of the source.
+    fn is_last(&self, index: u64) -> bool {
+        self.range_of(index).end == self.size
+    }
+}
+
+/// A first pass, which verifies a message and computes the digests of its segments.
+struct FirstPass {
+    machine: Decryptor,
+    /// How many bytes of the header are still to come.
+    header_left: u64,
+    /// The position in the source.
+    at: u64,
+    digest: Box<dyn crate::crypto::Digest>,
+    done: Digests,
+}
+
+impl FirstPass {
+    fn new(machine: Decryptor, size: u64, provider: Arc<dyn CryptoProvider>) -> Self {
+        let header_left = machine.header().length() as u64;
+        let digest = provider.digest(DIGEST);
+        let done = Digests { size, segment_length: segment_length(size), digests: Vec::new(), provider };
+        Self { machine, header_left, at: 0, digest, done }
+    }
+
+    /// Adds the next bytes of the source, at most up to the end of a segment, to its digest.
+    /// Returns those that belong to the body.
+    fn digest<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        self.digest.update(bytes);
+        self.at += bytes.len() as u64;
+        if self.at.is_multiple_of(self.done.segment_length) || self.at == self.done.size {
+            let finished = std::mem::replace(&mut self.digest, self.done.provider.digest(DIGEST));
+            self.done.digests.push(finished.finish());
+        }
+        let in_header = self.header_left.min(bytes.len() as u64);
+        self.header_left -= in_header;
+        &bytes[in_header as usize..]
+    }
+
+    /// Returns how many bytes are left of the segment.
+    fn segment_left(&self) -> u64 {
+        let segment_length = self.done.segment_length;
+        (self.done.size - self.at).min(segment_length - self.at % segment_length)
+    }
+
+    /// Discards the plaintext. With several threads it can have more than one part.
+    fn discard_output(&mut self) {
+        while !self.machine.output().is_empty() {
+            self.machine.consume(self.machine.output().len());
+        }
+    }
+
+    /// Processes the next bytes of the source, without blocking the thread.
+    async fn accept(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let length = self.segment_left().min(CHUNK as u64).min(bytes.len() as u64);
+            let (now, later) = bytes.split_at(length as usize);
+            bytes = later;
+            let mut body = self.digest(now);
+            while !body.is_empty() {
+                poll_fn(|context| Machine::poll_ready(&mut self.machine, context)).await?;
+                self.discard_output();
+                body = &body[self.machine.accept(body)?..];
+                self.discard_output();
+            }
+            yield_once().await;
+        }
+        Ok(())
+    }
+}
+
 /// Reads a whole message and verifies it. `size` is the length of the source, which begins with the
 /// header.
-pub(crate) fn verify_source<S: ReadAt>(
+pub(super) fn verify_source<S: ReadAt>(
     source: S,
     size: u64,
-    mut machine: Decryptor,
+    machine: Decryptor,
     provider: Arc<dyn CryptoProvider>,
 ) -> Result<(Verified<S>, Finished)> {
-    let mut header_left = machine.header().length() as u64;
-    let segment_length = segment_length(size);
-    let mut digests = Vec::new();
-    let mut at = 0;
+    let mut pass = FirstPass::new(machine, size, provider);
     let mut buffer = vec![0; CHUNK];
-    while at < size {
-        let end = size.min(at.saturating_add(segment_length));
-        let mut digest = provider.digest(DIGEST);
+    while pass.at < size {
         // Each piece is processed before the next one is read, so that a long source that is not a
         // valid message costs at most a frame.
-        while at < end {
-            let piece = &mut buffer[..(end - at).min(CHUNK as u64) as usize];
-            source.read_exact_at(at, piece).map_err(source_error)?;
-            at += piece.len() as u64;
-            digest.update(piece);
-            let in_header = header_left.min(piece.len() as u64);
-            header_left -= in_header;
-            machine.push(&piece[in_header as usize..])?;
-            // With several threads the output can have more than one part.
-            while !machine.output().is_empty() {
-                machine.consume(machine.output().len());
-            }
-        }
-        digests.push(digest.finish());
+        let piece = &mut buffer[..pass.segment_left().min(CHUNK as u64) as usize];
+        source.read_exact_at(pass.at, piece).map_err(source_error)?;
+        let body = pass.digest(piece);
+        pass.machine.push(body)?;
+        pass.discard_output();
     }
-    let finished = machine.finish()?;
+    let finished = Machine::finish(pass.machine)?;
     if source.size()? != size {
         return Err(Error::SourceChanged);
     }
-    Ok((Verified { source, size, segment_length, digests, provider, last: Mutex::new(None) }, finished))
+    Ok((Verified { source, digests: pass.done, last: Mutex::default() }, finished))
 }
 
-fn digest_of(provider: &dyn CryptoProvider, bytes: &[u8]) -> Vec<u8> {
-    let mut digest = provider.digest(DIGEST);
-    digest.update(bytes);
-    digest.finish()
+/// Returns consecutive ranges that cover a source.
+fn steps(size: u64) -> impl Iterator<Item = Range<u64>> {
+    (0..size.div_ceil(REMOTE_STEP)).map(move |index| index * REMOTE_STEP..size.min((index + 1) * REMOTE_STEP))
 }
 
-impl<S: ReadAt> Verified<S> {
+/// Works like [`verify_source`] over an asynchronous source, with several requests in flight.
+pub(super) async fn verify_remote_source<S: GetRange>(
+    source: S,
+    size: u64,
+    machine: Decryptor,
+    provider: Arc<dyn CryptoProvider>,
+) -> Result<(Verified<S>, Finished)> {
+    let mut pass = FirstPass::new(machine, size, provider);
+    let mut pieces = InFlight::new(&source, steps(size));
+    while let Some(piece) = pieces.next().await {
+        pass.accept(piece?.as_ref()).await?;
+    }
+    drop(pieces);
+    poll_fn(|context| Machine::poll_settle(&mut pass.machine, context)).await?;
+    let finished = Machine::finish(pass.machine)?;
+    if source.size().await.map_err(source_error)? != size {
+        return Err(Error::SourceChanged);
+    }
+    Ok((Verified { source, digests: pass.done, last: Mutex::default() }, finished))
+}
+
+impl<S> Verified<S> {
     /// Returns a reference to the source.
     pub fn get_ref(&self) -> &S {
         &self.source
@@ -116,33 +222,21 @@ impl<S: ReadAt> Verified<S> {
         self.source
     }
 
-    /// Returns the segment that contains the byte at this offset, which must be within the source.
-    fn segment_at(&self, offset: u64) -> Result<Arc<Segment>> {
-        let index = offset / self.segment_length;
+    /// Returns the kept segment if it is the one with this index.
+    fn kept(&self, index: u64) -> Option<Arc<Segment>> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(segment) = last.filter(|segment| segment.index == index) {
-            return Ok(segment);
-        }
-        let start = index * self.segment_length;
-        let end = self.size.min(start.saturating_add(self.segment_length));
-        let bytes = read_range(&self.source, start..end).map_err(changed_if_shorter)?;
-        let expected = usize::try_from(index).ok().and_then(|index| self.digests.get(index));
-        if expected != Some(&digest_of(&*self.provider, &bytes)) {
-            return Err(Error::SourceChanged);
-        }
-        // Bytes that were appended to the source lie behind the last segment, so no digest detects
-        // them.
-        if end == self.size && self.source.size()? != self.size {
-            return Err(Error::SourceChanged);
-        }
-        let segment = Arc::new(Segment { index, bytes });
+        last.filter(|segment| segment.index == index)
+    }
+
+    fn keep(&self, segment: Segment) -> Arc<Segment> {
+        let segment = Arc::new(segment);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(segment.clone());
-        Ok(segment)
+        segment
     }
 
     /// Returns the part of a range that lies in a segment. The range must start within the segment.
     fn bytes_at<'s>(&self, segment: &'s Segment, range: &Range<u64>) -> &'s [u8] {
-        let start = segment.index * self.segment_length;
+        let start = self.digests.range_of(segment.index).start;
         let from = usize::try_from(range.start - start).unwrap_or(usize::MAX);
         let to = usize::try_from(range.end - start).unwrap_or(usize::MAX).min(segment.bytes.len());
         segment.bytes.get(from..to).unwrap_or_default()
@@ -151,23 +245,53 @@ impl<S: ReadAt> Verified<S> {
 
 /// Maps a source that ends too early to [`Error::SourceChanged`]: its length was known, so the
 /// message in it was not truncated.
-fn changed_if_shorter(error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => Error::SourceChanged,
-        _ => error.into(),
+fn changed_if_shorter(error: Error) -> Error {
+    match error {
+        Error::Format(FormatError::Truncated) => Error::SourceChanged,
+        error => error,
+    }
+}
+
+impl<S: ReadAt> Verified<S> {
+    /// Returns the segment with this index.
+    fn segment(&self, index: u64) -> Result<Arc<Segment>> {
+        if let Some(kept) = self.kept(index) {
+            return Ok(kept);
+        }
+        let bytes = read_range(&self.source, self.digests.range_of(index)).map_err(source_error);
+        let segment = self.digests.check(index, bytes.map_err(changed_if_shorter)?)?;
+        if self.digests.is_last(index) && self.source.size()? != self.digests.size {
+            return Err(Error::SourceChanged);
+        }
+        Ok(self.keep(segment))
+    }
+}
+
+impl<S: GetRange> Verified<S> {
+    /// Works like [`segment`](Self::segment) over an asynchronous source.
+    async fn get_segment(&self, index: u64) -> Result<Arc<Segment>> {
+        if let Some(kept) = self.kept(index) {
+            return Ok(kept);
+        }
+        let bytes = fetch(&self.source, self.digests.range_of(index)).await.map_err(changed_if_shorter)?;
+        let segment = self.digests.check(index, bytes.as_ref().to_vec())?;
+        if self.digests.is_last(index) && self.source.size().await? != self.digests.size {
+            return Err(Error::SourceChanged);
+        }
+        Ok(self.keep(segment))
     }
 }
 
 impl<S: ReadAt> ReadAt for Verified<S> {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.size)
+        Ok(self.digests.size)
     }
 
     fn read_exact_at(&self, offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
-        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.size);
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.digests.size);
         let mut range = offset..end.ok_or(io::ErrorKind::UnexpectedEof)?;
         while !buffer.is_empty() {
-            let segment = self.segment_at(range.start)?;
+            let segment = self.segment(range.start / self.digests.segment_length)?;
             let bytes = self.bytes_at(&segment, &range);
             let (now, rest) = std::mem::take(&mut buffer).split_at_mut(bytes.len());
             now.copy_from_slice(bytes);
@@ -178,149 +302,25 @@ impl<S: ReadAt> ReadAt for Verified<S> {
     }
 }
 
-/// A reader that decrypts a source which was verified as a whole, including its signature and end,
-/// before the reader was created.
-///
-/// Only plaintext of the very bytes that were verified is released. If the source has changed
-/// since, reading ends in [`Error::SourceChanged`](crate::Error::SourceChanged) before any
-/// plaintext of the changed segment. The reader holds what [`Verified`] holds, and the frame that
-/// it is opening.
-///
-/// ```
-/// use std::{fs::File, io::Read};
-/// use sealwax::{Client, keyring::RawAesKeyring};
-///
-/// # let directory = tempfile::tempdir()?;
-/// # let path = directory.path().join("message");
-/// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-/// let client = Client::new();
-/// std::fs::write(&path, client.encrypt(&keyring).bytes(b"signed text").wait()?.message)?;
-///
-/// let mut text = String::new();
-/// client.decrypt(&keyring).reader_verified(File::open(&path)?)?.read_to_string(&mut text)?;
-/// assert_eq!(text, "signed text");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[must_use = "nothing is decrypted until the plaintext is read"]
-pub struct VerifiedReader<S> {
-    source: Verified<S>,
-    header: Header,
-    opened_by: OpenedBy,
-    /// The range of the source that is still to be opened.
-    left: Range<u64>,
-    state: State,
-}
+impl<S: GetRange + Sync> GetRange for Verified<S> {
+    type Bytes = Vec<u8>;
 
-enum State {
-    Running(Box<Decryptor>),
-    /// Returning the rest of the plaintext, from this position on.
-    Ending(Finished, usize),
-    Failed,
-}
-
-impl<S: ReadAt> VerifiedReader<S> {
-    pub(crate) fn new(source: S, size: u64, machine: Decryptor, provider: Arc<dyn CryptoProvider>) -> Result<Self> {
-        let second_pass = machine.second_pass().ok_or(Error::Ended)?;
-        let start = machine.header().length() as u64;
-        let (source, finished) = verify_source(source, size, machine, provider)?;
-        let left = start..start + finished.body_length;
-        let state = State::Running(Box::new(second_pass.after(&finished)));
-        let Finished { header, opened_by, .. } = finished;
-        Ok(Self { source, header, opened_by, left, state })
+    async fn size(&self) -> io::Result<u64> {
+        Ok(self.digests.size)
     }
 
-    /// Returns the header of the message.
-    pub fn header(&self) -> &Header {
-        &self.header
-    }
-
-    /// Returns which keyring unwrapped the data key.
-    pub fn opened_by(&self) -> &OpenedBy {
-        &self.opened_by
-    }
-
-    /// Returns a reference to the source.
-    pub fn get_ref(&self) -> &S {
-        self.source.get_ref()
-    }
-
-    /// Returns the source.
-    pub fn into_inner(self) -> S {
-        self.source.into_inner()
-    }
-
-    /// Writes the remaining plaintext to a sink.
-    pub(crate) fn copy_into(mut self, mut sink: impl Write) -> Result<(Header, OpenedBy)> {
-        loop {
-            let ready = self.fill()?;
-            if ready.is_empty() {
-                break;
-            }
-            sink.write_all(ready)?;
-            let count = ready.len();
-            self.consume(count);
+    async fn get_range(&self, mut range: Range<u64>) -> io::Result<Vec<u8>> {
+        if range.end > self.digests.size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        sink.flush()?;
-        Ok((self.header, self.opened_by))
-    }
-
-    /// Returns plaintext that is ready, which is empty only at the end. An [`Error::Io`] of the
-    /// source leaves the reader unchanged, so the read can be retried. Every other error is final.
-    fn fill(&mut self) -> Result<&[u8]> {
-        while let State::Running(machine) = &mut self.state
-            && machine.output().is_empty()
-        {
-            if self.left.is_empty() {
-                self.end()?;
-                break;
-            }
-            match self.source.segment_at(self.left.start) {
-                Ok(segment) => {
-                    let piece = self.left.start..self.left.end.min(self.left.start + CHUNK as u64);
-                    let bytes = self.source.bytes_at(&segment, &piece);
-                    self.left.start += bytes.len() as u64;
-                    machine.push(bytes).inspect_err(|_| self.state = State::Failed)?;
-                }
-                Err(error @ Error::Io(_)) => return Err(error),
-                Err(error) => {
-                    self.state = State::Failed;
-                    return Err(error);
-                }
-            }
+        let mut bytes = Vec::new();
+        while range.start < range.end {
+            let segment = self.get_segment(range.start / self.digests.segment_length).await?;
+            let part = self.bytes_at(&segment, &range);
+            bytes.extend_from_slice(part);
+            range.start += part.len() as u64;
         }
-        match &self.state {
-            State::Running(machine) => Ok(machine.output()),
-            State::Ending(finished, at) => finished.plaintext.get(*at..).ok_or(Error::Ended),
-            State::Failed => Err(Error::Ended),
-        }
-    }
-
-    fn end(&mut self) -> Result<()> {
-        if let State::Running(machine) = std::mem::replace(&mut self.state, State::Failed) {
-            self.state = State::Ending(machine.finish()?, 0);
-        }
-        Ok(())
-    }
-
-    fn consume(&mut self, count: usize) {
-        match &mut self.state {
-            State::Running(machine) => machine.consume(count),
-            State::Ending(_, at) => *at += count,
-            State::Failed => {}
-        }
-    }
-}
-
-impl<S: ReadAt> Read for VerifiedReader<S> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        let ready = self.fill()?;
-        let count = ready.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&ready[..count]);
-        self.consume(count);
-        Ok(count)
+        Ok(bytes)
     }
 }
 

@@ -141,13 +141,13 @@ pub(crate) struct BodyOpener {
 impl BodyOpener {
     /// Returns `true` if a signature follows the body, so that the plaintext is not verified until
     /// the signature is.
-    pub(super) fn is_signed(&self) -> bool {
+    pub(crate) fn is_signed(&self) -> bool {
         self.verifier.is_some()
     }
 
     /// Returns an opener for the same body from its start, without signature verification. The
     /// caller must ensure that the signature of the bytes has been verified.
-    pub(crate) fn again(&self) -> Self {
+    pub(super) fn again(&self) -> Self {
         let Self { ref key, content_type, limits, .. } = *self;
         Self { key: key.clone(), content_type, limits, next: 1, verifier: None }
     }

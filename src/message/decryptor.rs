@@ -5,14 +5,13 @@ use std::task::{Context, Poll, ready};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
-    CHUNK, Machine,
+    CHUNK, Decrypted, Machine,
     buffer::Buffer,
     decrypt::{AfterBody, BodyOpener, FooterVerifier, Verified, VerifiedHeader},
     output::Output,
     parallel::{Plan, SpreadOpener},
 };
 use crate::{
-    context::EncryptionContext,
     error::{Error, FormatError, Result},
     format::{FrameKind, Header, Parsed},
     materials::OpenedBy,
@@ -50,7 +49,6 @@ use crate::{
 #[must_use = "the message is verified only after `finish`"]
 pub struct Decryptor {
     header: Header,
-    hidden: EncryptionContext,
     opened_by: OpenedBy,
     stage: Stage,
     plan: Plan,
@@ -64,21 +62,24 @@ pub struct Decryptor {
     body_length: u64,
 }
 
-/// The state for opening a body a second time. Only a completed first pass turns it into a
-/// decryptor, which releases plaintext as it reads.
-pub(crate) struct SecondPass {
-    header: Header,
-    opened_by: OpenedBy,
-    body: BodyOpener,
-    plan: Plan,
-}
+/// The state for opening a body a second time. Only a completed first pass turns it into a header
+/// that opens frames, without a signature to verify.
+pub(crate) struct SecondPass(VerifiedHeader);
 
 impl SecondPass {
-    /// Returns the decryptor for the second pass. It must be given the same bytes as the first
+    /// Returns what opens the body in the second pass. It must be given the same bytes as the first
     /// pass: either nobody else can change them, or the caller compares a digest of them.
-    pub(crate) fn after(self, _first: &Finished) -> Decryptor {
-        let Self { header, opened_by, body, plan } = self;
-        Decryptor::new(VerifiedHeader { header, hidden: EncryptionContext::new(), opened_by, body }).with_plan(plan)
+    pub(crate) fn after(self, _first: &Finished) -> VerifiedHeader {
+        self.0
+    }
+}
+
+impl VerifiedHeader {
+    /// Returns the state for opening the same bytes again after their signature has been verified.
+    pub(crate) fn second_pass(&self) -> SecondPass {
+        let Self { header, hidden, opened_by, body } = self;
+        let (header, hidden, opened_by) = (header.clone(), hidden.clone(), opened_by.clone());
+        SecondPass(Self { header, hidden, opened_by, body: body.again() })
     }
 }
 
@@ -105,27 +106,21 @@ enum Step {
     Needs(usize),
 }
 
-/// The result of a message that was decrypted to its end and verified.
-///
-/// Returned by [`Decryptor::finish`].
-#[non_exhaustive]
-pub struct Finished {
+/// The end of a message that was decrypted and verified.
+pub(crate) struct Finished {
     /// The plaintext that was not yet taken from the output.
-    pub plaintext: Zeroizing<Vec<u8>>,
-    /// The header of the message.
-    pub header: Header,
-    /// The keyring that unwrapped the data key.
-    pub opened_by: OpenedBy,
+    pub(crate) plaintext: Zeroizing<Vec<u8>>,
+    pub(crate) header: Header,
+    pub(crate) opened_by: OpenedBy,
     /// The length of the body in bytes, without the footer.
     pub(crate) body_length: u64,
 }
 
 impl Decryptor {
     pub(crate) fn new(verified: VerifiedHeader) -> Self {
-        let VerifiedHeader { header, hidden, opened_by, body } = verified;
+        let VerifiedHeader { header, opened_by, body, .. } = verified;
         Self {
             header,
-            hidden,
             opened_by,
             stage: Stage::Body(body),
             plan: Plan::default(),
@@ -139,24 +134,6 @@ impl Decryptor {
     /// Uses the threads of the plan once the message is long enough.
     pub(crate) fn with_plan(self, plan: Plan) -> Self {
         Self { plan, ..self }
-    }
-
-    /// Returns the state for opening the same bytes again after their signature has been verified.
-    /// Returns `None` after the body, after an error, and while several threads open the body.
-    pub(crate) fn second_pass(&self) -> Option<SecondPass> {
-        match &self.stage {
-            Stage::Body(body) => {
-                let Self { header, opened_by, plan, .. } = self;
-                let (header, opened_by) = (header.clone(), opened_by.clone());
-                Some(SecondPass { header, opened_by, body: body.again(), plan: *plan })
-            }
-            _ => None,
-        }
-    }
-
-    /// Returns the pairs of the encryption context that are authenticated but not stored.
-    pub(crate) fn hidden_context(&self) -> &EncryptionContext {
-        &self.hidden
     }
 
     /// Returns the header. It is authentic, but if the message is signed, its signature is verified
@@ -365,7 +342,12 @@ impl Decryptor {
     /// # Errors
     /// [`FormatError::Truncated`] if the message is incomplete; otherwise as for
     /// [`push`](Self::push).
-    pub fn finish(mut self) -> Result<Finished> {
+    pub fn finish(self) -> Result<Decrypted> {
+        let Finished { mut plaintext, header, opened_by, .. } = self.complete()?;
+        Ok(Decrypted { plaintext: std::mem::take(&mut *plaintext), header, opened_by })
+    }
+
+    fn complete(mut self) -> Result<Finished> {
         // Report errors in the frames that are present before reporting that others are missing.
         self.settle()?;
         match self.stage {
@@ -409,7 +391,6 @@ impl Machine for Decryptor {
         })
     }
 
-    #[cfg(any(feature = "tokio", feature = "futures"))]
     fn accept(&mut self, input: &[u8]) -> Result<usize> {
         self.guarded(|machine| {
             if let Stage::Spread(body) = &mut machine.stage {
@@ -459,6 +440,6 @@ impl Machine for Decryptor {
     }
 
     fn finish(self) -> Result<Finished> {
-        self.finish()
+        self.complete()
     }
 }

@@ -303,7 +303,6 @@ impl Machine for Encryptor {
         })
     }
 
-    #[cfg(any(feature = "tokio", feature = "futures"))]
     fn accept(&mut self, input: &[u8]) -> Result<usize> {
         self.guarded(|machine| {
             if let Stage::Spread(sealer) = &mut machine.stage {

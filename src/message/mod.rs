@@ -25,14 +25,17 @@ mod decryptor;
 mod encrypt;
 mod encryptor;
 mod key;
+mod outcome;
 mod output;
 mod parallel;
 mod random_access;
 
 pub(crate) use decrypt::{OpenParameters, VerifiedHeader, open_all, verify_header};
-pub use decryptor::{Decryptor, Finished};
+pub use decryptor::Decryptor;
+pub(crate) use decryptor::{Finished, SecondPass};
 pub(crate) use encrypt::{StartParameters, Started, seal_all, start};
 pub use encryptor::Encryptor;
+pub use outcome::{Decrypted, Encrypted};
 pub(crate) use parallel::Plan;
 pub(crate) use random_access::{FinalFrameSearch, RandomAccess};
 
@@ -60,7 +63,6 @@ pub(crate) trait Machine: Sized {
 
     /// Processes at most [`CHUNK`] bytes from the front of `input`. Returns how many. The machine
     /// must be ready.
-    #[cfg(any(feature = "tokio", feature = "futures"))]
     fn accept(&mut self, input: &[u8]) -> Result<usize>;
 
     /// Returns the first part of the output that is ready. More can follow it. If it is empty,

@@ -8,7 +8,6 @@ use std::{
 
 use zeroize::{Zeroize, Zeroizing};
 
-use super::source::PIECE;
 use crate::{
     error::{Error, Result},
     format::Header,
@@ -75,8 +74,7 @@ impl Frames {
 /// A range of plaintext that is being read into a buffer. The buffer is cleared if the read does
 /// not complete.
 ///
-/// Call [`next`](Self::next) and pass the bytes it asks for to [`supply`](Self::supply), until it
-/// returns `None`.
+/// Pass the bytes of each of the [`ranges`](Self::ranges) to [`supply`](Self::supply).
 pub(super) struct Request<'a> {
     frames: &'a Frames,
     buffer: &'a mut [u8],
@@ -89,13 +87,15 @@ pub(super) struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// Creates a request for the plaintext from an offset on, limited by the end of the plaintext
-    /// and the length of the buffer.
+    /// and the length of the buffer. Copies what the kept frame holds of it.
     pub(super) fn new(frames: &'a Frames, offset: u64, buffer: &'a mut [u8]) -> Self {
         let there = frames.length().saturating_sub(offset).min(buffer.len() as u64);
         let buffer = &mut buffer[..there as usize];
         // An offset past the end has nothing missing, so the sum cannot overflow.
         let missing = if there == 0 { 0..0 } else { offset..offset + there };
-        Self { frames, buffer, offset, missing, failed: false }
+        let mut request = Self { frames, buffer, offset, missing, failed: false };
+        request.copy_kept();
+        request
     }
 
     /// Returns the number of bytes of plaintext that are requested.
@@ -103,15 +103,30 @@ impl<'a> Request<'a> {
         self.buffer.len()
     }
 
-    /// Copies the part that the kept frame holds, and returns the range of the message that is
-    /// needed next, or `None` at the end.
-    pub(super) fn next(&mut self) -> Option<Range<u64>> {
-        if self.missing.is_empty() {
-            return None;
+    /// Returns the ranges of the message that are needed, in order: whole frames, of at most `step`
+    /// bytes together or one frame.
+    pub(super) fn ranges(&self, step: u64) -> impl Iterator<Item = Range<u64>> + use<'a> {
+        let frames = self.frames;
+        let access = &frames.access;
+        let at_once = (step / access.sealed_length()).max(1);
+        let (mut next, mut after) = (0, 0);
+        if !self.missing.is_empty() {
+            (next, after) = (access.frame_at(self.missing.start), access.frame_at(self.missing.end - 1) + 1);
         }
-        let access = &self.frames.access;
+        std::iter::from_fn(move || {
+            let first = next;
+            next = after.min(first + at_once);
+            (first < next).then(|| frames.sealed_of(first..=next - 1))
+        })
+    }
+
+    /// Copies the part that the kept frame holds.
+    fn copy_kept(&mut self) {
+        if self.missing.is_empty() {
+            return;
+        }
         let last = self.frames.last();
-        let kept = access.plaintext_of(last.frame);
+        let kept = self.frames.access.plaintext_of(last.frame);
         if kept.contains(&self.missing.start) {
             let taken = self.missing.start..self.missing.end.min(kept.end);
             self.missing.start = taken.end;
@@ -121,16 +136,9 @@ impl<'a> Request<'a> {
             self.missing.end = taken.start;
             self.copy(&last, taken);
         }
-        if self.missing.is_empty() {
-            return None;
-        }
-        let first = access.frame_at(self.missing.start);
-        let at_once = (PIECE / access.sealed_length()).max(1);
-        let end = access.frame_at(self.missing.end - 1).min(first + (at_once - 1));
-        Some(self.frames.sealed_of(first..=end))
     }
 
-    /// Opens the frames that [`next`](Self::next) asked for. Whole frames are opened directly into
+    /// Opens the frames of the next of the [`ranges`](Self::ranges). Whole frames are opened directly into
     /// the buffer.
     ///
     /// # Errors

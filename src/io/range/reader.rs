@@ -8,7 +8,7 @@ use std::{
 use super::{
     frames::{Frames, Request},
     room,
-    source::{ReadAt, read_range},
+    source::{PIECE, ReadAt, read_range},
     source_error,
 };
 use crate::{error::Result, format::Header, materials::OpenedBy};
@@ -30,7 +30,7 @@ const ITERATED: u64 = 1 << 20;
 /// [`BufReader`](io::BufReader).
 ///
 /// Signed messages are refused, unless the reader comes from
-/// [`ranges_verified`](crate::Decrypt::ranges_verified), or the caller chose to [release them
+/// [verified message](crate::io::StoredMessage::verify), or the caller chose to [release them
 /// unverified](crate::Decrypt::release_unverified), in which case the signature is never verified.
 ///
 /// ```
@@ -41,7 +41,7 @@ const ITERATED: u64 = 1 << 20;
 /// let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 /// let message = client.encrypt(&keyring).suite(unsigned).frame_length(10).bytes(b"some longer text").wait()?.message;
 ///
-/// let reader = client.decrypt(&keyring).ranges(&message[..])?;
+/// let reader = client.decrypt(&keyring).open_at(&message[..])?.into_ranges()?;
 /// assert_eq!(reader.len(), 16);
 /// assert_eq!(reader.read_range(5..11)?, b"longer");
 /// # Ok::<(), sealwax::Error>(())
@@ -58,7 +58,7 @@ impl<S: ReadAt> RangeReader<S> {
     }
 
     /// Returns the header, which is authentic. The signature of a signed message has been verified
-    /// only if the reader comes from [`ranges_verified`](crate::Decrypt::ranges_verified).
+    /// only if the message [was](crate::io::StoredMessage::verify).
     pub fn header(&self) -> &Header {
         &self.frames.header
     }
@@ -87,7 +87,7 @@ impl<S: ReadAt> RangeReader<S> {
     /// # let client = Client::new();
     /// # let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
     /// # let message = client.encrypt(&keyring).suite(unsigned).frame_length(10).bytes(&[1; 100]).wait()?.message;
-    /// let reader = client.decrypt(&keyring).ranges(&message[..])?;
+    /// let reader = client.decrypt(&keyring).open_at(&message[..])?.into_ranges()?;
     /// let header = reader.header().length() as u64;
     /// // The second and third frames. Each has 10 bytes of plaintext and 32 bytes of overhead.
     /// assert_eq!(reader.plan(15..25), header + 42..header + 3 * 42);
@@ -105,11 +105,11 @@ impl<S: ReadAt> RangeReader<S> {
     /// [`Error::Io`](crate::Error::Io) if the source fails,
     /// [`FormatError::Truncated`](crate::FormatError::Truncated) if the source has become shorter,
     /// and [`Error::SourceChanged`](crate::Error::SourceChanged) if a reader from
-    /// [`ranges_verified`](crate::Decrypt::ranges_verified) finds changed bytes. The part of
+    /// [verified message](crate::io::StoredMessage::verify) finds changed bytes. The part of
     /// `buffer` that was to be filled is then cleared, and the reader remains usable.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let mut request = Request::new(&self.frames, offset, buffer);
-        while let Some(range) = request.next() {
+        for range in request.ranges(PIECE) {
             request.supply(&read_range(&self.source, range).map_err(source_error)?)?;
         }
         Ok(request.length())
@@ -136,7 +136,7 @@ impl<S: ReadAt> RangeReader<S> {
     /// # let client = Client::new();
     /// # let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
     /// # let message = client.encrypt(&keyring).suite(unsigned).bytes(&[1; 100]).wait()?.message;
-    /// let reader = client.decrypt(&keyring).ranges(&message[..])?;
+    /// let reader = client.decrypt(&keyring).open_at(&message[..])?.into_ranges()?;
     /// for piece in reader.pieces(10..60) {
     ///     println!("{} bytes", piece?.len());
     /// }

@@ -3,15 +3,24 @@
 use std::ops::Range;
 
 use super::{
-    fetch,
     frames::{Frames, Request},
+    in_flight::InFlight,
     room,
     source::GetRange,
 };
 use crate::{error::Result, format::Header, materials::OpenedBy};
 
+/// The number of bytes that one request asks for, unless a single frame is longer.
+const STEP: u64 = 4 << 20;
+
+/// The maximum number of bytes between two ranges of a message that are read as one.
+const GAP: u64 = 1 << 20;
+
 /// A reader of parts of a framed message in an object store or another asynchronous source. It
 /// makes the same checks as [`RangeReader`](super::RangeReader).
+///
+/// A read makes requests of at most 4 MiB or one frame, up to eight at a time, and holds at most 32
+/// MiB, or one frame, that has arrived before it is needed.
 ///
 /// ```
 /// # use std::{io, ops::Range};
@@ -30,7 +39,7 @@ use crate::{error::Result, format::Header, materials::OpenedBy};
 /// # let client = Client::new();
 /// # let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 /// # let object = Object(client.encrypt(&keyring).suite(unsigned).bytes(b"some longer text").await?.message);
-/// let reader = client.decrypt(&keyring).ranges_async(object).await?;
+/// let reader = client.decrypt(&keyring).open_remote(object).await?.into_ranges().await?;
 /// assert_eq!(reader.read_range(5..11).await?, b"longer");
 /// # Ok::<(), sealwax::Error>(())
 /// # }).unwrap();
@@ -80,8 +89,9 @@ impl<S: GetRange> AsyncRangeReader<S> {
     /// The errors of [`RangeReader::read_at`](super::RangeReader::read_at).
     pub async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let mut request = Request::new(&self.frames, offset, buffer);
-        while let Some(range) = request.next() {
-            request.supply(fetch(&self.source, range).await?.as_ref())?;
+        let mut pieces = InFlight::new(&self.source, request.ranges(STEP));
+        while let Some(piece) = pieces.next().await {
+            request.supply(piece?.as_ref())?;
         }
         Ok(request.length())
     }
@@ -96,6 +106,55 @@ impl<S: GetRange> AsyncRangeReader<S> {
         let mut plaintext = room(length)?;
         self.read_at(range.start, &mut plaintext).await?;
         Ok(std::mem::take(&mut *plaintext))
+    }
+
+    /// Returns the plaintext in each of several ranges, up to the end of the plaintext.
+    ///
+    /// Ranges that overlap, or lie within 1 MiB of each other in the message, are read as one, along
+    /// with what is between them. Several requests are made at a time.
+    ///
+    /// # Errors
+    /// The errors of [`read_range`](Self::read_range). It then returns none of the plaintext.
+    pub async fn read_ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
+        let groups = self.groups(ranges);
+        let mut buffers = groups.iter().map(|group| room(group.end - group.start)).collect::<Result<Vec<_>>>()?;
+        let mut requests: Vec<_> =
+            groups.iter().zip(&mut buffers).map(|(group, buffer)| Request::new(&self.frames, group.start, buffer)).collect();
+        let owners: Vec<_> = (requests.iter().enumerate())
+            .flat_map(|(index, request)| request.ranges(STEP).map(move |range| (index, range)))
+            .collect();
+        let mut pieces = InFlight::new(&self.source, owners.iter().map(|(_, range)| range.clone()));
+        for (owner, _) in &owners {
+            let Some(piece) = pieces.next().await else { break };
+            requests[*owner].supply(piece?.as_ref())?;
+        }
+        drop(requests);
+        let part_of = |range: &Range<u64>| -> Vec<u8> {
+            let end = range.end.min(self.len());
+            let group = groups.iter().zip(&buffers).find(|(group, _)| group.start <= range.start && end <= group.end);
+            let part = group.and_then(|(group, buffer)| {
+                buffer.get((range.start - group.start) as usize..end.checked_sub(group.start)? as usize)
+            });
+            part.unwrap_or_default().to_vec()
+        };
+        Ok(ranges.iter().map(part_of).collect())
+    }
+
+    /// Merges ranges of plaintext whose frames lie close together. Leaves out empty ones.
+    fn groups(&self, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+        let mut sorted: Vec<_> = ranges.iter().map(|range| range.start..range.end.min(self.len())).collect();
+        sorted.retain(|range| !range.is_empty());
+        sorted.sort_by_key(|range| range.start);
+        let mut groups: Vec<Range<u64>> = Vec::new();
+        for range in sorted {
+            match groups.last_mut() {
+                Some(group) if self.plan(range.clone()).start.saturating_sub(self.plan(group.clone()).end) <= GAP => {
+                    group.end = group.end.max(range.end);
+                }
+                _ => groups.push(range),
+            }
+        }
+        groups
     }
 
     /// Returns a reference to the source.

@@ -2,9 +2,12 @@
 
 use std::{
     fs::File,
+    future::poll_fn,
     io::{self, Read, Seek, SeekFrom},
     ops::Range,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    task::Poll,
 };
 
 /// The maximum number of bytes requested from a source at once, unless a single frame is longer.
@@ -90,6 +93,61 @@ pub trait GetRange {
 
     /// Returns exactly the bytes from `range.start` up to but not including `range.end`.
     fn get_range(&self, range: Range<u64>) -> impl Future<Output = io::Result<Self::Bytes>> + Send;
+
+    /// Returns the length of the source with its first and last bytes.
+    ///
+    /// This asks for the length and then for both ends at once. Override it if the store returns
+    /// the length along with a range, which saves a round trip.
+    fn get_ends(&self, first: u64, last: u64) -> impl Future<Output = io::Result<Ends<Self::Bytes>>> + Send
+    where
+        Self: Sync,
+    {
+        async move {
+            let size = self.size().await?;
+            if size <= first.saturating_add(last) {
+                return Ok(Ends { size, first: self.get_range(0..size).await?, last: None });
+            }
+            let (first, last) = join(self.get_range(0..first), self.get_range(size - last..size)).await;
+            Ok(Ends { size, first: first?, last: Some(last?) })
+        }
+    }
+}
+
+/// The length of a source with its first and last bytes.
+#[derive(Clone, Debug)]
+pub struct Ends<B> {
+    /// The length of the source.
+    pub size: u64,
+    /// The first bytes, or all of them if the source has at most as many as were asked for.
+    pub first: B,
+    /// The last bytes, unless `first` has all of them.
+    pub last: Option<B>,
+}
+
+/// Awaits two futures at once.
+async fn join<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let (mut done, mut also_done) = (None, None);
+    poll_fn(|context| {
+        if done.is_none()
+            && let Poll::Ready(output) = first.as_mut().poll(context)
+        {
+            done = Some(output);
+        }
+        if also_done.is_none()
+            && let Poll::Ready(output) = second.as_mut().poll(context)
+        {
+            also_done = Some(output);
+        }
+        match (done.take(), also_done.take()) {
+            (Some(first), Some(second)) => Poll::Ready((first, second)),
+            (first, second) => {
+                (done, also_done) = (first, second);
+                Poll::Pending
+            }
+        }
+    })
+    .await
 }
 
 impl ReadAt for [u8] {
@@ -134,7 +192,7 @@ forward!(&S, Box<S>, Arc<S>);
 
 macro_rules! forward_async {
     ($($pointer:ty),*) => {$(
-        impl<S: GetRange> GetRange for $pointer {
+        impl<S: GetRange + Sync> GetRange for $pointer {
             type Bytes = S::Bytes;
 
             fn size(&self) -> impl Future<Output = io::Result<u64>> + Send {
@@ -143,6 +201,13 @@ macro_rules! forward_async {
 
             fn get_range(&self, range: Range<u64>) -> impl Future<Output = io::Result<Self::Bytes>> + Send {
                 (**self).get_range(range)
+            }
+
+            fn get_ends(&self, first: u64, last: u64) -> impl Future<Output = io::Result<Ends<Self::Bytes>>> + Send
+            where
+                Self: Sync,
+            {
+                (**self).get_ends(first, last)
             }
         }
     )*};
@@ -247,20 +312,4 @@ pub(crate) fn read_range<S: ReadAt + ?Sized>(source: &S, range: Range<u64>) -> i
         at += step;
     }
     Ok(bytes)
-}
-
-/// An adapter that makes a synchronous source available to asynchronous code. Its futures are
-/// always ready.
-pub(crate) struct Ready<'a, S: ?Sized>(pub(crate) &'a S);
-
-impl<S: ReadAt + ?Sized> GetRange for Ready<'_, S> {
-    type Bytes = Vec<u8>;
-
-    fn size(&self) -> impl Future<Output = io::Result<u64>> + Send {
-        std::future::ready(self.0.size())
-    }
-
-    fn get_range(&self, range: Range<u64>) -> impl Future<Output = io::Result<Vec<u8>>> + Send {
-        std::future::ready(read_range(self.0, range))
-    }
 }
