@@ -132,7 +132,13 @@ fn messages(
             add(", stream", encrypting, Box::new(run));
             let run = move || {
                 drop(
-                    client.decrypt(&*keyring).release_unverified().copy(&message[..], io::sink()).expect("a plaintext"),
+                    client
+                        .decrypt(&*keyring)
+                        .release_unverified()
+                        .open(&message[..])
+                        .expect("a plaintext")
+                        .copy_to(io::sink())
+                        .expect("a plaintext"),
                 )
             };
             add(", stream", decrypting, Box::new(run));

@@ -165,7 +165,13 @@ fn messages<'a>(
             })
             .bounded(bounds(seal_hot)),
             Case::new(name, format!("{id} decrypt, stream"), size, move || {
-                four.client.decrypt(keyring).release_unverified().copy(&message_too[..], std::io::sink()).unwrap();
+                four.client
+                    .decrypt(keyring)
+                    .release_unverified()
+                    .open(&message_too[..])
+                    .unwrap()
+                    .copy_to(std::io::sink())
+                    .unwrap();
             })
             .bounded(bounds(open_hot)),
             Case::new(name, format!("{id} encrypt, machine"), size, move || {

@@ -52,7 +52,7 @@ fn measure(length: u64, frame_length: u32) -> Result<(), Box<dyn std::error::Err
 
     let start = Instant::now();
     let source = Counting { file, read: AtomicU64::new(0) };
-    let reader = client.decrypt(&keyring).ranges(source)?;
+    let reader = client.decrypt(&keyring).open_at(source)?.into_ranges()?;
     let opening = (start.elapsed().as_secs_f64() * 1e3, reader.get_ref().read.swap(0, Ordering::Relaxed));
     assert_eq!(reader.len(), length);
 

@@ -138,7 +138,15 @@ fn run(
                         }
                         black_box(machine.finish().unwrap());
                     }
-                    _ => drop(client.decrypt(keyring).release_unverified().copy(&message[..], io::sink()).unwrap()),
+                    _ => drop(
+                        client
+                            .decrypt(keyring)
+                            .release_unverified()
+                            .open(&message[..])
+                            .unwrap()
+                            .copy_to(io::sink())
+                            .unwrap(),
+                    ),
                 }));
             }
         }

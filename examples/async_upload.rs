@@ -5,7 +5,11 @@ use std::{io, ops::Range, sync::Mutex};
 
 use futures_util::{TryStreamExt, stream};
 use sealwax::{
-    AlgorithmSuite, Client, crypto::CryptoProvider, crypto::RustCrypto, io::GetRange, keyring::RawAesKeyring,
+    AlgorithmSuite, Client,
+    crypto::CryptoProvider,
+    crypto::RustCrypto,
+    io::{GetRange, Pieces},
+    keyring::RawAesKeyring,
 };
 
 /// A stand-in for an object store.
@@ -51,13 +55,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let body = stream::iter((0..100_000).map(|row| io::Result::Ok(format!("{row:>6},some value\n"))));
     let unsigned = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
     let encrypt = client.encrypt(&keyring).suite(unsigned).context(context).frame_length(64 * 1024);
-    let mut sealed = encrypt.stream(body).await?;
+    let mut sealed = encrypt.reader(Pieces::new(body)).await?;
     while let Some(part) = sealed.try_next().await? {
         store.append(&part).await;
     }
     // The object is complete only here: complete the upload now, or abort it on an error.
 
-    let reader = client.decrypt(&keyring).context(context).ranges_async(&store).await?;
+    let reader = client.decrypt(&keyring).context(context).open_remote(&store).await?.into_ranges().await?;
     let row = reader.len() / 100_000;
     print!("{}", String::from_utf8(reader.read_range(70_000 * row..70_003 * row).await?)?);
     Ok(())

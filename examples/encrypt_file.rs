@@ -7,6 +7,7 @@ use std::{env, fs, path::Path};
 use sealwax::{
     Client,
     crypto::{CryptoProvider, RustCrypto},
+    io::Overwrite,
     keyring::RawAesKeyring,
 };
 
@@ -19,11 +20,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let keyring = RawAesKeyring::new("example", "key-1", RustCrypto.random_key(32)?)?;
     let client = Client::new();
 
-    let sealed_with = client.encrypt(&keyring).context([("file", path.as_str())]).file(Path::new(&path), &sealed)?;
+    let sealed_with = client.encrypt(&keyring).context([("file", path.as_str())]).file(
+        Path::new(&path),
+        &sealed,
+        Overwrite::Never,
+    )?;
     println!("{path}: {} bytes, sealed with {}", fs::metadata(&sealed)?.len(), sealed_with.header.suite());
 
     // The target appears only once everything is verified, the signature last.
-    let opened = client.decrypt(&keyring).context([("file", path.as_str())]).file(&sealed, &back)?;
+    let opened = client.decrypt(&keyring).context([("file", path.as_str())]).file(&sealed, &back, Overwrite::Never)?;
     println!("opened by {}", opened.opened_by.keyring);
 
     if fs::read(&path)? != fs::read(&back)? {

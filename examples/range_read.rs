@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     writer.finish()?;
 
     // Reads only the header and the final frame, which give the length of the message.
-    let mut reader = client.decrypt(&keyring).ranges(File::open(file.path())?)?;
+    let mut reader = client.decrypt(&keyring).open_at(File::open(file.path())?)?.into_ranges()?;
     let line_length = reader.len() / 1_000_000;
     let range = 500_000 * line_length..500_001 * line_length;
     println!("line 500000 is in the bytes {:?} of the file", reader.plan(range.clone()));
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // error.
     let signed = client.encrypt(&keyring).bytes(b"some signed text").wait()?.message;
     let mut text = String::new();
-    client.decrypt(&keyring).reader_verified(signed)?.read_to_string(&mut text)?;
+    client.decrypt(&keyring).open_at(signed)?.verify()?.into_reader()?.read_to_string(&mut text)?;
     println!("{text}");
     Ok(())
 }

@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Download it again. The message is signed, so a reader that releases rows before the end says
     // so in its name.
     let object = parts.concat();
-    let mut reader = client.decrypt(&keyring).context(context).release_unverified().reader(&object[..])?;
+    let mut reader = client.decrypt(&keyring).context(context).release_unverified().open(&object[..])?.into_reader()?;
     let mut text = String::new();
     reader.read_to_string(&mut text)?;
     println!("downloaded and verified {} rows", text.lines().count());

@@ -24,6 +24,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use proptest::{prelude::*, sample::select};
 use sealwax::{
     AlgorithmSuite, Client, Error, FormatError, Result,
+    io::{Pieces, Tokio},
     keyring::{BoxFuture, Keyring, RawAesKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
 };
 use support::{
@@ -115,26 +116,30 @@ fn every_split_point_gives_the_same() {
     for split in 0..=message.len() {
         let (first, second) = message.split_at(split);
         let pieces = stream::iter([io::Result::Ok(first), Ok(second)]);
-        let opened = drive(client.decrypt(&keyring).stream(pieces).into_future()).unwrap();
+        let opened = drive(client.decrypt(&keyring).open_async(Pieces::new(pieces)).into_future())
+            .and_then(|message| message.into_reader())
+            .unwrap();
         assert_eq!(drive(opened.try_collect::<Vec<_>>()).unwrap().concat(), text, "{split}");
 
         let source = AsyncReadExt::chain(first, second);
-        let mut reader = drive(client.decrypt(&keyring).tokio_reader(source).into_future()).unwrap();
+        let mut reader = drive(client.decrypt(&keyring).open_async(Tokio(source)).into_future())
+            .and_then(|message| message.into_reader())
+            .unwrap();
         let mut plaintext = Vec::new();
         drive(reader.read_to_end(&mut plaintext)).unwrap();
         assert_eq!(plaintext, text, "{split}");
 
-        let mut writer = client.decrypt(&keyring).tokio_writer(PatientSink::new(Moods::new(split as u64, 7)));
+        let mut writer = client.decrypt(&keyring).writer(Tokio(PatientSink::new(Moods::new(split as u64, 7))));
         drive(writer.write_all(first)).unwrap();
         drive(writer.flush()).unwrap();
         drive(writer.write_all(second)).unwrap();
         drive(writer.shutdown()).unwrap();
-        assert_eq!(writer.into_written().unwrap().sink.bytes, text, "{split}");
+        assert_eq!(writer.into_decrypted().unwrap().plaintext.0.bytes, text, "{split}");
     }
     for split in 0..=text.len() {
         let (first, second) = text.split_at(split);
         let pieces = stream::iter([io::Result::Ok(first), Ok(second)]);
-        let sealed = drive(client.encrypt(&keyring).frame_length(5).stream(pieces).into_future()).unwrap();
+        let sealed = drive(client.encrypt(&keyring).frame_length(5).reader(Pieces::new(pieces)).into_future()).unwrap();
         let message = drive(sealed.try_collect::<Vec<_>>()).unwrap().concat();
         assert_eq!(client.decrypt(&keyring).bytes(&message).wait().unwrap().plaintext, text, "{split}");
     }
@@ -195,7 +200,9 @@ fn a_future_that_is_dropped_loses_nothing() {
     for seed in 0..20 {
         let moods = Moods::new(seed, 900);
         let source = PatientSource::new(&message, moods.clone());
-        let mut reader = drive(client.decrypt(&keyring).tokio_reader(source).into_future()).unwrap();
+        let mut reader = drive(client.decrypt(&keyring).open_async(Tokio(source)).into_future())
+            .and_then(|message| message.into_reader())
+            .unwrap();
         let mut plaintext = Vec::new();
         loop {
             let mut buffer = [0; 333];
@@ -209,7 +216,7 @@ fn a_future_that_is_dropped_loses_nothing() {
         assert!(plaintext == text, "{seed}");
 
         let source = PatientSource::new(&text, moods.clone());
-        let mut sealed = drive(client.encrypt(&keyring).stream(source).into_future()).unwrap();
+        let mut sealed = drive(client.encrypt(&keyring).reader(Pieces::new(source)).into_future()).unwrap();
         let mut again = Vec::new();
         loop {
             let (back, piece) = insist(sealed, |sealed, context| pin!(sealed.next()).poll(context));
@@ -221,7 +228,7 @@ fn a_future_that_is_dropped_loses_nothing() {
         }
         assert!(client.decrypt(&keyring).bytes(&again).wait().unwrap().plaintext == text, "{seed}");
 
-        let mut writer = client.decrypt(&keyring).tokio_writer(PatientSink::new(moods));
+        let mut writer = client.decrypt(&keyring).writer(Tokio(PatientSink::new(moods)));
         let mut rest = &message[..];
         while !rest.is_empty() {
             let piece = &rest[..rest.len().min(1234)];
@@ -233,7 +240,7 @@ fn a_future_that_is_dropped_loses_nothing() {
         flushed.unwrap();
         let (back, closed) = insist(back, |writer, context| pin!(writer.shutdown()).poll(context));
         closed.unwrap();
-        assert!(back.into_written().unwrap().sink.bytes == text, "{seed}");
+        assert!(back.into_decrypted().unwrap().plaintext.0.bytes == text, "{seed}");
     }
 }
 
@@ -276,13 +283,13 @@ fn a_sink_that_is_full_stops_the_writer_after_one_chunk() {
     let message = unsigned(&text, 4096);
     for room in [0, 100_000, 500_000] {
         let sink = Full { room, _alive: Arc::new(()) };
-        let mut writer = client.encrypt(&keyring).tokio_writer(sink).wait().unwrap();
+        let mut writer = client.encrypt(&keyring).writer(Tokio(sink)).wait().unwrap();
         let taken = taken_before_waiting(&mut writer, &text);
         assert!(taken <= room + 64 * 1024, "{room}: {taken}");
         assert!(taken + 70_000 >= room, "{room}: {taken}");
 
         let sink = Full { room, _alive: Arc::new(()) };
-        let mut writer = client.decrypt(&keyring).tokio_writer(sink);
+        let mut writer = client.decrypt(&keyring).writer(Tokio(sink));
         let taken = taken_before_waiting(&mut writer, &message);
         assert!(taken <= room + room / 50 + 64 * 1024 + 4096, "{room}: {taken}");
     }
@@ -332,7 +339,9 @@ fn a_poll_takes_a_chunk_of_the_source_at_most() {
     for frame_length in [4096, 1 << 20] {
         let message = unsigned(&text, frame_length);
         let (source, watch) = Counted::new(&message);
-        let mut reader = drive(client.decrypt(&keyring).tokio_reader(source).into_future()).unwrap();
+        let mut reader = drive(client.decrypt(&keyring).open_async(Tokio(source)).into_future())
+            .and_then(|message| message.into_reader())
+            .unwrap();
         let mut buffer = vec![0; 1 << 20];
         let (mut waits, mut plaintext) = (0, Vec::new());
         loop {
@@ -360,7 +369,7 @@ fn a_stream_asks_its_source_only_for_what_is_wanted() {
         pulled.set(pulled.get() + piece.len());
         io::Result::Ok(piece)
     });
-    let mut sealed = client.encrypt(&keyring).stream(source).wait().unwrap();
+    let mut sealed = client.encrypt(&keyring).reader(Pieces::new(source)).wait().unwrap();
     assert_eq!(pulled.get(), 0, "nothing is asked for before it is polled");
     let mut message = Vec::new();
     while let Some(piece) = drive(sealed.try_next()).unwrap() {
@@ -377,21 +386,25 @@ fn what_is_dropped_half_way_is_gone() {
     let message = unsigned(&text, 4096);
 
     let (source, watch) = Counted::new(&message);
-    let mut reader = drive(client.decrypt(&keyring).tokio_reader(source).into_future()).unwrap();
+    let mut reader = drive(client.decrypt(&keyring).open_async(Tokio(source)).into_future())
+        .and_then(|message| message.into_reader())
+        .unwrap();
     drive(reader.read_exact(&mut [0; 100_000])).unwrap();
     assert!(watch.upgrade().is_some());
     drop(reader);
     assert!(watch.upgrade().is_none(), "the source of a reader is left behind");
 
     let (source, watch) = Counted::new(&message);
-    let mut opened = drive(client.decrypt(&keyring).stream(source).into_future()).unwrap();
+    let mut opened = drive(client.decrypt(&keyring).open_async(Pieces::new(source)).into_future())
+        .and_then(|message| message.into_reader())
+        .unwrap();
     assert!(!drive(opened.try_next()).unwrap().unwrap().is_empty());
     drop(opened);
     assert!(watch.upgrade().is_none(), "the source of a stream is left behind");
 
     let alive = Arc::new(());
     let watch = Arc::downgrade(&alive);
-    let mut writer = client.encrypt(&keyring).tokio_writer(Full { room: 100_000, _alive: alive }).wait().unwrap();
+    let mut writer = client.encrypt(&keyring).writer(Tokio(Full { room: 100_000, _alive: alive })).wait().unwrap();
     taken_before_waiting(&mut writer, &text);
     drop(writer);
     assert!(watch.upgrade().is_none(), "the sink of a writer is left behind");
@@ -401,7 +414,7 @@ fn what_is_dropped_half_way_is_gone() {
 fn a_writer_that_is_dropped_or_only_flushed_leaves_a_message_that_is_cut_off() {
     let (client, keyring, text) = (reads_all(), keyring(), pattern(10_000));
     let mut message = Vec::new();
-    let mut writer = client.encrypt(&keyring).suite(UNSIGNED).tokio_writer(&mut message).wait().unwrap();
+    let mut writer = client.encrypt(&keyring).suite(UNSIGNED).writer(Tokio(&mut message)).wait().unwrap();
     drive(writer.write_all(&text)).unwrap();
     drive(writer.flush()).unwrap();
     drop(writer);
@@ -412,28 +425,28 @@ fn a_writer_that_is_dropped_or_only_flushed_leaves_a_message_that_is_cut_off() {
     // In the other direction: without the end of the message, nothing shows that the plaintext is
     // complete.
     let message = unsigned(&text, 700);
-    let mut writer = client.decrypt(&keyring).tokio_writer(Vec::new());
+    let mut writer = client.decrypt(&keyring).writer(Tokio(Vec::new()));
     drive(writer.write_all(&message)).unwrap();
     drive(writer.flush()).unwrap();
-    assert!(matches!(writer.into_written(), Err(Error::Format(FormatError::Truncated))));
+    assert!(matches!(writer.into_decrypted(), Err(Error::Format(FormatError::Truncated))));
     for length in [0, 10, message.len() - 1] {
-        let mut writer = client.decrypt(&keyring).tokio_writer(Vec::new());
+        let mut writer = client.decrypt(&keyring).writer(Tokio(Vec::new()));
         drive(writer.write_all(&message[..length])).unwrap();
         let error = Error::from(drive(writer.shutdown()).unwrap_err());
         assert!(matches!(error, Error::Format(FormatError::Truncated)), "{length}: {error:?}");
-        assert!(writer.into_written().is_err());
+        assert!(writer.into_decrypted().is_err());
     }
 }
 
 #[test]
 fn a_closed_writer_takes_nothing_more_and_closes_again() {
     let (client, keyring) = (reads_all(), keyring());
-    let mut writer = client.encrypt(&keyring).tokio_writer(Vec::new()).wait().unwrap();
+    let mut writer = client.encrypt(&keyring).writer(Tokio(Vec::new())).wait().unwrap();
     drive(writer.write_all(b"text")).unwrap();
     drive(writer.shutdown()).unwrap();
     drive(writer.shutdown()).unwrap();
     assert!(drive(writer.write_all(b"more")).is_err());
-    let message = writer.into_inner();
+    let message = writer.into_inner().0;
     assert_eq!(client.decrypt(&keyring).bytes(&message).wait().unwrap().plaintext, b"text");
 }
 
@@ -442,7 +455,7 @@ fn a_source_that_fails_makes_no_whole_message() {
     let (client, keyring, text) = (reads_all(), keyring(), pattern(10_000));
     // Most streams end after an error.
     let pieces = [Ok(&text[..]), Err(io::Error::other("the connection was lost"))];
-    let mut sealed = client.encrypt(&keyring).suite(UNSIGNED).stream(stream::iter(pieces)).wait().unwrap();
+    let mut sealed = client.encrypt(&keyring).suite(UNSIGNED).reader(Pieces::new(stream::iter(pieces))).wait().unwrap();
     let (mut message, mut errors) = (Vec::new(), Vec::new());
     while let Some(piece) = drive(sealed.next()) {
         match piece {
@@ -455,7 +468,9 @@ fn a_source_that_fails_makes_no_whole_message() {
 
     let message = unsigned(&text, 700);
     let pieces = [Ok(&message[..5000]), Err(io::Error::other("lost")), Ok(&message[5000..])];
-    let mut opened = drive(client.decrypt(&keyring).stream(stream::iter(pieces)).into_future()).unwrap();
+    let mut opened = drive(client.decrypt(&keyring).open_async(Pieces::new(stream::iter(pieces))).into_future())
+        .and_then(|message| message.into_reader())
+        .unwrap();
     let mut errors = 0;
     let mut plaintext = Vec::new();
     while let Some(piece) = drive(opened.next()) {
@@ -508,29 +523,35 @@ impl Keyring for Remote {
 #[tokio::test]
 async fn a_keyring_is_awaited_and_readers_move_to_other_tasks() {
     let (client, keyring, text) = (reads_all(), Remote(keyring()), pattern(100_000));
-    let mut writer = client.encrypt(&keyring).suite(UNSIGNED).tokio_writer(Vec::new()).await.unwrap();
+    let mut writer = client.encrypt(&keyring).suite(UNSIGNED).writer(Tokio(Vec::new())).await.unwrap();
     writer.write_all(&text).await.unwrap();
     writer.shutdown().await.unwrap();
-    let message = writer.into_inner();
+    let message = writer.into_inner().0;
 
-    let mut reader = client.decrypt(&keyring).tokio_reader(io::Cursor::new(message.clone())).await.unwrap();
+    let mut reader = client
+        .decrypt(&keyring)
+        .open_async(Tokio(io::Cursor::new(message.clone())))
+        .await
+        .unwrap()
+        .into_reader()
+        .unwrap();
     let task = tokio::spawn(async move {
         let mut plaintext = Vec::new();
         reader.read_to_end(&mut plaintext).await.map(|_| plaintext)
     });
     assert!(task.await.unwrap().unwrap() == text);
 
-    let mut writer = client.decrypt(&keyring).tokio_writer(Vec::new());
+    let mut writer = client.decrypt(&keyring).writer(Tokio(Vec::new()));
     writer.write_all(&message).await.unwrap();
     writer.shutdown().await.unwrap();
-    assert!(writer.into_written().unwrap().sink == text);
+    assert!(writer.into_decrypted().unwrap().plaintext.0 == text);
 
     // The operation itself can be moved too.
     let owned: Arc<(Client, Remote, Vec<u8>)> = Arc::new((client, keyring, message));
     let task = tokio::spawn(async move {
         let (client, keyring, message) = &*owned;
         let pieces = stream::iter(message.chunks(777).map(io::Result::Ok));
-        let opened = client.decrypt(keyring).stream(pieces).await?;
+        let opened = client.decrypt(keyring).open_async(Pieces::new(pieces)).await?.into_reader()?;
         opened.try_collect::<Vec<_>>().await
     });
     assert!(task.await.unwrap().unwrap().concat() == text);

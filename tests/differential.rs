@@ -5,7 +5,7 @@
 
 use std::io::{Read, Write};
 
-use sealwax::{AlgorithmSuite, Client, keyring::RawAesKeyring};
+use sealwax::{AlgorithmSuite, Client, io::Tokio, keyring::RawAesKeyring};
 use tokio::io::AsyncReadExt;
 
 /// Pseudo-random numbers; the same ones in every run.
@@ -65,15 +65,17 @@ async fn read_in_every_way(client: &Client, keyring: &RawAesKeyring, message: &[
     add("bytes", opened.map(|opened| opened.plaintext).unwrap_or_default(), ended, true);
 
     let mut released = Vec::new();
-    let reader = decrypt().release_unverified().reader(message);
+    let reader = decrypt().release_unverified().open(message).and_then(|message| message.into_reader());
     let ended = reader.is_ok_and(|mut reader| reader.read_to_end(&mut released).is_ok());
     add("reader", released, ended, false);
 
     let mut released = Vec::new();
-    let ended = match decrypt().release_unverified().tokio_reader(message).await {
-        Ok(mut reader) => reader.read_to_end(&mut released).await.is_ok(),
-        Err(_) => false,
-    };
+    let ended =
+        match decrypt().release_unverified().open_async(Tokio(message)).await.and_then(|message| message.into_reader())
+        {
+            Ok(mut reader) => reader.read_to_end(&mut released).await.is_ok(),
+            Err(_) => false,
+        };
     add("tokio reader", released, ended, false);
 
     let mut released = Vec::new();
@@ -83,19 +85,25 @@ async fn read_in_every_way(client: &Client, keyring: &RawAesKeyring, message: &[
     add("writer", released, ended, false);
 
     let mut released = Vec::new();
-    let ended = decrypt().copy_verified(message, &mut released).is_ok();
+    let ended = decrypt()
+        .open_at(message)
+        .and_then(|message| message.verify())
+        .and_then(|message| message.copy_to(&mut released))
+        .is_ok();
     add("verified copy", released, ended, true);
 
     let mut released = Vec::new();
-    let reader = decrypt().reader_verified(message);
+    let reader =
+        decrypt().open_at(message).and_then(|message| message.verify()).and_then(|message| message.into_reader());
     let ended = reader.is_ok_and(|mut reader| reader.read_to_end(&mut released).is_ok());
     add("verified reader", released, ended, true);
 
     let mut released = Vec::new();
-    let ended = decrypt().copy(message, &mut released).is_ok();
+    let ended = decrypt().open(message).and_then(|message| message.copy_to(&mut released)).is_ok();
     add("copy", released, ended, false);
 
-    let ranges = decrypt().ranges_verified(message);
+    let ranges =
+        decrypt().open_at(message).and_then(|message| message.verify()).and_then(|message| message.into_ranges());
     let ended = ranges.is_ok();
     let released = ranges.map(|reader| {
         let middle = cut as u64 % (reader.len() + 1);
@@ -153,7 +161,9 @@ async fn every_reader_gives_the_same_of_authentic_and_of_broken_messages() {
             }
         }
         // Any range of a broken message that is returned is right.
-        if let Ok(reader) = one.decrypt(&keyring).release_unverified().ranges(&message[..]) {
+        if let Ok(reader) =
+            one.decrypt(&keyring).release_unverified().open_at(&message[..]).and_then(|message| message.into_ranges())
+        {
             for _ in 0..6 {
                 let start = numbers.next() % (reader.len() + 1);
                 if let Ok(part) = reader.read_range(start..start + numbers.next() % 9000) {

@@ -23,6 +23,7 @@ use sealwax::{
         AeadKey, CryptoProvider, Digest, Expand, HashAlgorithm, Iv, RustCrypto, SignatureAlgorithm, SigningKey, Tag,
         VerifyingKey,
     },
+    io::{Pieces, Tokio},
     keyring::RawAesKeyring,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -162,10 +163,10 @@ fn polls_of_readers_never_park() {
     beside_another_task(async |client, keyring| {
         let text = text();
         let mut sealed = Vec::new();
-        let mut reader = client.encrypt(&keyring).suite(SUITE).tokio_reader(&text[..]).await.unwrap();
+        let mut reader = client.encrypt(&keyring).suite(SUITE).reader(Tokio(&text[..])).await.unwrap();
         reader.read_to_end(&mut sealed).await.unwrap();
         let mut opened = Vec::new();
-        let mut reader = client.decrypt(&keyring).tokio_reader(&sealed[..]).await.unwrap();
+        let mut reader = client.decrypt(&keyring).open_async(Tokio(&sealed[..])).await.unwrap().into_reader().unwrap();
         reader.read_to_end(&mut opened).await.unwrap();
         assert!(opened == text);
     });
@@ -175,18 +176,18 @@ fn polls_of_readers_never_park() {
 fn polls_of_writers_never_park() {
     beside_another_task(async |client, keyring| {
         let text = text();
-        let mut writer = client.encrypt(&keyring).suite(SUITE).tokio_writer(Cursor::new(Vec::new())).await.unwrap();
+        let mut writer = client.encrypt(&keyring).suite(SUITE).writer(Tokio(Cursor::new(Vec::new()))).await.unwrap();
         writer.write_all(&text[..3_000_000]).await.unwrap();
         writer.flush().await.unwrap();
         writer.write_all(&text[3_000_000..]).await.unwrap();
         writer.shutdown().await.unwrap();
-        let sealed = writer.into_inner().into_inner();
-        let mut writer = client.decrypt(&keyring).tokio_writer(Cursor::new(Vec::new()));
+        let sealed = writer.into_inner().0.into_inner();
+        let mut writer = client.decrypt(&keyring).writer(Tokio(Cursor::new(Vec::new())));
         writer.write_all(&sealed[..2_000_000]).await.unwrap();
         writer.flush().await.unwrap();
         writer.write_all(&sealed[2_000_000..]).await.unwrap();
         writer.shutdown().await.unwrap();
-        assert!(writer.into_inner().into_inner() == text);
+        assert!(writer.into_inner().0.into_inner() == text);
     });
 }
 
@@ -198,9 +199,15 @@ fn polls_of_streams_never_park() {
             let pieces: Vec<_> = bytes.chunks(100_000).map(|piece| io::Result::Ok(piece.to_vec())).collect();
             stream::iter(pieces)
         };
-        let sealing = client.encrypt(&keyring).suite(SUITE).stream(pieces(text.clone())).await.unwrap();
+        let sealing = client.encrypt(&keyring).suite(SUITE).reader(Pieces::new(pieces(text.clone()))).await.unwrap();
         let sealed: Vec<_> = sealing.try_collect().await.unwrap();
-        let opening = client.decrypt(&keyring).stream(pieces(sealed.concat())).await.unwrap();
+        let opening = client
+            .decrypt(&keyring)
+            .open_async(Pieces::new(pieces(sealed.concat())))
+            .await
+            .unwrap()
+            .into_reader()
+            .unwrap();
         let opened: Vec<_> = opening.try_collect().await.unwrap();
         assert!(opened.concat() == text);
     });
@@ -217,12 +224,18 @@ fn a_fault_behind_frames_of_other_threads_does_not_park_either() {
         let number = message[at..].windows(4).position(|window| window[..2] == [0, 0] && window[2] == 5).unwrap() + at;
         message[number + 3] ^= 1;
         let mut released = Vec::new();
-        let mut reader = client.decrypt(&keyring).tokio_reader(&message[..]).await.unwrap();
+        let mut reader = client.decrypt(&keyring).open_async(Tokio(&message[..])).await.unwrap().into_reader().unwrap();
         let error = reader.read_to_end(&mut released).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(text.starts_with(&released) && released.len() > 5_000_000, "{}", released.len());
         // After its error, the stream ends.
-        let mut opening = client.decrypt(&keyring).stream(stream::iter([io::Result::Ok(message)])).await.unwrap();
+        let mut opening = client
+            .decrypt(&keyring)
+            .open_async(Pieces::new(stream::iter([io::Result::Ok(message)])))
+            .await
+            .unwrap()
+            .into_reader()
+            .unwrap();
         let mut errors = 0;
         while let Some(piece) = opening.next().await {
             errors += usize::from(piece.is_err());
@@ -260,7 +273,7 @@ async fn a_future_never_touches_a_blocking_source_or_sink() {
     assert!(reader.header().suite().is_signed());
     let writer = client.encrypt(&keyring).writer(Blocking).await.unwrap();
     assert!(writer.header().suite().is_signed());
-    let _: Result<sealwax::Sealed> = client.encrypt(&keyring).copy(&b"text"[..], io::sink());
+    let _: Result<sealwax::Encrypted<()>> = client.encrypt(&keyring).copy(&b"text"[..], io::sink());
 }
 
 #[test]
@@ -271,9 +284,12 @@ fn blocking_operations_work_with_local_keys_inside_a_runtime() {
         let mut message = Vec::new();
         client.encrypt(&keyring).unsigned().copy(&b"some text"[..], &mut message).unwrap();
         let mut opened = Vec::new();
-        client.decrypt(&keyring).copy(&message[..], &mut opened).unwrap();
+        client.decrypt(&keyring).open(&message[..]).unwrap().copy_to(&mut opened).unwrap();
         assert_eq!(opened, b"some text");
-        assert_eq!(client.decrypt(&keyring).ranges(&message[..]).unwrap().read_range(5..9).unwrap(), b"text");
+        assert_eq!(
+            client.decrypt(&keyring).open_at(&message[..]).unwrap().into_ranges().unwrap().read_range(5..9).unwrap(),
+            b"text"
+        );
     });
 }
 
@@ -334,7 +350,7 @@ fn woken_by_a_worker(drops: bool, threads: usize) -> Ended {
     let held = gate.clone();
     let work = async move {
         let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32]).unwrap();
-        let mut writer = client.encrypt(&keyring).suite(SUITE).tokio_writer(tokio::io::sink()).await.unwrap();
+        let mut writer = client.encrypt(&keyring).suite(SUITE).writer(Tokio(tokio::io::sink())).await.unwrap();
         let text = vec![1; 1_000_000];
         // Until a worker has a batch: on a busy machine this thread can be done before one has
         // started. The flush then waits for that batch.

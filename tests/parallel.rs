@@ -22,6 +22,7 @@ use sealwax::{
         AeadKey, CryptoProvider, Digest, Expand, HashAlgorithm, Iv, RustCrypto, SignatureAlgorithm, SigningKey, Tag,
         VerifyingKey,
     },
+    io::{Futures, Pieces, Tokio},
     keyring::RawAesKeyring,
 };
 use support::{OddReader, OddWriter, pattern};
@@ -217,7 +218,13 @@ fn every_suite_and_frame_length_gives_the_bytes_of_one_thread() {
                 encrypt.copy(OddReader::new(&plaintext), &mut sealed).unwrap();
                 assert!(sealed.bytes == message, "{what}: copy");
                 let mut opened = OddWriter::default();
-                several.decrypt(&keyring).release_unverified().copy(OddReader::new(&message), &mut opened).unwrap();
+                several
+                    .decrypt(&keyring)
+                    .release_unverified()
+                    .open(OddReader::new(&message))
+                    .unwrap()
+                    .copy_to(&mut opened)
+                    .unwrap();
                 assert!(opened.bytes == plaintext, "{what}: copy");
                 no_worker_is_left();
             }
@@ -246,16 +253,23 @@ fn every_shell_gives_the_same_on_any_number_of_threads() {
 
             let decrypt = || client.decrypt(&keyring);
             let mut opened = Vec::new();
-            decrypt().release_unverified().reader(&message[..]).unwrap().read_to_end(&mut opened).unwrap();
+            decrypt()
+                .release_unverified()
+                .open(&message[..])
+                .unwrap()
+                .into_reader()
+                .unwrap()
+                .read_to_end(&mut opened)
+                .unwrap();
             assert!(opened == plaintext, "reader, {threads} threads");
             let mut writer = decrypt().release_unverified().writer(Vec::new());
             writer.write_all(&message).unwrap();
-            assert!(writer.finish().unwrap().sink == plaintext, "writer, {threads} threads");
+            assert!(writer.finish().unwrap().plaintext == plaintext, "writer, {threads} threads");
             let mut opened = Vec::new();
             #[cfg(feature = "fs")]
-            decrypt().copy(&message[..], &mut opened).unwrap();
+            decrypt().open(&message[..]).unwrap().copy_to(&mut opened).unwrap();
             #[cfg(not(feature = "fs"))]
-            decrypt().release_unverified().copy(&message[..], &mut opened).unwrap();
+            decrypt().release_unverified().open(&message[..]).unwrap().copy_to(&mut opened).unwrap();
             assert!(opened == plaintext, "copy, {threads} threads");
         }
         no_worker_is_left();
@@ -304,27 +318,27 @@ async fn flush_asynchronously() {
     let plaintext = pattern(1_000_000);
     let (keyring, client) = (keyring(), Client::builder().threads(4).build());
     let encrypt = client.encrypt(&keyring).suite(UNSIGNED).frame_length(1000);
-    let mut writer = encrypt.tokio_writer(Vec::new()).await.unwrap();
+    let mut writer = encrypt.writer(Tokio(Vec::new())).await.unwrap();
     let header = writer.header().length();
     writer.write_all(&plaintext).await.unwrap();
     writer.flush().await.unwrap();
     // All but the frame that may be the final one.
-    assert_eq!(writer.into_inner().len(), header + 999 * 1032);
+    assert_eq!(writer.into_inner().0.len(), header + 999 * 1032);
 
     let message = client.encrypt(&keyring).suite(UNSIGNED).frame_length(1000).bytes(&plaintext).await.unwrap().message;
-    let mut writer = client.decrypt(&keyring).tokio_writer(Vec::new());
+    let mut writer = client.decrypt(&keyring).writer(Tokio(Vec::new()));
     writer.write_all(&message[..header + 700 * 1032]).await.unwrap();
     writer.flush().await.unwrap();
-    assert!(writer.into_inner() == plaintext[..700_000]);
+    assert!(writer.into_inner().0 == plaintext[..700_000]);
 
     // A frame that does not open ends the writer, even if only a flush detects it.
     let mut broken = message.clone();
     broken[header + 699 * 1032 + 20] ^= 1;
-    let mut writer = client.decrypt(&keyring).tokio_writer(Vec::new());
+    let mut writer = client.decrypt(&keyring).writer(Tokio(Vec::new()));
     let _ = writer.write_all(&broken[..header + 700 * 1032]).await;
     assert!(writer.flush().await.is_err());
     assert!(writer.write_all(&broken[header + 700 * 1032..]).await.is_err());
-    assert!(plaintext.starts_with(&writer.into_inner()));
+    assert!(plaintext.starts_with(&writer.into_inner().0));
 }
 
 /// A sink whose content can be inspected.
@@ -361,7 +375,12 @@ fn a_broken_frame_is_refused_as_by_one_thread() {
             broken[at] ^= 4;
             let outcome = |threads, message: &[u8]| {
                 let (client, mut released) = (client(&provider, suite, threads), Vec::new());
-                let end = client.decrypt(&keyring).release_unverified().copy(message, &mut released).map(|_| ());
+                let end = client
+                    .decrypt(&keyring)
+                    .release_unverified()
+                    .open(message)
+                    .and_then(|message| message.copy_to(&mut released))
+                    .map(|_| ());
                 let whole = client.decrypt(&keyring).bytes(message).wait().map(|_| ());
                 (released, format!("{end:?}"), format!("{whole:?}"))
             };
@@ -421,11 +440,11 @@ fn encrypt_to_the_error(client: &Client, suite: AlgorithmSuite, plaintext: &[u8]
         ("reader", read_out(encrypt().reader(source).wait().unwrap())),
         ("copy", (copied, format!("{error:?}"))),
         #[cfg(all(feature = "tokio", feature = "futures"))]
-        ("Tokio", asynchronous::read_tokio(encrypt().tokio_reader(source).wait().unwrap())),
+        ("Tokio", asynchronous::read_tokio(encrypt().reader(Tokio(source)).wait().unwrap())),
         #[cfg(all(feature = "tokio", feature = "futures"))]
-        ("futures", asynchronous::read_futures(encrypt().futures_reader(source).wait().unwrap())),
+        ("futures", asynchronous::read_futures(encrypt().reader(Futures(source)).wait().unwrap())),
         #[cfg(all(feature = "tokio", feature = "futures"))]
-        ("stream", asynchronous::read_stream(encrypt().stream(source).wait().unwrap())),
+        ("stream", asynchronous::read_stream(encrypt().reader(Pieces::new(source)).wait().unwrap())),
     ];
     outcomes
 }
@@ -434,16 +453,23 @@ fn encrypt_to_the_error(client: &Client, suite: AlgorithmSuite, plaintext: &[u8]
 fn decrypt_to_the_error(client: &Client, message: &[u8]) -> Vec<(&'static str, Outcome)> {
     let (keyring, source, mut copied) = (keyring(), Failing(message), Vec::new());
     let decrypt = || client.decrypt(&keyring).release_unverified();
-    let error = decrypt().copy(source, &mut copied).map(|_| ()).expect_err("an end");
+    let error =
+        decrypt().open(source).and_then(|message| message.copy_to(&mut copied)).map(|_| ()).expect_err("an end");
     let outcomes = vec![
-        ("reader", read_out(decrypt().reader(source).unwrap())),
+        ("reader", read_out(decrypt().open(source).unwrap().into_reader().unwrap())),
         ("copy", (copied, format!("{error:?}"))),
         #[cfg(all(feature = "tokio", feature = "futures"))]
-        ("Tokio", asynchronous::read_tokio(decrypt().tokio_reader(source).wait().unwrap())),
+        ("Tokio", asynchronous::read_tokio(decrypt().open_async(Tokio(source)).wait().unwrap().into_reader().unwrap())),
         #[cfg(all(feature = "tokio", feature = "futures"))]
-        ("futures", asynchronous::read_futures(decrypt().futures_reader(source).wait().unwrap())),
+        (
+            "futures",
+            asynchronous::read_futures(decrypt().open_async(Futures(source)).wait().unwrap().into_reader().unwrap()),
+        ),
         #[cfg(all(feature = "tokio", feature = "futures"))]
-        ("stream", asynchronous::read_stream(decrypt().stream(source).wait().unwrap())),
+        (
+            "stream",
+            asynchronous::read_stream(decrypt().open_async(Pieces::new(source)).wait().unwrap().into_reader().unwrap()),
+        ),
     ];
     outcomes
 }
@@ -592,7 +618,12 @@ fn a_panic_in_a_worker_is_one_error_and_leaves_no_thread() {
                 encrypt().bytes(&plaintext).wait().map(|_| ()),
                 encrypt().copy(&plaintext[..], io::sink()).map(|_| ()),
                 client.decrypt(&keyring).bytes(&message).wait().map(|_| ()),
-                client.decrypt(&keyring).release_unverified().copy(&message[..], io::sink()).map(|_| ()),
+                client
+                    .decrypt(&keyring)
+                    .release_unverified()
+                    .open(&message[..])
+                    .and_then(|message| message.copy_to(io::sink()))
+                    .map(|_| ()),
             ];
             for end in ends {
                 assert!(matches!(end, Err(Error::Provider("a worker thread panicked"))), "{end:?}");
@@ -679,7 +710,7 @@ fn memory_does_not_grow_with_the_message() {
                 encrypt.copy(io::repeat(1).take(length), io::sink()).unwrap();
             });
             let opening = cost(|| {
-                client.decrypt(&keyring).release_unverified().copy(&message[..], io::sink()).unwrap();
+                client.decrypt(&keyring).release_unverified().open(&message[..]).unwrap().copy_to(io::sink()).unwrap();
             });
             [sealing, opening]
         };
@@ -704,7 +735,7 @@ fn memory_does_not_grow_with_the_message_where_it_is_verified_first() {
             let encrypt = client.encrypt(&keyring).suite(SIGNED).frame_length(frame_length);
             let message = encrypt.bytes(&vec![1; length]).wait().unwrap().message;
             let (_, most) = cost(|| {
-                client.decrypt(&keyring).copy_verified(&message[..], io::sink()).unwrap();
+                client.decrypt(&keyring).open_at(&message[..]).unwrap().verify().unwrap().copy_to(io::sink()).unwrap();
             });
             most
         };

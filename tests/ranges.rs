@@ -18,8 +18,8 @@ use std::{
 use forge::{Forge, ways::reads_all};
 use proptest::{collection::vec, prelude::*, sample::select};
 use sealwax::{
-    AlgorithmSuite, Client, Error, FormatError, LimitError, Result,
-    io::{GetRange, RangeReader, ReadAt, Seekable},
+    AlgorithmSuite, Client, Decrypt, Error, FormatError, LimitError, Result,
+    io::{AsyncRangeReader, GetRange, RangeReader, ReadAt, Seekable},
 };
 use support::pattern;
 
@@ -41,7 +41,7 @@ fn messages(forge: &Forge, text: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn open<S: ReadAt>(forge: &Forge, source: S) -> Result<RangeReader<S>> {
-    reads_all().decrypt(&forge.keyring()).ranges(source)
+    reads_all().decrypt(&forge.keyring()).open_at(source).and_then(|message| message.into_ranges())
 }
 
 /// Opens and reads a whole message, which touches all its bytes.
@@ -134,7 +134,7 @@ proptest! {
             prop_assert_eq!(reader.len(), text.len() as u64);
             let object = Object(message.clone(), 0);
             let (client, keyring) = (reads_all(), forge.keyring());
-            let async_reader = block_on(client.decrypt(&keyring).ranges_async(object).into_future()).unwrap();
+            let async_reader = block_on(remote(client.decrypt(&keyring), object)).unwrap();
             for &(start, end) in &ranges {
                 // Half of the ranges are past the end.
                 let (start, end) = (start % (text.len() * 2 + 1), end % (text.len() * 2 + 1));
@@ -254,7 +254,8 @@ fn a_range_reads_no_more_than_its_frames() {
         let encrypt = client.encrypt(&keyring).suite(AlgorithmSuite::Aes256GcmHkdfSha512CommitKey);
         let message = encrypt.frame_length(frame_length).bytes(&text).wait().unwrap().message;
         for start in [0, 1, 777_777, u64::from(frame_length)] {
-            let reader = client.decrypt(&keyring).ranges(Watched::new(message.clone())).unwrap();
+            let reader =
+                client.decrypt(&keyring).open_at(Watched::new(message.clone())).unwrap().into_ranges().unwrap();
             let opening = reader.get_ref().counted();
             let range = start..start + MIB;
             assert_eq!(reader.read_range(range.clone()).unwrap(), text[start as usize..][..MIB as usize]);
@@ -408,8 +409,7 @@ fn attack_25_a_buffer_is_cleared_as_a_whole_if_only_its_last_frame_fails() {
         assert!(matches!(reader.read_at(start, &mut buffer), Err(Error::Integrity)), "{range:?}");
         assert!(buffer.iter().all(|byte| *byte == 0), "{range:?}: {buffer:?}");
 
-        let object = client.decrypt(&keyring).ranges_async(Object(message.clone(), 0));
-        let reader = block_on(object.into_future()).unwrap();
+        let reader = block_on(remote(client.decrypt(&keyring), Object(message.clone(), 0))).unwrap();
         let mut buffer = vec![0xee; length];
         assert!(matches!(block_on(reader.read_at(start, &mut buffer)), Err(Error::Integrity)), "{range:?}");
         assert!(buffer.iter().all(|byte| *byte == 0), "{range:?}: {buffer:?}");
@@ -432,7 +432,11 @@ fn attack_25_header_and_commitment_are_authenticated_first() {
     assert!(matches!(open(&forge, altered).err(), Some(Error::Integrity)));
     let green = reads_all();
     let (green, keyring) = (&green, forge.keyring());
-    let refused = green.decrypt(&keyring).context([("tenant", "green")]).ranges(&message[..]);
+    let refused = green
+        .decrypt(&keyring)
+        .context([("tenant", "green")])
+        .open_at(&message[..])
+        .and_then(|message| message.into_ranges());
     assert!(matches!(refused.err(), Some(Error::Context(_))));
 }
 
@@ -444,15 +448,20 @@ fn attack_25_signed_messages_are_refused_unless_by_name() {
             for message in messages(&forge, text) {
                 assert!(matches!(open(&forge, &message[..]).err(), Some(Error::SignedStream)));
                 let (client, keyring) = (reads_all(), forge.keyring());
-                let asynchronous = client.decrypt(&keyring).ranges_async(Object(message.clone(), 0));
-                assert!(matches!(block_on(asynchronous.into_future()).err(), Some(Error::SignedStream)));
+                let asynchronous = remote(client.decrypt(&keyring), Object(message.clone(), 0));
+                assert!(matches!(block_on(asynchronous).err(), Some(Error::SignedStream)));
 
-                let open = |message| client.decrypt(&keyring).release_unverified().ranges(message);
+                let open = |message| {
+                    client
+                        .decrypt(&keyring)
+                        .release_unverified()
+                        .open_at(message)
+                        .and_then(|message| message.into_ranges())
+                };
                 let reader = open(message.clone()).unwrap();
                 assert_eq!(reader.read_range(0..100).unwrap(), text, "{suite:#06x}");
-                let asynchronous =
-                    client.decrypt(&keyring).release_unverified().ranges_async(Object(message.clone(), 0));
-                let asynchronous = block_on(asynchronous.into_future()).unwrap();
+                let decrypt = client.decrypt(&keyring).release_unverified();
+                let asynchronous = block_on(remote(decrypt, Object(message.clone(), 0))).unwrap();
                 assert_eq!(block_on(asynchronous.read_range(0..100)).unwrap(), text, "{suite:#06x}");
                 // Without its footer, or with a part of it, it is not a valid message.
                 let end = reader.plan(0..text.len() as u64).end.max(forge.header().len() as u64) as usize;
@@ -472,7 +481,11 @@ fn attack_25_unframed_messages_are_refused() {
         let message = forge.unframed_message(b"text");
         assert!(matches!(open(&forge, &message[..]).err(), Some(Error::Unframed)), "{suite:#06x}");
         let (client, keyring) = (reads_all(), forge.keyring());
-        let refused = client.decrypt(&keyring).release_unverified().ranges(&message[..]);
+        let refused = client
+            .decrypt(&keyring)
+            .release_unverified()
+            .open_at(&message[..])
+            .and_then(|message| message.into_ranges());
         assert!(matches!(refused.err(), Some(Error::Unframed)), "{suite:#06x}");
     }
 }
@@ -499,8 +512,13 @@ fn attack_25_a_source_that_changes_or_lies_is_found_out() {
     let (client, keyring) = (reads_all(), forge.keyring());
     for more in [-1, 1] {
         let object = Object(forge.message(&text), more);
-        assert!(block_on(client.decrypt(&keyring).ranges_async(object).into_future()).is_err(), "{more} bytes more");
+        assert!(block_on(remote(client.decrypt(&keyring), object)).is_err(), "{more} bytes more");
     }
+}
+
+/// Opens a message in an object for reading at any offset.
+async fn remote<S: GetRange + Sync>(decrypt: Decrypt<'_>, object: S) -> Result<AsyncRangeReader<S>> {
+    decrypt.open_remote(object).await?.into_ranges().await
 }
 
 /// An object that counts its requests.
@@ -533,12 +551,12 @@ fn a_long_header_takes_few_requests() {
     for (message, most) in [(long, 12), (short, 2)] {
         let (client, keyring) = (reads_all(), forge.keyring());
         let object = Requests(Object(message.clone(), 0), AtomicU64::new(0));
-        let reader = block_on(client.decrypt(&keyring).ranges_async(&object).into_future()).unwrap();
+        let reader = block_on(remote(client.decrypt(&keyring), &object)).unwrap();
         let requests = object.1.load(Ordering::Relaxed);
         assert!(requests <= most, "{requests} requests for a message of {} bytes", message.len());
         assert_eq!(block_on(reader.read_range(0..4)).unwrap(), b"text");
 
-        let reader = client.decrypt(&keyring).ranges(Watched::new(message)).unwrap();
+        let reader = client.decrypt(&keyring).open_at(Watched::new(message)).unwrap().into_ranges().unwrap();
         let (calls, read) = reader.get_ref().counted();
         let header = reader.header().length() as u64;
         assert!(calls <= most, "{calls}");
@@ -616,7 +634,7 @@ fn the_callers_limit_on_frames_acts_before_any_key() {
     let forge = Forge { frame_length: 2000, ..Forge::new(0x0478) };
     let message = forge.message(b"text");
     let client = Client::builder().max_frame_length(1999).build();
-    let refused = client.decrypt(&forge.keyring()).ranges(&message[..]);
+    let refused = client.decrypt(&forge.keyring()).open_at(&message[..]).and_then(|message| message.into_ranges());
     assert!(matches!(refused.err(), Some(Error::Limit(LimitError::FrameLength { limit: 1999, found: 2000 }))));
 }
 

@@ -7,6 +7,7 @@ use std::{fs, io};
 
 use sealwax::{
     AlgorithmSuite, Client, CommitmentPolicy, ContextError, EncryptionContext, Error, Reencrypted, Result,
+    io::Overwrite,
     keyring::{BoxFuture, RawAesKeyring},
     materials::{
         DecryptionMaterials, DecryptionRequest, DefaultMaterialsManager, EncryptionMaterials, EncryptionRequest,
@@ -261,8 +262,8 @@ fn a_file_is_replaced_at_one_stroke_or_stays() {
     *damaged.last_mut().unwrap() ^= 1;
     let run = |overwrite: bool| {
         let to = client.encrypt(&new).frame_length(1 << 16);
-        let to = if overwrite { to.overwrite() } else { to };
-        client.decrypt(&old).reencrypt(to).keep_context().file(&file, &file)
+        let to = if overwrite { to } else { to };
+        client.decrypt(&old).reencrypt(to).keep_context().file(&file, &file, Overwrite::Never)
     };
 
     fs::write(&file, &damaged).unwrap();

@@ -16,7 +16,7 @@ use std::{
 use forge::{Forge, ways::reads_all};
 use sealwax::{
     Error, FormatError,
-    io::{ReadAt, Seekable, VerifiedReader},
+    io::{DecryptingReader, ReadAt, Seekable, Sequential, Verified},
 };
 use support::pattern;
 
@@ -90,7 +90,8 @@ fn every_message_reads_the_same() {
                 let (client, keyring) = (reads_all(), forge.keyring());
                 let decrypt = || client.decrypt(&keyring).context([("tenant", "blue")]);
                 let mut plaintext = Vec::new();
-                let mut reader = decrypt().reader_verified(&message[..]).expect(&what);
+                let mut reader =
+                    decrypt().open_at(&message[..]).expect(&what).verify().expect(&what).into_reader().expect(&what);
                 reader.read_to_end(&mut plaintext).expect(&what);
                 assert!(plaintext == text, "{what}");
                 assert_eq!(reader.read(&mut [0; 10]).unwrap(), 0);
@@ -98,13 +99,20 @@ fn every_message_reads_the_same() {
 
                 let mut plaintext = Vec::new();
                 let seekable = Seekable::new(Cursor::new(message.clone()));
-                let opened = decrypt().copy_verified(seekable, &mut plaintext).expect(&what);
+                let opened = decrypt()
+                    .open_at(seekable)
+                    .expect(&what)
+                    .verify()
+                    .expect(&what)
+                    .copy_to(&mut plaintext)
+                    .expect(&what);
                 assert!(plaintext == text, "{what}");
                 assert_eq!(opened.header.suite().id(), suite);
             }
             let (client, keyring) = (reads_all(), forge.keyring());
             let message = forge.message(&text);
-            let reader = client.decrypt(&keyring).ranges_verified(&message[..]).unwrap();
+            let reader =
+                client.decrypt(&keyring).open_at(&message[..]).unwrap().verify().unwrap().into_ranges().unwrap();
             assert_eq!(reader.len(), length as u64);
             for start in [0, length / 3, length.saturating_sub(1)] {
                 for end in [start, length / 2, length] {
@@ -113,7 +121,11 @@ fn every_message_reads_the_same() {
                 }
             }
             let unframed = forge.unframed_message(&text);
-            let refused = client.decrypt(&keyring).ranges_verified(&unframed[..]);
+            let refused = client
+                .decrypt(&keyring)
+                .open_at(&unframed[..])
+                .and_then(|message| message.verify())
+                .and_then(|message| message.into_ranges());
             assert!(matches!(refused.err(), Some(Error::Unframed)));
         }
     }
@@ -128,10 +140,30 @@ fn whatever_is_altered_releases_nothing() {
         let message = forge.message(b"0123456789abcdefg");
         let refuses = |message: &[u8], what: &str| {
             let mut released = Vec::new();
-            let outcome = client.decrypt(&keyring).copy_verified(message, &mut released);
+            let outcome = client
+                .decrypt(&keyring)
+                .open_at(message)
+                .and_then(|message| message.verify())
+                .and_then(|message| message.copy_to(&mut released));
             assert!(outcome.is_err() && released.is_empty(), "{suite:#06x}, {what}");
-            assert!(client.decrypt(&keyring).reader_verified(message).is_err(), "{suite:#06x}, {what}");
-            assert!(client.decrypt(&keyring).ranges_verified(message).is_err(), "{suite:#06x}, {what}");
+            assert!(
+                client
+                    .decrypt(&keyring)
+                    .open_at(message)
+                    .and_then(|message| message.verify())
+                    .and_then(|message| message.into_reader())
+                    .is_err(),
+                "{suite:#06x}, {what}"
+            );
+            assert!(
+                client
+                    .decrypt(&keyring)
+                    .open_at(message)
+                    .and_then(|message| message.verify())
+                    .and_then(|message| message.into_ranges())
+                    .is_err(),
+                "{suite:#06x}, {what}"
+            );
         };
         for at in 0..message.len() {
             for bit in 0..8 {
@@ -152,7 +184,7 @@ fn attack_28_a_source_that_changes_after_it_was_verified_releases_nothing_of_the
     let (client, keyring) = (reads_all(), forge.keyring());
     // The twin is authentic under the data key, except for its signature: only the digests
     // distinguish it.
-    let unverified = client.decrypt(&keyring).release_unverified().ranges(&twin[..]).unwrap();
+    let unverified = client.decrypt(&keyring).release_unverified().open_at(&twin[..]).unwrap().into_ranges().unwrap();
     assert_ne!(unverified.read_range(0..100).unwrap(), text[..100]);
 
     let with = |change: &dyn Fn(&mut Vec<u8>)| {
@@ -180,14 +212,16 @@ fn attack_28_a_source_that_changes_after_it_was_verified_releases_nothing_of_the
     ];
     for (what, after, segment) in changes {
         let decrypt = || client.decrypt(&keyring);
-        let mut reader = decrypt().reader_verified(Changing::new(&message, after.clone())).unwrap();
-        reader.get_ref().change();
+        let mut reader =
+            decrypt().open_at(Changing::new(&message, after.clone())).unwrap().verify().unwrap().into_reader().unwrap();
+        reader.get_ref().get_ref().get_ref().change();
         let released = release(&mut reader, what);
         assert!(text.starts_with(&released), "{what}: something else was released");
         assert!(released.len() <= segment * MIB, "{what}: {} bytes", released.len());
         assert!(released.len() + 130_000 >= segment * MIB, "{what}: {} bytes", released.len());
 
-        let ranges = decrypt().ranges_verified(Changing::new(&message, after)).unwrap();
+        let ranges =
+            decrypt().open_at(Changing::new(&message, after)).unwrap().verify().unwrap().into_ranges().unwrap();
         // The final frame, and with it the last segment, has been read.
         ranges.get_ref().get_ref().change();
         let (start, end) = ((segment * MIB).min(3 * MIB - 200_000) as u64, (segment * MIB + 100_000) as u64);
@@ -201,7 +235,7 @@ fn attack_28_a_source_that_changes_after_it_was_verified_releases_nothing_of_the
 }
 
 /// Reads up to the error, which must report a change, and returns what was released before it.
-fn release(reader: &mut VerifiedReader<Changing>, what: &str) -> Vec<u8> {
+fn release(reader: &mut DecryptingReader<Sequential<Verified<Changing>>>, what: &str) -> Vec<u8> {
     let mut released = Vec::new();
     let error = Error::from(reader.read_to_end(&mut released).unwrap_err());
     assert!(matches!(error, Error::SourceChanged), "{what}: {error:?}");
@@ -213,8 +247,8 @@ fn release(reader: &mut VerifiedReader<Changing>, what: &str) -> Vec<u8> {
 fn first_pass(forge: &Forge, message: &[u8]) -> u64 {
     let (client, keyring) = (reads_all(), forge.keyring());
     let source = Changing::new(message, Vec::new());
-    let reader = client.decrypt(&keyring).reader_verified(source).unwrap();
-    u64::MAX - reader.get_ref().reads_left.load(Ordering::Relaxed)
+    let reader = client.decrypt(&keyring).open_at(source).unwrap().verify().unwrap().into_reader().unwrap();
+    u64::MAX - reader.get_ref().get_ref().get_ref().reads_left.load(Ordering::Relaxed)
 }
 
 #[test]
@@ -230,7 +264,12 @@ fn attack_28_a_change_at_any_moment_releases_nothing_else() {
             let source = Changing::new(&message, after);
             source.reads_left.store(reads, Ordering::Relaxed);
             let mut released = Vec::new();
-            match client.decrypt(&keyring).copy_verified(source, &mut released) {
+            match client
+                .decrypt(&keyring)
+                .open_at(source)
+                .and_then(|message| message.verify())
+                .and_then(|message| message.copy_to(&mut released))
+            {
                 Ok(_) => {
                     assert!(released == text, "{reads}");
                     passed += 1;
@@ -262,10 +301,37 @@ fn attack_28_a_source_that_grows_while_it_is_verified_is_refused() {
         };
         let decrypt = || client.decrypt(&keyring);
         let is_changed = |error: Option<Error>| matches!(error, Some(Error::SourceChanged));
-        assert!(is_changed(decrypt().reader_verified(growing()).err()), "{at}");
-        assert!(is_changed(decrypt().ranges_verified(growing()).err()), "{at}");
+        assert!(
+            is_changed(
+                decrypt()
+                    .open_at(growing())
+                    .and_then(|message| message.verify())
+                    .and_then(|message| message.into_reader())
+                    .err()
+            ),
+            "{at}"
+        );
+        assert!(
+            is_changed(
+                decrypt()
+                    .open_at(growing())
+                    .and_then(|message| message.verify())
+                    .and_then(|message| message.into_ranges())
+                    .err()
+            ),
+            "{at}"
+        );
         let mut released = Vec::new();
-        assert!(is_changed(decrypt().copy_verified(growing(), &mut released).err()), "{at}");
+        assert!(
+            is_changed(
+                decrypt()
+                    .open_at(growing())
+                    .and_then(|message| message.verify())
+                    .and_then(|message| message.copy_to(&mut released))
+                    .err()
+            ),
+            "{at}"
+        );
         assert!(released.is_empty(), "{at}");
     }
 }
@@ -276,12 +342,26 @@ fn attack_28_a_source_that_grows_after_it_was_verified_is_refused_at_its_last_se
     let (forge, text, [message, _]) = twins(3 * MIB + 500_000);
     let (client, keyring) = (reads_all(), forge.keyring());
     let longer = [&message[..], b"x"].concat();
-    let mut reader = client.decrypt(&keyring).reader_verified(Changing::new(&message, longer.clone())).unwrap();
-    reader.get_ref().change();
+    let mut reader = client
+        .decrypt(&keyring)
+        .open_at(Changing::new(&message, longer.clone()))
+        .unwrap()
+        .verify()
+        .unwrap()
+        .into_reader()
+        .unwrap();
+    reader.get_ref().get_ref().get_ref().change();
     let released = release(&mut reader, "longer");
     assert!(text.starts_with(&released) && released.len() <= 3 * MIB, "{} bytes", released.len());
 
-    let reader = client.decrypt(&keyring).ranges_verified(Changing::new(&message, longer)).unwrap();
+    let reader = client
+        .decrypt(&keyring)
+        .open_at(Changing::new(&message, longer))
+        .unwrap()
+        .verify()
+        .unwrap()
+        .into_ranges()
+        .unwrap();
     reader.get_ref().get_ref().change();
     // The last segment was read with the final frame; it is read again once another has been read.
     assert_eq!(reader.read_range(0..100).unwrap(), text[..100]);
@@ -335,9 +415,21 @@ fn a_declared_length_costs_no_more_than_what_is_authentic() {
                 let mut released = Vec::new();
                 let decrypt = || client.decrypt(&keyring);
                 let outcomes = [
-                    decrypt().reader_verified(source.clone()).err(),
-                    decrypt().ranges_verified(source.clone()).err(),
-                    decrypt().copy_verified(source, &mut released).err(),
+                    decrypt()
+                        .open_at(source.clone())
+                        .and_then(|message| message.verify())
+                        .and_then(|message| message.into_reader())
+                        .err(),
+                    decrypt()
+                        .open_at(source.clone())
+                        .and_then(|message| message.verify())
+                        .and_then(|message| message.into_ranges())
+                        .err(),
+                    decrypt()
+                        .open_at(source)
+                        .and_then(|message| message.verify())
+                        .and_then(|message| message.copy_to(&mut released))
+                        .err(),
                 ];
                 assert!(outcomes.iter().all(|error| matches!(error, Some(Error::Format(_)))), "{outcomes:?}");
                 assert!(released.is_empty());
@@ -358,7 +450,7 @@ fn memory_does_not_grow_with_the_message() {
         file.write_all(&forge.message(&pattern(length))).unwrap();
         let (client, keyring) = (reads_all(), forge.keyring());
         let _profiler = dhat::Profiler::builder().testing().build();
-        client.decrypt(&keyring).copy_verified(&file, io::sink()).unwrap();
+        client.decrypt(&keyring).open_at(&file).unwrap().verify().unwrap().copy_to(io::sink()).unwrap();
         dhat::HeapStats::get().max_bytes
     };
     let (short, long) = (most(3 * MIB), most(24 * MIB));
@@ -377,7 +469,12 @@ fn what_cannot_be_read_twice_is_refused_with_the_choices() {
     theirs.write_all(&forge.message(b"text")).unwrap();
     drop(theirs);
     let pipe = File::from(OwnedFd::from(ours));
-    let error = client.decrypt(&keyring).copy_verified(&pipe, Vec::new()).unwrap_err();
+    let error = client
+        .decrypt(&keyring)
+        .open_at(&pipe)
+        .and_then(|message| message.verify())
+        .and_then(|message| message.copy_to(Vec::new()))
+        .unwrap_err();
     assert!(matches!(error, Error::NotSeekable(_)), "{error:?}");
     assert!(error.to_string().contains("copy") && error.to_string().contains("unverified"), "{error}");
 }
@@ -399,7 +496,12 @@ fn a_source_that_lies_about_its_length_is_found_out() {
     let message = forge.message(b"text");
     for size in [message.len() as u64 + 1, 1 << 40, u64::MAX] {
         let _profiler = dhat::Profiler::builder().testing().build();
-        let error = client.decrypt(&keyring).copy_verified(Liar(message.clone(), size), Vec::new()).unwrap_err();
+        let error = client
+            .decrypt(&keyring)
+            .open_at(Liar(message.clone(), size))
+            .and_then(|message| message.verify())
+            .and_then(|message| message.copy_to(Vec::new()))
+            .unwrap_err();
         assert!(matches!(error, Error::Format(FormatError::Truncated)), "{size}: {error:?}");
         let most = dhat::HeapStats::get().max_bytes;
         assert!(most < 10 * MIB, "{size}: {most}");

@@ -155,7 +155,7 @@ impl Split<'_> {
     }
 
     fn drive_reader(&self, released: &mut Vec<u8>) -> Result<()> {
-        let mut reader = self.decrypt().release_unverified().reader(self.source())?;
+        let mut reader = self.decrypt().release_unverified().open(self.source())?.into_reader()?;
         let mut output = self.output.clone();
         let mut buffer = [0; 512];
         loop {
@@ -196,13 +196,13 @@ impl Split<'_> {
 
     fn copy_unverified(&self) -> Ending {
         let mut released = Vec::new();
-        let outcome = self.decrypt().release_unverified().copy(self.source(), &mut released).map(|_| ());
+        let outcome = self.decrypt().release_unverified().open(self.source()).and_then(|message| message.copy_to(&mut released)).map(|_| ());
         Ending { released, outcome }
     }
 
     fn copy(&self) -> Ending {
         let mut released = Vec::new();
-        let outcome = self.decrypt().copy(self.source(), &mut released).map(|_| ());
+        let outcome = self.decrypt().open(self.source()).and_then(|message| message.copy_to(&mut released)).map(|_| ());
         Ending { released, outcome }
     }
 
@@ -213,7 +213,7 @@ impl Split<'_> {
         let longer = self.whole(&[self.message, &[0]].concat());
         assert!(matches!(longer, Err(Error::Format(FormatError::TrailingBytes))), "{:?}", longer.map(|_| ()));
         if self.claims().is_some_and(|(suite, _)| suite.is_signed()) {
-            let refused = self.decrypt().reader(self.source()).map(|_| ());
+            let refused = self.decrypt().open(self.source()).and_then(|message| message.into_reader()).map(|_| ());
             assert!(matches!(refused, Err(Error::SignedStream)), "{refused:?}");
         }
     }

@@ -196,7 +196,7 @@ impl Case {
     }
 
     fn read_by_reader(&self, client: &Client, message: &[u8]) -> Result<Vec<u8>> {
-        self.drain(self.decrypt(client).release_unverified().reader(self.source(message))?)
+        self.drain(self.decrypt(client).release_unverified().open(self.source(message))?.into_reader()?)
     }
 
     fn read_by_writer(&self, client: &Client, message: &[u8]) -> Result<Vec<u8>> {
@@ -207,7 +207,7 @@ impl Case {
 
     fn read_by_copy(&self, client: &Client, message: &[u8]) -> Result<Vec<u8>> {
         let mut plaintext = Vec::new();
-        self.decrypt(client).copy(self.source(message), &mut plaintext)?;
+        self.decrypt(client).open(self.source(message))?.copy_to(&mut plaintext)?;
         Ok(plaintext)
     }
 

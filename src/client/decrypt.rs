@@ -78,12 +78,7 @@ pub struct Decrypt<'a> {
 
 impl<'a> Decrypt<'a> {
     pub(super) fn new(client: &'a Client, source: Source<'a>) -> Self {
-        Self {
-            client,
-            source,
-            context: EncryptionContext::new(),
-            release: Release::Verified,
-        }
+        Self { client, source, context: EncryptionContext::new(), release: Release::Verified }
     }
 
     /// Sets the expected encryption context. A pair that the message stores must have the given
@@ -225,9 +220,8 @@ impl<'a> Decrypt<'a> {
     /// that implements [`std::io::Write`], or an asynchronous sink [of some family](crate::io).
     pub fn writer<W: Sink>(self, sink: W) -> DecryptingWriter<'a, W> {
         let decoder = self.client.header_decoder();
-        let opener = move |received| -> crate::io::Opening<'a> {
-            Box::pin(async move { self.start_machine(received).await })
-        };
+        let opener =
+            move |received| -> crate::io::Opening<'a> { Box::pin(async move { self.start_machine(received).await }) };
         DecryptingWriter::new(sink, decoder, Box::new(opener))
     }
 

@@ -128,12 +128,7 @@ impl<'a> Reencrypt<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "fs")]
-    pub fn file(
-        self,
-        source: impl AsRef<Path>,
-        target: impl AsRef<Path>,
-        overwrite: Overwrite,
-    ) -> Result<Reencrypted> {
+    pub fn file(self, source: impl AsRef<Path>, target: impl AsRef<Path>, overwrite: Overwrite) -> Result<Reencrypted> {
         let source = File::open(source)?;
         let mut target = PendingFile::create(target, overwrite)?;
         let done = self.copy(source, &mut target)?;

@@ -227,24 +227,12 @@ macro_rules! family {
 }
 
 #[cfg(feature = "tokio")]
-family!(
-    Tokio,
-    "tokio",
-    tokio::io::AsyncRead,
-    tokio::io::AsyncWrite,
-    poll_shutdown,
-    |source, context, buffer| {
-        let mut buffer = tokio::io::ReadBuf::new(buffer);
-        source.poll_read(context, &mut buffer).map_ok(|()| buffer.filled().len())
-    }
-);
+family!(Tokio, "tokio", tokio::io::AsyncRead, tokio::io::AsyncWrite, poll_shutdown, |source, context, buffer| {
+    let mut buffer = tokio::io::ReadBuf::new(buffer);
+    source.poll_read(context, &mut buffer).map_ok(|()| buffer.filled().len())
+});
 
 #[cfg(feature = "futures")]
-family!(
-    Futures,
-    "futures",
-    futures_io::AsyncRead,
-    futures_io::AsyncWrite,
-    poll_close,
-    |source, context, buffer| { source.poll_read(context, buffer) }
-);
+family!(Futures, "futures", futures_io::AsyncRead, futures_io::AsyncWrite, poll_close, |source, context, buffer| {
+    source.poll_read(context, buffer)
+});

@@ -310,6 +310,11 @@ pub struct Sequential<S> {
 }
 
 impl<S> Sequential<S> {
+    /// Returns a reference to the source.
+    pub fn get_ref(&self) -> &S {
+        &self.source
+    }
+
     /// Returns the source.
     pub fn into_inner(self) -> S {
         self.source

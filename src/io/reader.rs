@@ -66,6 +66,11 @@ impl<S> EncryptingReader<S> {
         &self.key_report
     }
 
+    /// Returns a reference to the source.
+    pub fn get_ref(&self) -> &S {
+        &self.source
+    }
+
     /// Returns the source. The message is complete only if it was read to its end.
     pub fn into_inner(self) -> S {
         self.source
@@ -159,6 +164,11 @@ impl<S> DecryptingReader<S> {
     /// Returns which keyring unwrapped the data key.
     pub fn opened_by(&self) -> &OpenedBy {
         &self.opened_by
+    }
+
+    /// Returns a reference to the source.
+    pub fn get_ref(&self) -> &S {
+        &self.source
     }
 
     /// Returns the source. The message is verified only if it was read to its end.

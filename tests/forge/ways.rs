@@ -60,11 +60,16 @@ impl Reading<'_> {
 
     pub(crate) fn reader(&self, message: &[u8], step: usize) -> Outcome {
         let mut released = Vec::new();
-        let end = self.decrypt().release_unverified().reader(Slowly(message, step)).and_then(|mut reader| {
-            // `read_to_end` keeps what it has read before an error.
-            reader.read_to_end(&mut released)?;
-            Ok(())
-        });
+        let end = self
+            .decrypt()
+            .release_unverified()
+            .open(Slowly(message, step))
+            .and_then(|message| message.into_reader())
+            .and_then(|mut reader| {
+                // `read_to_end` keeps what it has read before an error.
+                reader.read_to_end(&mut released)?;
+                Ok(())
+            });
         Outcome { way: if step == 1 { "reader" } else { "reader at once" }, released, end }
     }
 
@@ -116,14 +121,19 @@ impl Reading<'_> {
     #[cfg(feature = "fs")]
     fn copy(&self, message: &[u8]) -> Outcome {
         let mut released = Vec::new();
-        let end = self.decrypt().copy(message, &mut released).map(|_| ());
+        let end = self.decrypt().open(message).and_then(|message| message.copy_to(&mut released)).map(|_| ());
         Outcome { way: "copy", released, end }
     }
 
     /// The first pass verifies the whole message, the second one releases it.
     fn copy_verified(&self, message: &[u8]) -> Outcome {
         let mut released = Vec::new();
-        let end = self.decrypt().copy_verified(message, &mut released).map(|_| ());
+        let end = self
+            .decrypt()
+            .open_at(message)
+            .and_then(|message| message.verify())
+            .and_then(|message| message.copy_to(&mut released))
+            .map(|_| ());
         assert!(end.is_ok() || released.is_empty(), "a verified copy released what did not verify");
         Outcome { way: "copy verified", released, end }
     }

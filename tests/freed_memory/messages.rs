@@ -10,6 +10,7 @@ use std::{
 use sealwax::{
     AlgorithmSuite, Client,
     crypto::CryptoProvider,
+    io::Overwrite,
     keyring::RawAesKeyring,
     materials::{CachingManager, DefaultMaterialsManager, MemoryCache},
 };
@@ -86,7 +87,7 @@ const ENCRYPTIONS: &[Step] = &[
     #[cfg(feature = "fs")]
     ("encrypt file", |s| {
         let (source, target) = (s.folder.path().join("text"), s.folder.path().join("new"));
-        s.client.encrypt(&s.keyring).suite(s.suite).overwrite().file(&source, &target).unwrap();
+        s.client.encrypt(&s.keyring).suite(s.suite).file(&source, &target, Overwrite::Replace).unwrap();
     }),
 ];
 
@@ -109,13 +110,15 @@ const DECRYPTIONS: &[Step] = &[
         message[middle] ^= 1;
         assert!(s.client.decrypt(&s.keyring).bytes(&message).wait().is_err());
     }),
-    ("decrypt reader", |s| drain(s.client.decrypt(&s.keyring).release_unverified().reader(s.message).unwrap())),
+    ("decrypt reader", |s| {
+        drain(s.client.decrypt(&s.keyring).release_unverified().open(s.message).unwrap().into_reader().unwrap())
+    }),
     ("decrypt reader, dropped half-way", |s| {
-        read_some(s.client.decrypt(&s.keyring).release_unverified().reader(s.message).unwrap());
+        read_some(s.client.decrypt(&s.keyring).release_unverified().open(s.message).unwrap().into_reader().unwrap());
     }),
     ("decrypt reader, cut off", |s| {
         let cut = &s.message[..s.message.len() - 1];
-        let mut reader = s.client.decrypt(&s.keyring).release_unverified().reader(cut).unwrap();
+        let mut reader = s.client.decrypt(&s.keyring).release_unverified().open(cut).unwrap().into_reader().unwrap();
         let mut buffer = Zeroizing::new(vec![0; 10_000]);
         while reader.read(&mut buffer).is_ok_and(|count| count > 0) {}
     }),
@@ -141,14 +144,15 @@ const DECRYPTIONS: &[Step] = &[
         machine.consume(machine.output().len() / 2);
     }),
     ("decrypt ranges", |s| {
-        let ranges = s.client.decrypt(&s.keyring).release_unverified().ranges(s.message).unwrap();
+        let ranges =
+            s.client.decrypt(&s.keyring).release_unverified().open_at(s.message).unwrap().into_ranges().unwrap();
         let mut buffer = Zeroizing::new([0; 600]);
         for offset in (0..s.text.len()).step_by(1000) {
             assert!(ranges.read_at(offset as u64, &mut buffer[..]).unwrap() > 0);
         }
     }),
     ("decrypt ranges, verified", |s| {
-        let ranges = s.client.decrypt(&s.keyring).ranges_verified(s.message).unwrap();
+        let ranges = s.client.decrypt(&s.keyring).open_at(s.message).unwrap().verify().unwrap().into_ranges().unwrap();
         let end = s.text.len() as u64;
         let mut bytes = ranges.read_range(end / 3..end).unwrap();
         assert!(bytes == s.text[s.text.len() / 3..]);
@@ -157,24 +161,26 @@ const DECRYPTIONS: &[Step] = &[
             piece.unwrap().zeroize();
         }
     }),
-    ("decrypt reader, verified", |s| drain(s.client.decrypt(&s.keyring).reader_verified(s.message).unwrap())),
+    ("decrypt reader, verified", |s| {
+        drain(s.client.decrypt(&s.keyring).open_at(s.message).unwrap().verify().unwrap().into_reader().unwrap())
+    }),
     ("decrypt reader, verified, dropped half-way", |s| {
-        read_some(s.client.decrypt(&s.keyring).reader_verified(s.message).unwrap());
+        read_some(s.client.decrypt(&s.keyring).open_at(s.message).unwrap().verify().unwrap().into_reader().unwrap());
     }),
     ("decrypt copy, verified", |s| {
-        s.client.decrypt(&s.keyring).copy_verified(s.message, io::sink()).unwrap();
+        s.client.decrypt(&s.keyring).open_at(s.message).unwrap().verify().unwrap().copy_to(io::sink()).unwrap();
     }),
     ("decrypt copy, unverified", |s| {
-        s.client.decrypt(&s.keyring).release_unverified().copy(s.message, io::sink()).unwrap();
+        s.client.decrypt(&s.keyring).release_unverified().open(s.message).unwrap().copy_to(io::sink()).unwrap();
     }),
     #[cfg(feature = "fs")]
     ("decrypt copy", |s| {
-        s.client.decrypt(&s.keyring).copy(s.message, io::sink()).unwrap();
+        s.client.decrypt(&s.keyring).open(s.message).unwrap().copy_to(io::sink()).unwrap();
     }),
     #[cfg(feature = "fs")]
     ("decrypt file", |s| {
         let (source, target) = (s.folder.path().join("message"), s.folder.path().join("new"));
-        s.client.decrypt(&s.keyring).overwrite().file(&source, &target).unwrap();
+        s.client.decrypt(&s.keyring).file(&source, &target, Overwrite::Replace).unwrap();
     }),
     ("re-encrypt", |s| {
         let to = s.client.encrypt(&s.keyring).suite(s.suite);

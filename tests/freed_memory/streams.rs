@@ -1,7 +1,12 @@
 //! The asynchronous readers, writers and streams.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use sealwax::{Client, crypto::RustCrypto, keyring::RawAesKeyring};
+use sealwax::{
+    Client,
+    crypto::RustCrypto,
+    io::{Pieces, Tokio},
+    keyring::RawAesKeyring,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt, sink},
     runtime::Builder,
@@ -59,38 +64,58 @@ fn asynchronous_shells_leave_no_secret_in_freed_memory() {
                 cases.run(&name, &secrets, &ALL, || runtime.block_on(async { $work }));
             };
         }
-        case!("encrypt reader", { drain(encrypt().tokio_reader(text).await.unwrap()).await });
-        case!("encrypt reader, dropped half-way", { read_some(encrypt().tokio_reader(text).await.unwrap()).await });
+        case!("encrypt reader", { drain(encrypt().reader(Tokio(text)).await.unwrap()).await });
+        case!("encrypt reader, dropped half-way", { read_some(encrypt().reader(Tokio(text)).await.unwrap()).await });
         case!("encrypt writer", {
-            let mut writer = encrypt().tokio_writer(sink()).await.unwrap();
+            let mut writer = encrypt().writer(Tokio(sink())).await.unwrap();
             writer.write_all(text).await.unwrap();
             writer.shutdown().await.unwrap();
         });
         case!("encrypt writer, dropped half-way", {
-            let mut writer = encrypt().tokio_writer(sink()).await.unwrap();
+            let mut writer = encrypt().writer(Tokio(sink())).await.unwrap();
             writer.write_all(&text[..LENGTH / 2]).await.unwrap();
         });
-        case!("encrypt stream", { keep(encrypt().stream(pieces(text)).await.unwrap()).await });
+        case!("encrypt stream", { keep(encrypt().reader(Pieces::new(pieces(text))).await.unwrap()).await });
         case!("encrypt stream, dropped half-way", {
-            let mut stream = encrypt().stream(pieces(text)).await.unwrap();
+            let mut stream = encrypt().reader(Pieces::new(pieces(text))).await.unwrap();
             std::mem::forget(stream.next().await.unwrap().unwrap());
         });
-        case!("decrypt reader", { drain(decrypt().release_unverified().tokio_reader(message).await.unwrap()).await });
+        case!("decrypt reader", {
+            drain(decrypt().release_unverified().open_async(Tokio(message)).await.unwrap().into_reader().unwrap()).await
+        });
         case!("decrypt reader, dropped half-way", {
-            read_some(decrypt().release_unverified().tokio_reader(message).await.unwrap()).await;
+            read_some(decrypt().release_unverified().open_async(Tokio(message)).await.unwrap().into_reader().unwrap())
+                .await;
         });
         case!("decrypt writer", {
-            let mut writer = decrypt().release_unverified().tokio_writer(sink());
+            let mut writer = decrypt().release_unverified().writer(Tokio(sink()));
             writer.write_all(message).await.unwrap();
             writer.shutdown().await.unwrap();
         });
         case!("decrypt writer, dropped half-way", {
-            let mut writer = decrypt().release_unverified().tokio_writer(sink());
+            let mut writer = decrypt().release_unverified().writer(Tokio(sink()));
             writer.write_all(&message[..half]).await.unwrap();
         });
-        case!("decrypt stream", { keep(decrypt().release_unverified().stream(pieces(message)).await.unwrap()).await });
+        case!("decrypt stream", {
+            keep(
+                decrypt()
+                    .release_unverified()
+                    .open_async(Pieces::new(pieces(message)))
+                    .await
+                    .unwrap()
+                    .into_reader()
+                    .unwrap(),
+            )
+            .await
+        });
         case!("decrypt stream, dropped half-way", {
-            let mut stream = decrypt().release_unverified().stream(pieces(message)).await.unwrap();
+            let mut stream = decrypt()
+                .release_unverified()
+                .open_async(Pieces::new(pieces(message)))
+                .await
+                .unwrap()
+                .into_reader()
+                .unwrap();
             std::mem::forget(stream.next().await.unwrap().unwrap());
         });
     }

@@ -448,8 +448,11 @@ fn the_unsigned_suite_is_the_one_that_the_policy_allows() {
         assert!(!sealed.header.context().contains_key("aws-crypto-public-key"));
         // A stream can read what a stream writes.
         let mut text = Vec::new();
-        std::io::Read::read_to_end(&mut client.decrypt(&raw("key", 1)).reader(&sealed.message[..]).unwrap(), &mut text)
-            .unwrap();
+        std::io::Read::read_to_end(
+            &mut client.decrypt(&raw("key", 1)).open(&sealed.message[..]).unwrap().into_reader().unwrap(),
+            &mut text,
+        )
+        .unwrap();
         assert_eq!(text, b"text");
     }
 }

@@ -106,7 +106,10 @@ fn costs(suite: AlgorithmSuite, frames: usize) -> Vec<(&'static str, Cost)> {
         ),
         ("encrypt copy", cost(|| encrypt(&client, &keyring, suite).copy(&text[..], std::io::sink()).unwrap())),
         ("decrypt bytes", cost(|| decrypt().bytes(&message).wait().unwrap())),
-        ("decrypt reader", cost(|| exhaust(decrypt().release_unverified().reader(&message[..]).unwrap()))),
+        (
+            "decrypt reader",
+            cost(|| exhaust(decrypt().release_unverified().open(&message[..]).unwrap().into_reader().unwrap())),
+        ),
         (
             "decrypt writer",
             cost(|| {
@@ -122,7 +125,10 @@ fn costs(suite: AlgorithmSuite, frames: usize) -> Vec<(&'static str, Cost)> {
                 drain_decryptor(decrypt().release_unverified().machine(received).wait().unwrap(), body);
             }),
         ),
-        ("decrypt copy", cost(|| decrypt().release_unverified().copy(&message[..], std::io::sink()).unwrap())),
+        (
+            "decrypt copy",
+            cost(|| decrypt().release_unverified().open(&message[..]).unwrap().copy_to(std::io::sink()).unwrap()),
+        ),
     ]
 }
 
@@ -166,7 +172,8 @@ fn cost_of_start(client: &Client, forge: &Forge, start: &[u8]) -> usize {
     let is_cut_off = |error: Error| assert!(matches!(error, Error::Format(FormatError::Truncated)), "{error:?}");
     let by_bytes = cost(|| is_cut_off(client.decrypt(&keyring).bytes(start).wait().unwrap_err()));
     let by_reader = cost(|| {
-        let reader = client.decrypt(&keyring).release_unverified().reader(start);
+        let reader =
+            client.decrypt(&keyring).release_unverified().open(start).and_then(|message| message.into_reader());
         let outcome = reader.and_then(|mut reader| Ok(reader.read_to_end(&mut Vec::new())?));
         is_cut_off(outcome.unwrap_err());
     });
@@ -283,11 +290,11 @@ fn a_million_frames_take_no_stack() {
         tiny().reader(&text[..]).wait().unwrap().read_to_end(&mut streamed).unwrap();
         assert_eq!(streamed.len(), message.len());
         let mut read = Vec::new();
-        client.decrypt(&keyring).reader(&streamed[..]).unwrap().read_to_end(&mut read).unwrap();
+        client.decrypt(&keyring).open(&streamed[..]).unwrap().into_reader().unwrap().read_to_end(&mut read).unwrap();
         assert!(read == text);
         let mut writer = client.decrypt(&keyring).writer(Vec::new());
         writer.write_all(&message).unwrap();
-        assert!(writer.finish().unwrap().sink == text);
+        assert!(writer.finish().unwrap().plaintext == text);
     });
 }
 
@@ -300,7 +307,7 @@ fn a_signed_message_takes_no_stack() {
         let message = client.encrypt(&keyring).suite(SIGNED).frame_length(1).bytes(&text).wait().unwrap().message;
         assert!(client.decrypt(&keyring).bytes(&message).wait().unwrap().plaintext == text);
         let mut sink = Vec::new();
-        client.decrypt(&keyring).release_unverified().copy(&message[..], &mut sink).unwrap();
+        client.decrypt(&keyring).release_unverified().open(&message[..]).unwrap().copy_to(&mut sink).unwrap();
         assert!(sink == text);
     });
 }
@@ -337,7 +344,6 @@ fn what_holds_secrets_is_neither_printed_nor_copied() {
         RawAesKeyring,
         Encryptor,
         Decryptor,
-        sealwax::message::Finished,
         sealwax::keyring::Wrapped,
         sealwax::keyring::Unwrapped,
         sealwax::keyring::PlaintextDataKey<'static>,

@@ -1,7 +1,10 @@
 //! Every asynchronous way in which the crate reads and writes a message.
 
 use futures_util::TryStreamExt;
-use sealwax::{Decrypt, Encrypt, Result, io::AsyncDecryptingWriter};
+use sealwax::{
+    Decrypt, Decrypted, Encrypt, Result,
+    io::{DecryptingWriter, Futures, Pieces, Tokio},
+};
 
 use super::{
     in_pieces,
@@ -43,31 +46,20 @@ pub fn decrypt_through(
     released: &mut Vec<u8>,
 ) -> Result<Opening> {
     let source = PatientSource::new(message, moods.clone());
+    let decrypt = if unverified { decrypt.release_unverified() } else { decrypt };
     let (header, opened_by) = match shell {
         Shell::Reader(Family::Tokio) => {
-            let reader = match unverified {
-                true => drive(decrypt.release_unverified().tokio_reader(source).into_future()),
-                false => drive(decrypt.tokio_reader(source).into_future()),
-            };
-            let mut reader = reader?;
+            let mut reader = drive(decrypt.open_async(Tokio(source)).into_future())?.into_reader()?;
             drive(tokio::io::AsyncReadExt::read_to_end(&mut reader, released))?;
             (reader.header().clone(), reader.opened_by().clone())
         }
         Shell::Reader(Family::Futures) => {
-            let reader = match unverified {
-                true => drive(decrypt.release_unverified().futures_reader(source).into_future()),
-                false => drive(decrypt.futures_reader(source).into_future()),
-            };
-            let mut reader = reader?;
+            let mut reader = drive(decrypt.open_async(Futures(source)).into_future())?.into_reader()?;
             drive(futures_util::AsyncReadExt::read_to_end(&mut reader, released))?;
             (reader.header().clone(), reader.opened_by().clone())
         }
         Shell::Stream => {
-            let stream = match unverified {
-                true => drive(decrypt.release_unverified().stream(source).into_future()),
-                false => drive(decrypt.stream(source).into_future()),
-            };
-            let mut stream = stream?;
+            let mut stream = drive(decrypt.open_async(Pieces::new(source)).into_future())?.into_reader()?;
             while let Some(piece) = drive(stream.try_next())? {
                 assert!(!piece.is_empty());
                 released.extend_from_slice(&piece);
@@ -76,38 +68,55 @@ pub fn decrypt_through(
         }
         Shell::Writer(family) => {
             let sink = PatientSink::new(moods.clone());
-            let mut writer = match (family, unverified) {
-                (Family::Tokio, true) => decrypt.release_unverified().tokio_writer(sink),
-                (Family::Tokio, false) => decrypt.tokio_writer(sink),
-                (Family::Futures, true) => decrypt.release_unverified().futures_writer(sink),
-                (Family::Futures, false) => decrypt.futures_writer(sink),
-            };
-            let outcome = drive(write_all(family, &mut writer, message));
-            if let Err(error) = outcome {
-                released.extend_from_slice(&writer.into_inner().bytes);
-                return Err(error);
+            match family {
+                Family::Tokio => {
+                    let mut writer = decrypt.writer(Tokio(sink));
+                    let outcome = drive(write_all_tokio(&mut writer, message));
+                    let written = written(outcome, writer, |sink| &sink.0, released)?;
+                    (written.header, written.opened_by)
+                }
+                Family::Futures => {
+                    let mut writer = decrypt.writer(Futures(sink));
+                    let outcome = drive(write_all_futures(&mut writer, message));
+                    let written = written(outcome, writer, |sink| &sink.0, released)?;
+                    (written.header, written.opened_by)
+                }
             }
-            let written = writer.into_written()?;
-            assert!(written.sink.closed);
-            released.extend_from_slice(&written.sink.bytes);
-            (written.header, written.opened_by)
         }
     };
     Ok(Opening { plaintext: std::mem::take(released), header, opened_by })
 }
 
-async fn write_all(family: Family, writer: &mut AsyncDecryptingWriter<'_, PatientSink>, message: &[u8]) -> Result<()> {
+/// Takes what a writer has released, and returns the result of the message.
+fn written<W>(
+    outcome: Result<()>,
+    writer: DecryptingWriter<'_, W>,
+    inner: impl Fn(&W) -> &PatientSink,
+    released: &mut Vec<u8>,
+) -> Result<Decrypted<W>> {
+    if let Err(error) = outcome {
+        released.extend_from_slice(&inner(&writer.into_inner()).bytes);
+        return Err(error);
+    }
+    let written = writer.into_decrypted()?;
+    let sink = inner(&written.plaintext);
+    assert!(sink.closed);
+    released.extend_from_slice(&sink.bytes);
+    Ok(written)
+}
+
+async fn write_all_tokio(writer: &mut DecryptingWriter<'_, Tokio<PatientSink>>, message: &[u8]) -> Result<()> {
     for piece in in_pieces(message) {
-        match family {
-            Family::Tokio => tokio::io::AsyncWriteExt::write_all(writer, piece).await?,
-            Family::Futures => futures_util::AsyncWriteExt::write_all(writer, piece).await?,
-        }
+        tokio::io::AsyncWriteExt::write_all(writer, piece).await?;
     }
-    match family {
-        Family::Tokio => tokio::io::AsyncWriteExt::shutdown(writer).await?,
-        Family::Futures => futures_util::AsyncWriteExt::close(writer).await?,
+    Ok(tokio::io::AsyncWriteExt::shutdown(writer).await?)
+}
+
+async fn write_all_futures(writer: &mut DecryptingWriter<'_, Futures<PatientSink>>, message: &[u8]) -> Result<()> {
+    for piece in in_pieces(message) {
+        futures_util::AsyncWriteExt::write_all(writer, piece).await?;
     }
-    Ok(())
+    Ok(futures_util::AsyncWriteExt::close(writer).await?)
 }
 
 /// Writes a message through a shell.
@@ -117,33 +126,33 @@ pub fn encrypt_through(shell: Shell, encrypt: Encrypt<'_>, plaintext: &[u8], moo
     let mut message = Vec::new();
     match shell {
         Shell::Reader(Family::Tokio) => {
-            let mut reader = drive(encrypt.tokio_reader(source).into_future())?;
+            let mut reader = drive(encrypt.reader(Tokio(source)).into_future())?;
             drive(tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut message))?;
         }
         Shell::Reader(Family::Futures) => {
-            let mut reader = drive(encrypt.futures_reader(source).into_future())?;
+            let mut reader = drive(encrypt.reader(Futures(source)).into_future())?;
             drive(futures_util::AsyncReadExt::read_to_end(&mut reader, &mut message))?;
         }
         Shell::Writer(Family::Tokio) => {
-            let mut writer = drive(encrypt.tokio_writer(sink).into_future())?;
+            let mut writer = drive(encrypt.writer(Tokio(sink)).into_future())?;
             for piece in in_pieces(plaintext) {
                 drive(tokio::io::AsyncWriteExt::write_all(&mut writer, piece))?;
             }
             drive(tokio::io::AsyncWriteExt::flush(&mut writer))?;
             drive(tokio::io::AsyncWriteExt::shutdown(&mut writer))?;
-            message = writer.into_inner().bytes;
+            message = writer.into_inner().0.bytes;
         }
         Shell::Writer(Family::Futures) => {
-            let mut writer = drive(encrypt.futures_writer(sink).into_future())?;
+            let mut writer = drive(encrypt.writer(Futures(sink)).into_future())?;
             for piece in in_pieces(plaintext) {
                 drive(futures_util::AsyncWriteExt::write_all(&mut writer, piece))?;
             }
             drive(futures_util::AsyncWriteExt::flush(&mut writer))?;
             drive(futures_util::AsyncWriteExt::close(&mut writer))?;
-            message = writer.into_inner().bytes;
+            message = writer.into_inner().0.bytes;
         }
         Shell::Stream => {
-            let mut stream = drive(encrypt.stream(source).into_future())?;
+            let mut stream = drive(encrypt.reader(Pieces::new(source)).into_future())?;
             while let Some(piece) = drive(stream.try_next())? {
                 message.extend_from_slice(&piece);
             }

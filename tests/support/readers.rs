@@ -8,11 +8,11 @@ use std::{
 };
 
 use sealwax::{
-    Client, ContentType, Decrypt, EncryptionContext, Error, FormatError, Header, Result,
+    Client, ContentType, Decrypt, Decrypted, EncryptionContext, Error, FormatError, Header, Result,
     io::{GetRange, RangeReader, ReadAt, Seekable},
     keyring::Keyring,
     materials::OpenedBy,
-    message::{Decryptor, Finished},
+    message::Decryptor,
 };
 
 use super::{OddReader, OddWriter, in_pieces, odd_sizes, outcome};
@@ -99,13 +99,14 @@ pub struct Opening {
 
 impl Way {
     /// Returns whether this way refuses signed messages because it would release unverified
-    /// plaintext. A copy needs a temporary file for them.
+    /// plaintext. A reader and a copy need a temporary file for them.
     pub fn refuses_signed(self) -> bool {
         #[cfg(all(feature = "tokio", feature = "futures"))]
         if matches!(self, Self::Async(_)) {
             return true;
         }
-        matches!(self, Self::Reader | Self::Writer | Self::Machine) || (self == Self::Copy && !cfg!(feature = "fs"))
+        let spools = matches!(self, Self::Reader | Self::Copy);
+        matches!(self, Self::Writer | Self::Machine) || (spools && !cfg!(feature = "fs"))
     }
 
     /// Reads a message in this way, in pieces of odd sizes where it takes pieces. Panics if a
@@ -134,7 +135,7 @@ impl Way {
                 decrypt_through(shell, decrypt, unverified, message, &moods, &mut Vec::new())
             }
             Self::ReaderVerified | Self::CopyVerified => self.verified(decrypt, message),
-            Self::Reader | Self::ReaderUnverified => self.through_reader(decrypt, message),
+            Self::Reader | Self::ReaderUnverified => self.through_reader(client, decrypt, message),
             Self::Writer | Self::WriterUnverified => self.through_writer(decrypt, message),
             Self::Machine | Self::MachineUnverified => {
                 let (received, body) = client.header_decoder().decode(message)?;
@@ -146,14 +147,14 @@ impl Way {
             }
             Self::CopyUnverified => {
                 let mut sink = OddWriter::default();
-                let opened = decrypt.release_unverified().copy(OddReader::new(message), &mut sink)?;
+                let opened = decrypt.release_unverified().open(OddReader::new(message))?.copy_to(&mut sink)?;
                 Ok(Opening { plaintext: sink.bytes, header: opened.header, opened_by: opened.opened_by })
             }
             Self::Copy => {
                 let mut sink = OddWriter::default();
-                let opened = decrypt.copy(OddReader::new(message), &mut sink).inspect_err(|_| {
-                    let header = client.header_decoder().decode(message);
-                    let signed = header.is_ok_and(|(received, _)| received.header().suite().is_signed());
+                let opened = decrypt.open(OddReader::new(message)).and_then(|message| message.copy_to(&mut sink));
+                let opened = opened.inspect_err(|_| {
+                    let signed = is_signed(client, message);
                     assert!(!signed || sink.bytes.is_empty(), "a copy released what did not verify");
                 })?;
                 Ok(Opening { plaintext: sink.bytes, header: opened.header, opened_by: opened.opened_by })
@@ -165,7 +166,8 @@ impl Way {
     fn verified(self, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
         if self == Self::CopyVerified {
             let mut sink = OddWriter::default();
-            let opened = decrypt.copy_verified(message, &mut sink);
+            let opened = decrypt.open_at(message).and_then(|message| message.verify());
+            let opened = opened.and_then(|message| message.copy_to(&mut sink));
             assert!(opened.is_ok() || sink.bytes.is_empty(), "a verified copy released what did not verify");
             return opened.map(|opened| Opening {
                 plaintext: sink.bytes,
@@ -173,20 +175,24 @@ impl Way {
                 opened_by: opened.opened_by,
             });
         }
-        let mut reader = decrypt.reader_verified(Seekable::new(io::Cursor::new(message)))?;
+        let message = decrypt.open_at(Seekable::new(io::Cursor::new(message)))?;
+        let mut reader = message.verify()?.into_reader()?;
         let mut plaintext = Vec::new();
         reader.read_to_end(&mut plaintext)?;
         Ok(Opening { plaintext, header: reader.header().clone(), opened_by: reader.opened_by().clone() })
     }
 
-    fn through_reader(self, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
+    fn through_reader(self, client: &Client, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
         let source = OddReader::new(message);
         let mut reader = match self {
-            Self::Reader => decrypt.reader(source)?,
-            _ => decrypt.release_unverified().reader(source)?,
+            Self::Reader => decrypt.open(source)?.into_reader()?,
+            _ => decrypt.release_unverified().open(source)?.into_reader()?,
         };
         let mut plaintext = Vec::new();
-        reader.read_to_end(&mut plaintext)?;
+        reader.read_to_end(&mut plaintext).inspect_err(|_| {
+            let released = self == Self::Reader && is_signed(client, message) && !plaintext.is_empty();
+            assert!(!released, "a reader released what did not verify");
+        })?;
         Ok(Opening { plaintext, header: reader.header().clone(), opened_by: reader.opened_by().clone() })
     }
 
@@ -199,7 +205,7 @@ impl Way {
             writer.write_all(piece)?;
         }
         let written = writer.finish()?;
-        Ok(Opening { plaintext: written.sink.bytes, header: written.header, opened_by: written.opened_by })
+        Ok(Opening { plaintext: written.plaintext.bytes, header: written.header, opened_by: written.opened_by })
     }
 }
 
@@ -223,7 +229,7 @@ impl PartsWay {
     /// Like [`open`](Self::open), with a decryption that is set up already.
     pub fn open_as(self, decrypt: Decrypt<'_>, message: &[u8]) -> Result<Opening> {
         if self == Self::RangesAsync {
-            let reader = decrypt.ranges_async(Object(message)).wait()?;
+            let reader = ready(decrypt.open_remote(Object(message)).wait()?.into_ranges())?;
             let all = ready(reader.read_range(0..u64::MAX))?;
             return Ok(Opening {
                 plaintext: all,
@@ -232,9 +238,9 @@ impl PartsWay {
             });
         }
         match self {
-            Self::Ranges => read_backwards(&decrypt.ranges(message)?),
-            Self::RangesVerified => read_backwards(&decrypt.ranges_verified(message)?),
-            _ => read_backwards(&decrypt.release_unverified().ranges(message)?),
+            Self::Ranges => read_backwards(&decrypt.open_at(message)?.into_ranges()?),
+            Self::RangesVerified => read_backwards(&decrypt.open_at(message)?.verify()?.into_ranges()?),
+            _ => read_backwards(&decrypt.release_unverified().open_at(message)?.into_ranges()?),
         }
     }
 }
@@ -267,6 +273,11 @@ impl GetRange for Object<'_> {
     }
 }
 
+fn is_signed(client: &Client, message: &[u8]) -> bool {
+    let header = client.header_decoder().decode(message);
+    header.is_ok_and(|(received, _)| received.header().suite().is_signed())
+}
+
 /// Returns the output of a future that completes immediately.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -286,7 +297,7 @@ fn through_machine(mut machine: Decryptor, body: &[u8]) -> Result<Opening> {
             machine.consume(ready / 3);
         }
     }
-    let Finished { plaintext: last, header, opened_by, .. } = machine.finish()?;
+    let Decrypted { plaintext: last, header, opened_by, .. } = machine.finish()?;
     plaintext.extend_from_slice(&last);
     Ok(Opening { plaintext, header, opened_by })
 }

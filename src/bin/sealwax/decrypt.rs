@@ -95,12 +95,9 @@ impl Opening {
                 // A file appears only once everything is verified; standard output is visible at
                 // once.
                 let verified_first = output.shows_at_once() && !unverified;
+                let decrypt = if verified_first { decrypt } else { decrypt.release_unverified() };
                 let outcome = write_behind(self.threads, &mut output, |output| {
-                    if verified_first {
-                        decrypt.copy(source, output)
-                    } else {
-                        decrypt.release_unverified().copy(source, output)
-                    }
+                    decrypt.open(source).and_then(|message| message.copy_to(output))
                 });
                 let opened = outcome.map_err(|error| Failure::about(output.blame(&name), error))?;
                 (opened.header, opened.opened_by)
@@ -123,7 +120,8 @@ impl Opening {
         let name = input.name.clone();
         let mut nowhere = Nowhere::default();
         // The plaintext goes nowhere, so releasing it before the signature is verified is safe.
-        let opened = self.decrypt().release_unverified().copy(&mut input, &mut nowhere);
+        let opened =
+            self.decrypt().release_unverified().open(&mut input).and_then(|message| message.copy_to(&mut nowhere));
         let opened = opened.map_err(|error| Failure::about(&name, error))?;
         let mut report = Report::verified(&opened.header, &opened.opened_by, name);
         let plaintext_length = Some(nowhere.count);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sealwax::{Header, Opened, Sealed, keyring::KeyReport, materials::OpenedBy};
+use sealwax::{Decrypted, Encrypted, Header, keyring::KeyReport, materials::OpenedBy};
 use serde::Serialize;
 
 use crate::{
@@ -91,7 +91,7 @@ impl Report {
     }
 
     /// Returns the report for a message that was reencrypted.
-    pub(crate) fn reencrypted(opened: &Opened, sealed: &Sealed, input: String, output: String) -> Self {
+    pub(crate) fn reencrypted(opened: &Decrypted<()>, sealed: &Encrypted<()>, input: String, output: String) -> Self {
         let mut report = Self::new("reencrypt", &sealed.header, input, Some(output));
         report.opened_by = Some((&opened.opened_by).into());
         report.set_wrapped(&sealed.key_report);

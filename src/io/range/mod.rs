@@ -10,8 +10,8 @@ pub(crate) use frames::Frames;
 pub(crate) use in_flight::InFlight;
 pub use reader::RangeReader;
 pub use reader_async::AsyncRangeReader;
-pub use source::{Ends, GetRange, ReadAt, Seekable};
 pub(crate) use source::read_range;
+pub use source::{Ends, GetRange, ReadAt, Seekable};
 
 use std::{io, ops::Range};
 

@@ -118,8 +118,11 @@ impl<S: GetRange> AsyncRangeReader<S> {
     pub async fn read_ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
         let groups = self.groups(ranges);
         let mut buffers = groups.iter().map(|group| room(group.end - group.start)).collect::<Result<Vec<_>>>()?;
-        let mut requests: Vec<_> =
-            groups.iter().zip(&mut buffers).map(|(group, buffer)| Request::new(&self.frames, group.start, buffer)).collect();
+        let mut requests: Vec<_> = groups
+            .iter()
+            .zip(&mut buffers)
+            .map(|(group, buffer)| Request::new(&self.frames, group.start, buffer))
+            .collect();
         let owners: Vec<_> = (requests.iter().enumerate())
             .flat_map(|(index, request)| request.ranges(STEP).map(move |range| (index, range)))
             .collect();

@@ -2,6 +2,7 @@
 //! a message by expecting its `aws-crypto-public-key`. An unsigned message must not pass as a
 //! signed one by authenticating that pair without storing it.
 
+use sealwax::io::Overwrite;
 use std::time::Duration;
 
 use sealwax::materials::{CachingManager, MemoryCache, OpenedBy, RequiredContextManager};
@@ -180,8 +181,18 @@ fn refused_everywhere(
     let mut writer = decrypt().release_unverified().writer(&mut sink);
     check(&"writer", writer.write_all(message).map_err(Error::from));
     drop(writer);
-    check(&"copy", decrypt().release_unverified().copy(message, &mut sink).map(|_| ()));
-    check(&"copy_verified", decrypt().copy_verified(message, &mut sink).map(|_| ()));
+    check(
+        &"copy",
+        decrypt().release_unverified().open(message).and_then(|message| message.copy_to(&mut sink)).map(|_| ()),
+    );
+    check(
+        &"copy_verified",
+        decrypt()
+            .open_at(message)
+            .and_then(|message| message.verify())
+            .and_then(|message| message.copy_to(&mut sink))
+            .map(|_| ()),
+    );
     for keep_context in [false, true] {
         let reencrypt = decrypt().reencrypt(client.encrypt(&Unasked));
         let reencrypt = if keep_context { reencrypt.keep_context() } else { reencrypt };
@@ -194,8 +205,11 @@ fn refused_everywhere(
         let folder = tempfile::tempdir().unwrap();
         let (source, target) = (folder.path().join("message"), folder.path().join("text"));
         std::fs::write(&source, message).unwrap();
-        check(&"file", decrypt().file(&source, &target).map(|_| ()));
-        check(&"reencrypt", decrypt().reencrypt(client.encrypt(&Unasked)).file(&source, &target).map(|_| ()));
+        check(&"file", decrypt().file(&source, &target, Overwrite::Never).map(|_| ()));
+        check(
+            &"reencrypt",
+            decrypt().reencrypt(client.encrypt(&Unasked)).file(&source, &target, Overwrite::Never).map(|_| ()),
+        );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "{what}: a file was made");
         assert_eq!(std::fs::read(&source).unwrap(), message, "{what}");
     }

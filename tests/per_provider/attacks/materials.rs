@@ -108,7 +108,11 @@ fn attack_3_materials_of_another_suite_are_refused() {
         let manager = altered_decryption(&forge, |materials| materials.suite = AlgorithmSuite::from_id(given).unwrap());
         let refused = reads_all().decrypt_with(&manager).bytes(&message).wait();
         assert!(matches!(refused, Err(Error::Materials(_))), "{found:#x} {given:#x}");
-        let refused = reads_all().decrypt_with(&manager).release_unverified().reader(&message[..]);
+        let refused = reads_all()
+            .decrypt_with(&manager)
+            .release_unverified()
+            .open(&message[..])
+            .and_then(|message| message.into_reader());
         assert!(matches!(refused, Err(Error::Materials(_))), "{found:#x} {given:#x}");
         let mut sink = Vec::new();
         let refused = reads_all().decrypt_with(&manager).release_unverified().writer(&mut sink).write_all(&message);

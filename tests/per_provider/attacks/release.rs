@@ -2,6 +2,7 @@
 //! announces.
 
 use super::*;
+use sealwax::io::Overwrite;
 
 #[test]
 fn attack_4_the_final_frame_is_held_until_the_signature_holds() {
@@ -26,7 +27,8 @@ fn attack_4_a_stream_of_a_signed_message_is_refused_before_any_unwrapping() {
     for suite in SIGNED {
         let forge = Forge::new(suite);
         for message in [forge.message(TEXT), forge.unframed_message(TEXT)] {
-            let refused = client.decrypt(&Unasked).reader(&message[..]).map(|_| ());
+            let refused =
+                client.decrypt(&Unasked).open(&message[..]).and_then(|message| message.into_reader()).map(|_| ());
             assert!(matches!(refused, Err(Error::SignedStream)), "{suite:#x}");
 
             let mut sink = Vec::new();
@@ -46,10 +48,10 @@ fn attack_4_a_stream_of_a_signed_message_is_refused_before_any_unwrapping() {
     let forge = Forge::new(0x0478);
     let (keyring, message) = (forge.keyring(), forge.message(TEXT));
     let mut text = Vec::new();
-    client.decrypt(&keyring).reader(&message[..]).unwrap().read_to_end(&mut text).unwrap();
+    client.decrypt(&keyring).open(&message[..]).unwrap().into_reader().unwrap().read_to_end(&mut text).unwrap();
     let mut writer = client.decrypt(&keyring).writer(Vec::new());
     writer.write_all(&message).unwrap();
-    assert_eq!((&text[..], &writer.finish().unwrap().sink[..]), (TEXT, TEXT));
+    assert_eq!((&text[..], &writer.finish().unwrap().plaintext[..]), (TEXT, TEXT));
 }
 
 /// Signed messages below and above what a verified copy keeps in memory.
@@ -72,14 +74,14 @@ fn attack_4_a_copy_releases_nothing_of_a_signed_message_before_its_signature_hol
     let client = new_client();
     for (keyring, plaintext, message) in signed_messages() {
         let mut sink = Vec::new();
-        client.decrypt(&keyring).copy(&message[..], &mut sink).unwrap();
+        client.decrypt(&keyring).open(&message[..]).unwrap().copy_to(&mut sink).unwrap();
         assert!(sink == plaintext);
 
         let cut = message[..message.len() - 1].to_vec();
         let longer = [&message[..], b"x"].concat();
         for bad in [with_a_bad_signature(message), cut, longer] {
             let mut sink = Vec::new();
-            assert!(client.decrypt(&keyring).copy(&bad[..], &mut sink).is_err());
+            assert!(client.decrypt(&keyring).open(&bad[..]).and_then(|message| message.copy_to(&mut sink)).is_err());
             assert!(sink.is_empty(), "{} bytes were released", sink.len());
         }
     }
@@ -87,11 +89,11 @@ fn attack_4_a_copy_releases_nothing_of_a_signed_message_before_its_signature_hol
     let forge = Forge::new(0x0578);
     let message = forge.unframed_message(TEXT);
     let mut sink = Vec::new();
-    client.decrypt(&forge.keyring()).copy(&message[..], &mut sink).unwrap();
+    client.decrypt(&forge.keyring()).open(&message[..]).unwrap().copy_to(&mut sink).unwrap();
     assert_eq!(sink, TEXT);
     let bad = with_a_bad_signature(message);
     let mut sink = Vec::new();
-    let refused = client.decrypt(&forge.keyring()).copy(&bad[..], &mut sink);
+    let refused = client.decrypt(&forge.keyring()).open(&bad[..]).and_then(|message| message.copy_to(&mut sink));
     assert!(matches!(refused, Err(Error::Integrity)) && sink.is_empty());
 }
 
@@ -100,7 +102,7 @@ fn attack_4_a_copy_releases_nothing_of_a_signed_message_before_its_signature_hol
 fn attack_4_without_temporary_files_a_copy_of_a_signed_message_is_refused() {
     let mut sink = Vec::new();
     let message = Forge::new(0x0578).message(TEXT);
-    let refused = new_client().decrypt(&Unasked).copy(&message[..], &mut sink);
+    let refused = new_client().decrypt(&Unasked).open(&message[..]).and_then(|message| message.copy_to(&mut sink));
     assert!(matches!(refused, Err(Error::SignedStream)) && sink.is_empty());
 }
 
@@ -116,19 +118,19 @@ fn attack_4_a_file_appears_only_once_the_signature_holds() {
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<BTreeSet<_>>()
         };
         std::fs::write(&sealed, with_a_bad_signature(message.clone())).unwrap();
-        let refused = client.decrypt(&keyring).file(&sealed, &target);
+        let refused = client.decrypt(&keyring).file(&sealed, &target, Overwrite::Never);
         assert!(matches!(refused, Err(Error::Integrity)), "{refused:?}");
         assert_eq!(names(), BTreeSet::from(["sealed".to_owned()]));
 
         // An existing target is unchanged.
         std::fs::write(&target, "before").unwrap();
-        let refused = client.decrypt(&keyring).overwrite().file(&sealed, &target);
+        let refused = client.decrypt(&keyring).file(&sealed, &target, Overwrite::Replace);
         assert!(matches!(refused, Err(Error::Integrity)), "{refused:?}");
         assert_eq!(std::fs::read(&target).unwrap(), b"before");
         assert_eq!(names().len(), 2);
 
         std::fs::write(&sealed, &message).unwrap();
-        client.decrypt(&keyring).overwrite().file(&sealed, &target).unwrap();
+        client.decrypt(&keyring).file(&sealed, &target, Overwrite::Replace).unwrap();
         assert!(std::fs::read(&target).unwrap() == plaintext);
         assert_eq!(names().len(), 2);
     }
@@ -211,13 +213,14 @@ fn attack_16_a_provider_that_writes_before_it_verifies_releases_nothing() {
                 let decrypt = || client.decrypt(&keyring);
                 let (start, end) = (index * 5, index * 5 + 5);
                 for (start, end) in [(start, end), (start + 1, end - 1), (0, end), (0, TEXT.len())] {
-                    let reader = decrypt().release_unverified().ranges(&message[..]).unwrap();
+                    let reader = decrypt().release_unverified().open_at(&message[..]).unwrap().into_ranges().unwrap();
                     let mut buffer = vec![0xee; end - start];
                     assert!(matches!(reader.read_at(start as u64, &mut buffer), Err(Error::Integrity)));
                     assert!(buffer.iter().all(|byte| *byte == 0), "{suite:#06x}, {start}..{end}: {buffer:?}");
 
-                    let reader =
-                        ready(decrypt().release_unverified().ranges_async(Object(message.clone())).into_future());
+                    let opened =
+                        ready(decrypt().release_unverified().open_remote(Object(message.clone())).into_future());
+                    let reader = ready(opened.unwrap().into_ranges());
                     let mut buffer = vec![0xee; end - start];
                     let refused = ready(reader.unwrap().read_at(start as u64, &mut buffer));
                     assert!(matches!(refused, Err(Error::Integrity)));

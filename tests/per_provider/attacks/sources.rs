@@ -2,6 +2,7 @@
 //! message, or a plaintext, that looks complete: reading it ends in an error, and remains in that
 //! state.
 
+use sealwax::io::{Futures, Pieces, Tokio};
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -162,13 +163,14 @@ fn attack_32_a_decrypting_reader_ends_at_the_first_error_of_its_source() {
         let (message, positions) = message_and_positions(&forge);
         let keyring = forge.keyring();
         for source in failing(&message, &positions) {
-            let mut reader = client.decrypt(&keyring).release_unverified().reader(source).unwrap();
+            let mut reader = client.decrypt(&keyring).release_unverified().open(source).unwrap().into_reader().unwrap();
             let released = read_to_the_error(&source, &mut |buffer| reader.read(buffer));
             assert!(TEXT.starts_with(&released), "{source:?}");
         }
         // If the failure is in the header, there is no reader.
         for source in failing(&message, &[0, 1, forge.header().len() - 1]) {
-            let refused = client.decrypt(&keyring).release_unverified().reader(source);
+            let refused =
+                client.decrypt(&keyring).release_unverified().open(source).and_then(|message| message.into_reader());
             assert!(matches!(refused, Err(Error::Io(error)) if Some(error.kind()) == source.kind), "{source:?}");
         }
     }
@@ -195,13 +197,24 @@ fn attack_32_a_copy_of_a_source_that_fails_is_no_whole_message() {
         let blocking = Failing::new(&message, positions[3], io::ErrorKind::WouldBlock, Then::Ends);
         for source in failing(&message, &positions).into_iter().chain([blocking]) {
             let mut sink = Vec::new();
-            fails(&source, client.decrypt(&keyring).release_unverified().copy(source, &mut sink).map(|_| ()));
+            fails(
+                &source,
+                client
+                    .decrypt(&keyring)
+                    .release_unverified()
+                    .open(source)
+                    .and_then(|message| message.copy_to(&mut sink))
+                    .map(|_| ()),
+            );
             assert!(TEXT.starts_with(&sink), "{source:?}");
 
             #[cfg(feature = "fs")]
             {
                 let mut sink = Vec::new();
-                fails(&source, client.decrypt(&keyring).copy(source, &mut sink).map(|_| ()));
+                fails(
+                    &source,
+                    client.decrypt(&keyring).open(source).and_then(|message| message.copy_to(&mut sink)).map(|_| ()),
+                );
                 assert!(TEXT.starts_with(&sink), "{source:?}");
                 assert!(suite == 0x0478 || sink.is_empty(), "{source:?}: {sink:?} of a signed message");
             }
@@ -230,7 +243,7 @@ fn a_source_that_would_block_or_is_interrupted_is_read_on_to_a_whole_message() {
         }
         for position in positions {
             let source = Failing::new(&message, position, kind, Then::GoesOn);
-            let mut reader = client.decrypt(&keyring).reader(source).unwrap();
+            let mut reader = client.decrypt(&keyring).open(source).unwrap().into_reader().unwrap();
             let released = read_with_retries(&mut |buffer| reader.read(buffer));
             assert_eq!(released, (TEXT.to_vec(), expected), "{source:?}");
         }
@@ -291,7 +304,7 @@ fn attack_32_a_reader_whose_source_panicked_never_makes_a_whole_message() {
         let (message, positions) = message_and_positions(&forge);
         let keyring = forge.keyring();
         for source in panicking(&message, &positions) {
-            let mut reader = client.decrypt(&keyring).release_unverified().reader(source).unwrap();
+            let mut reader = client.decrypt(&keyring).release_unverified().open(source).unwrap().into_reader().unwrap();
             let released = read_to_the_panic(&source, &mut |buffer| reader.read(buffer));
             assert!(TEXT.starts_with(&released), "{source:?}");
         }
@@ -335,10 +348,10 @@ mod asynchronous {
         let keyring = Forge::new(0x0478).keyring();
         for source in failing(TEXT, &IN_TEXT) {
             let encrypt = || client.encrypt(&keyring).suite(SUITE).frame_length(5);
-            let mut reader = encrypt().tokio_reader(source).wait().unwrap();
+            let mut reader = encrypt().reader(Tokio(source)).wait().unwrap();
             let message = read_to_the_error(&source, &mut |buffer| drive(TokioRead::read(&mut reader, buffer)));
             assert!(!opens(&keyring, &message), "{source:?}");
-            let mut reader = encrypt().futures_reader(source).wait().unwrap();
+            let mut reader = encrypt().reader(Futures(source)).wait().unwrap();
             let message = read_to_the_error(&source, &mut |buffer| drive(FuturesRead::read(&mut reader, buffer)));
             assert!(!opens(&keyring, &message), "{source:?}");
         }
@@ -348,15 +361,18 @@ mod asynchronous {
             let keyring = forge.keyring();
             for source in failing(&message, &positions) {
                 let decrypt = || client.decrypt(&keyring);
-                let mut reader = decrypt().release_unverified().tokio_reader(source).wait().unwrap();
+                let mut reader =
+                    decrypt().release_unverified().open_async(Tokio(source)).wait().unwrap().into_reader().unwrap();
                 let released = read_to_the_error(&source, &mut |buffer| drive(TokioRead::read(&mut reader, buffer)));
                 assert!(TEXT.starts_with(&released), "{source:?}");
-                let mut reader = decrypt().release_unverified().futures_reader(source).wait().unwrap();
+                let mut reader =
+                    decrypt().release_unverified().open_async(Futures(source)).wait().unwrap().into_reader().unwrap();
                 let released = read_to_the_error(&source, &mut |buffer| drive(FuturesRead::read(&mut reader, buffer)));
                 assert!(TEXT.starts_with(&released), "{source:?}");
             }
             for source in failing(&message, &[0, 1, forge.header().len() - 1]) {
-                let refused = client.decrypt(&keyring).release_unverified().tokio_reader(source).wait();
+                let refused =
+                    client.decrypt(&keyring).release_unverified().open_async(Tokio(source)).wait().map(|_| ());
                 assert!(matches!(refused, Err(Error::Io(error)) if Some(error.kind()) == source.kind), "{source:?}");
             }
         }
@@ -387,7 +403,7 @@ mod asynchronous {
         let keyring = Forge::new(0x0478).keyring();
         for source in failing(TEXT, &IN_TEXT) {
             let encrypt = client.encrypt(&keyring).suite(SUITE).frame_length(5);
-            let message = next_to_the_error(&source, encrypt.stream(source).wait().unwrap());
+            let message = next_to_the_error(&source, encrypt.reader(Pieces::new(source)).wait().unwrap());
             assert!(!opens(&keyring, &message), "{source:?}");
         }
         for suite in [0x0478, 0x0578] {
@@ -395,7 +411,14 @@ mod asynchronous {
             let (message, positions) = message_and_positions(&forge);
             let keyring = forge.keyring();
             for source in failing(&message, &positions) {
-                let stream = client.decrypt(&keyring).release_unverified().stream(source).wait().unwrap();
+                let stream = client
+                    .decrypt(&keyring)
+                    .release_unverified()
+                    .open_async(Pieces::new(source))
+                    .wait()
+                    .unwrap()
+                    .into_reader()
+                    .unwrap();
                 assert!(TEXT.starts_with(&next_to_the_error(&source, stream)), "{source:?}");
             }
         }
@@ -411,14 +434,15 @@ mod asynchronous {
             for position in IN_TEXT {
                 let source = Failing::new(TEXT, position, kind, Then::GoesOn);
                 let encrypt = client.encrypt(&keyring).suite(SUITE).frame_length(5);
-                let mut reader = encrypt.tokio_reader(source).wait().unwrap();
+                let mut reader = encrypt.reader(Tokio(source)).wait().unwrap();
                 let (written, retries) = read_with_retries(&mut |buffer| drive(TokioRead::read(&mut reader, buffer)));
                 assert_eq!(retries, expected, "{source:?}");
                 assert_eq!(client.decrypt(&keyring).bytes(&written).wait().unwrap().plaintext, TEXT, "{source:?}");
             }
             for position in positions {
                 let source = Failing::new(&message, position, kind, Then::GoesOn);
-                let mut reader = client.decrypt(&keyring).futures_reader(source).wait().unwrap();
+                let mut reader =
+                    client.decrypt(&keyring).open_async(Futures(source)).wait().unwrap().into_reader().unwrap();
                 let released = read_with_retries(&mut |buffer| drive(FuturesRead::read(&mut reader, buffer)));
                 assert_eq!(released, (TEXT.to_vec(), expected), "{source:?}");
             }
@@ -471,12 +495,12 @@ mod asynchronous {
         let keyring = Forge::new(0x0478).keyring();
         for source in panicking(TEXT, &IN_TEXT) {
             let encrypt = || client.encrypt(&keyring).suite(SUITE).frame_length(5);
-            let mut tokio = encrypt().tokio_reader(source).wait().unwrap();
-            let mut futures = encrypt().futures_reader(source).wait().unwrap();
+            let mut tokio = encrypt().reader(Tokio(source)).wait().unwrap();
+            let mut futures = encrypt().reader(Futures(source)).wait().unwrap();
             for message in [
                 read_to_the_panic(&source, &mut |buffer| drive(TokioRead::read(&mut tokio, buffer))),
                 read_to_the_panic(&source, &mut |buffer| drive(FuturesRead::read(&mut futures, buffer))),
-                next_to_the_panic(&source, encrypt().stream(source).wait().unwrap()),
+                next_to_the_panic(&source, encrypt().reader(Pieces::new(source)).wait().unwrap()),
             ] {
                 assert!(!opens(&keyring, &message), "{source:?}");
             }
@@ -487,12 +511,15 @@ mod asynchronous {
             let keyring = forge.keyring();
             for source in panicking(&message, &positions) {
                 let decrypt = || client.decrypt(&keyring).release_unverified();
-                let mut tokio = decrypt().tokio_reader(source).wait().unwrap();
-                let mut futures = decrypt().futures_reader(source).wait().unwrap();
+                let mut tokio = decrypt().open_async(Tokio(source)).wait().unwrap().into_reader().unwrap();
+                let mut futures = decrypt().open_async(Futures(source)).wait().unwrap().into_reader().unwrap();
                 for released in [
                     read_to_the_panic(&source, &mut |buffer| drive(TokioRead::read(&mut tokio, buffer))),
                     read_to_the_panic(&source, &mut |buffer| drive(FuturesRead::read(&mut futures, buffer))),
-                    next_to_the_panic(&source, decrypt().stream(source).wait().unwrap()),
+                    next_to_the_panic(
+                        &source,
+                        decrypt().open_async(Pieces::new(source)).wait().unwrap().into_reader().unwrap(),
+                    ),
                 ] {
                     assert!(TEXT.starts_with(&released), "{source:?}");
                 }
