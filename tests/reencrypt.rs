@@ -260,20 +260,19 @@ fn a_file_is_replaced_at_one_stroke_or_stays() {
     let message = old_message(AlgorithmSuite::Aes192GcmIv12Tag16HkdfSha384EcdsaP384, &pattern(100_000));
     let mut damaged = message.clone();
     *damaged.last_mut().unwrap() ^= 1;
-    let run = |overwrite: bool| {
+    let run = |overwrite| {
         let to = client.encrypt(&new).frame_length(1 << 16);
-        let to = if overwrite { to } else { to };
-        client.decrypt(&old).reencrypt(to).keep_context().file(&file, &file, Overwrite::Never)
+        client.decrypt(&old).reencrypt(to).keep_context().file(&file, &file, overwrite)
     };
 
     fs::write(&file, &damaged).unwrap();
-    assert!(matches!(run(true), Err(Error::Integrity)));
+    assert!(matches!(run(Overwrite::Replace), Err(Error::Integrity)));
     assert!(fs::read(&file).unwrap() == damaged);
     fs::write(&file, &message).unwrap();
-    assert!(matches!(run(false), Err(Error::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists));
+    assert!(matches!(run(Overwrite::Never), Err(Error::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists));
     assert!(fs::read(&file).unwrap() == message);
 
-    run(true).unwrap();
+    run(Overwrite::Replace).unwrap();
     let opened = Client::new().decrypt(&new).bytes(&fs::read(&file).unwrap()).wait().unwrap();
     assert!(opened.plaintext == pattern(100_000));
     assert_eq!(opened.header.content_type().frame_length(), Some(1 << 16));

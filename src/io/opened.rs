@@ -17,7 +17,7 @@ use crate::{
     context::EncryptionContext,
     crypto::CryptoProvider,
     error::{Error, Result},
-    format::Header,
+    format::{ContentType, Header},
     materials::OpenedBy,
     message::{Decrypted, Decryptor, FinalFrameSearch, Finished, Plan, SecondPass, VerifiedHeader},
 };
@@ -58,6 +58,9 @@ impl Body {
 
     /// Starts the search for the final frame, which proves the positions of all frames.
     fn search(self, size: u64, body_length: Option<u64>) -> Result<(Header, OpenedBy, FinalFrameSearch)> {
+        if self.verified.header.content_type() == ContentType::Unframed {
+            return Err(Error::Unframed);
+        }
         if self.must_wait() {
             return Err(Error::SignedStream);
         }

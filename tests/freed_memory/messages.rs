@@ -135,7 +135,7 @@ const DECRYPTIONS: &[Step] = &[
         let (header, body) = s.client.header_decoder().decode(s.message).unwrap();
         let mut machine = s.client.decrypt(&s.keyring).release_unverified().machine(header).wait().unwrap();
         body.chunks(PIECE).for_each(|piece| machine.push(piece).unwrap());
-        drop(machine.finish().unwrap());
+        drop(Zeroizing::new(machine.finish().unwrap().plaintext));
     }),
     ("decrypt machine, dropped with a backlog", |s| {
         let (header, body) = s.client.header_decoder().decode(s.message).unwrap();

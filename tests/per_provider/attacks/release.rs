@@ -1,8 +1,12 @@
 //! What is released before a signature or a tag is verified: only what the name of the method
 //! announces.
 
-use super::*;
+#[cfg(feature = "fs")]
 use sealwax::io::Overwrite;
+#[cfg(feature = "tokio")]
+use sealwax::io::Tokio;
+
+use super::*;
 
 #[test]
 fn attack_4_the_final_frame_is_held_until_the_signature_holds() {
@@ -27,10 +31,6 @@ fn attack_4_a_stream_of_a_signed_message_is_refused_before_any_unwrapping() {
     for suite in SIGNED {
         let forge = Forge::new(suite);
         for message in [forge.message(TEXT), forge.unframed_message(TEXT)] {
-            let refused =
-                client.decrypt(&Unasked).open(&message[..]).and_then(|message| message.into_reader()).map(|_| ());
-            assert!(matches!(refused, Err(Error::SignedStream)), "{suite:#x}");
-
             let mut sink = Vec::new();
             let mut writer = client.decrypt(&Unasked).writer(&mut sink);
             let refused = writer.write_all(&message).map_err(Error::from);
@@ -52,6 +52,58 @@ fn attack_4_a_stream_of_a_signed_message_is_refused_before_any_unwrapping() {
     let mut writer = client.decrypt(&keyring).writer(Vec::new());
     writer.write_all(&message).unwrap();
     assert_eq!((&text[..], &writer.finish().unwrap().plaintext[..]), (TEXT, TEXT));
+}
+
+#[test]
+fn attack_4_an_opened_signed_message_releases_nothing_before_its_signature_holds() {
+    let client = reads_all();
+    for suite in SIGNED {
+        let forge = Forge::new(suite);
+        let keyring = forge.keyring();
+        for message in [forge.message(TEXT), forge.unframed_message(TEXT)] {
+            // A source that can be read only once must be spooled, which needs temporary files.
+            let read = |message: &[u8]| {
+                let mut text = Vec::new();
+                client.decrypt(&keyring).open(message)?.into_reader()?.read_to_end(&mut text)?;
+                Ok(text)
+            };
+            let copy = |message: &[u8]| {
+                let mut sink = Vec::new();
+                let copied = client.decrypt(&keyring).open(message).and_then(|message| message.copy_to(&mut sink));
+                assert!(copied.is_ok() || sink.is_empty(), "{suite:#x}");
+                copied.map(|_| sink)
+            };
+            for opened in [read(&message), copy(&message)] {
+                if cfg!(feature = "fs") {
+                    assert_eq!(opened.unwrap(), TEXT, "{suite:#x}");
+                } else {
+                    assert!(matches!(opened, Err(Error::SignedStream)), "{suite:#x}");
+                }
+            }
+            // The error comes from the step that verifies, before there is a reader.
+            let bad = with_a_bad_signature(message.clone());
+            let refused = client.decrypt(&keyring).open(&bad[..]).unwrap().into_reader().map(|_| ());
+            let expected = |error: &Error| match cfg!(feature = "fs") {
+                true => is_integrity(error),
+                false => matches!(error, Error::SignedStream),
+            };
+            assert!(refused.is_err_and(|error| expected(&error)), "{suite:#x}");
+            assert!(copy(&bad).is_err_and(|error| expected(&error)), "{suite:#x}");
+
+            // An asynchronous reader, and ranges, cannot wait.
+            #[cfg(feature = "tokio")]
+            {
+                let opened = ready(client.decrypt(&keyring).open_async(Tokio(&message[..])).into_future()).unwrap();
+                assert!(matches!(opened.into_reader().map(|_| ()), Err(Error::SignedStream)), "{suite:#x}");
+            }
+            if message == forge.message(TEXT) {
+                let ranges = client.decrypt(&keyring).open_at(&message[..]).unwrap().into_ranges().map(|_| ());
+                assert!(matches!(ranges, Err(Error::SignedStream)), "{suite:#x}");
+                let opened = ready(client.decrypt(&keyring).open_remote(Object(message)).into_future()).unwrap();
+                assert!(matches!(ready(opened.into_ranges()).map(|_| ()), Err(Error::SignedStream)), "{suite:#x}");
+            }
+        }
+    }
 }
 
 /// Signed messages below and above what a verified copy keeps in memory.
