@@ -1,0 +1,390 @@
+//! Messages in an object store: how many requests they take and how many at once, and that what is
+//! read of a verified one is what was verified.
+#![cfg(all(feature = "rustcrypto", feature = "tokio"))]
+
+mod support;
+
+use std::{
+    io,
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use proptest::{collection::vec, prelude::*};
+use sealwax::{
+    Client, Error, Result,
+    io::{AsyncRangeReader, Ends, GetRange},
+    keyring::RawAesKeyring,
+};
+use support::pattern;
+use tokio::time::{Instant, sleep};
+
+const MIB: u64 = 1 << 20;
+const LATENCY: Duration = Duration::from_millis(10);
+
+fn keyring() -> RawAesKeyring {
+    RawAesKeyring::new("example", "key-1", vec![7; 32]).unwrap()
+}
+
+/// Runs a future on a clock that only moves when everything waits.
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
+}
+
+/// An object, each request for which takes 10 ms.
+#[derive(Default)]
+struct Object {
+    bytes: Mutex<Arc<Vec<u8>>>,
+    requests: AtomicUsize,
+    bytes_requested: AtomicU64,
+    /// The requests and bytes in flight now, and the most so far.
+    now: Mutex<(u64, u64)>,
+    most: Mutex<(u64, u64)>,
+}
+
+impl Object {
+    fn new(bytes: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self { bytes: Mutex::new(Arc::new(bytes)), ..Self::default() })
+    }
+
+    fn become_other(&self, bytes: Vec<u8>) {
+        *self.bytes.lock().unwrap() = Arc::new(bytes);
+    }
+}
+
+impl GetRange for Object {
+    type Bytes = Vec<u8>;
+
+    async fn size(&self) -> io::Result<u64> {
+        Ok(self.bytes.lock().unwrap().len() as u64)
+    }
+
+    async fn get_range(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        let length = range.end - range.start;
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.bytes_requested.fetch_add(length, Ordering::Relaxed);
+        {
+            let mut now = self.now.lock().unwrap();
+            *now = (now.0 + 1, now.1 + length);
+            let mut most = self.most.lock().unwrap();
+            *most = (most.0.max(now.0), most.1.max(now.1));
+        }
+        sleep(LATENCY).await;
+        {
+            let mut now = self.now.lock().unwrap();
+            *now = (now.0 - 1, now.1 - length);
+        }
+        let bytes = self.bytes.lock().unwrap().clone();
+        let found = bytes.get(range.start as usize..range.end as usize);
+        found.map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+fn unsigned(text: &[u8], frame_length: u32) -> Vec<u8> {
+    Client::new().encrypt(&keyring()).unsigned().frame_length(frame_length).bytes(text).wait().unwrap().message
+}
+
+fn signed(text: &[u8]) -> Vec<u8> {
+    Client::new().encrypt(&keyring()).bytes(text).wait().unwrap().message
+}
+
+async fn open<S: GetRange + Sync>(object: S) -> Result<AsyncRangeReader<S>> {
+    Client::new().decrypt(&keyring()).open_remote(object).await?.into_ranges().await
+}
+
+#[test]
+fn opening_takes_one_round_trip() {
+    // The frame length, the length of the plaintext, and the number of requests and round trips.
+    for (frame_length, length, requests, trips) in [
+        (4096, 10, 1, 1),
+        (4096, 60_000, 1, 1),
+        (4096, 3_000_000, 2, 1),
+        (65_536, 3_000_000, 2, 1),
+        // The final frame is longer than what is requested along with the header.
+        (1 << 20, 3 << 20, 3, 2),
+    ] {
+        run(async {
+            let text = pattern(length);
+            let object = Object::new(unsigned(&text, frame_length));
+            let start = Instant::now();
+            let reader = open(object.clone()).await.unwrap();
+            assert_eq!(start.elapsed(), trips * LATENCY, "{length} bytes in frames of {frame_length}");
+            assert_eq!(object.requests.load(Ordering::Relaxed), requests, "{length} bytes");
+            assert_eq!(reader.len(), length as u64);
+            let last = reader.len() - 10..reader.len();
+            assert_eq!(reader.read_range(last).await.unwrap(), text[length - 10..]);
+            // The final frame has been read already.
+            assert_eq!(object.requests.load(Ordering::Relaxed), requests, "{length} bytes");
+        });
+    }
+}
+
+#[test]
+fn a_store_that_returns_the_length_with_a_range_is_asked_once() {
+    struct Suffix(Arc<Object>);
+    impl GetRange for Suffix {
+        type Bytes = Vec<u8>;
+
+        async fn size(&self) -> io::Result<u64> {
+            panic!("the length comes with the ends");
+        }
+
+        async fn get_range(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+            self.0.get_range(range).await
+        }
+
+        async fn get_ends(&self, first: u64, last: u64) -> io::Result<Ends<Vec<u8>>> {
+            self.0.get_ends(first, last).await
+        }
+    }
+    run(async {
+        let text = pattern(1_000_000);
+        let reader = open(Suffix(Object::new(unsigned(&text, 4096)))).await.unwrap();
+        assert!(reader.read_range(5..500_005).await.unwrap() == text[5..500_005]);
+    });
+}
+
+#[test]
+fn ends_that_do_not_fit_are_refused() {
+    struct Lying(Vec<u8>, fn(&[u8]) -> Ends<Vec<u8>>);
+    impl GetRange for Lying {
+        type Bytes = Vec<u8>;
+
+        async fn size(&self) -> io::Result<u64> {
+            Ok(self.0.len() as u64)
+        }
+
+        async fn get_range(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+            let found = self.0.get(range.start as usize..range.end as usize);
+            found.map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        }
+
+        async fn get_ends(&self, _: u64, _: u64) -> io::Result<Ends<Vec<u8>>> {
+            Ok((self.1)(&self.0))
+        }
+    }
+    let lies: [fn(&[u8]) -> Ends<Vec<u8>>; 4] = [
+        |all| Ends { size: all.len() as u64 - 1, first: all.to_vec(), last: None },
+        |all| Ends { size: all.len() as u64, first: all[..500].to_vec(), last: Some([all, b"x"].concat()) },
+        |all| Ends { size: all.len() as u64 + 1, first: all[..500].to_vec(), last: Some(all[500..].to_vec()) },
+        |all| Ends { size: 0, first: Vec::new(), last: Some(all.to_vec()) },
+    ];
+    let message = unsigned(&pattern(2000), 4096);
+    for (index, lie) in lies.into_iter().enumerate() {
+        assert!(run(open(Lying(message.clone(), lie))).is_err(), "{index}");
+    }
+    // What is missing is requested, whatever came with the length.
+    let enough: [fn(&[u8]) -> Ends<Vec<u8>>; 4] = [
+        |all| Ends { size: all.len() as u64, first: Vec::new(), last: None },
+        |all| Ends { size: all.len() as u64, first: all[..1].to_vec(), last: Some(all[all.len() - 1..].to_vec()) },
+        |all| Ends { size: all.len() as u64, first: all.to_vec(), last: Some(all.to_vec()) },
+        |all| Ends { size: all.len() as u64, first: all[..500].to_vec(), last: Some(all[500..all.len() - 1].to_vec()) },
+    ];
+    for (index, ends) in enough.into_iter().enumerate() {
+        let read = run(async { open(Lying(message.clone(), ends)).await?.read_range(0..3000).await });
+        assert!(read.unwrap() == pattern(2000), "{index}");
+    }
+}
+
+#[test]
+fn reads_overlap_their_requests_within_bounds() {
+    let text = pattern(64 << 20);
+    let object = Object::new(unsigned(&text, 65_536));
+    run(async {
+        let reader = open(object.clone()).await.unwrap();
+        let start = Instant::now();
+        assert!(reader.read_range(0..u64::MAX).await.unwrap() == text);
+        // One request at a time, of 8 MiB each, took 80 ms.
+        assert_eq!(start.elapsed(), 3 * LATENCY);
+
+        // Reads of 1 MiB, one after another, take a round trip each.
+        let ranges: Vec<_> = (0..64).map(|index| index * MIB..(index + 1) * MIB).collect();
+        let start = Instant::now();
+        for range in &ranges {
+            assert!(reader.read_range(range.clone()).await.unwrap() == text_of(&text, range));
+        }
+        let apart = start.elapsed();
+        let start = Instant::now();
+        let together = reader.read_ranges(&ranges).await.unwrap();
+        assert!(ranges.iter().zip(&together).all(|(range, found)| *found == text_of(&text, range)));
+        assert!(4 * start.elapsed() <= apart, "{:?} and {apart:?}", start.elapsed());
+    });
+    let (requests, bytes) = *object.most.lock().unwrap();
+    assert!((2..=8).contains(&requests), "{requests} requests at once");
+    assert!(bytes <= 32 << 20, "{bytes} bytes at once");
+
+    // Frames that are longer than a request are read one per request, few at a time.
+    let text = pattern(80 << 20);
+    let object = Object::new(unsigned(&text, 20 << 20));
+    run(async {
+        let reader = open(object.clone()).await.unwrap();
+        assert!(reader.read_range(0..u64::MAX).await.unwrap() == text);
+    });
+    let (_, bytes) = *object.most.lock().unwrap();
+    assert!(bytes <= 32 << 20, "{bytes} bytes at once");
+}
+
+fn text_of<'a>(text: &'a [u8], range: &Range<u64>) -> &'a [u8] {
+    let end = (range.end as usize).min(text.len());
+    text.get(range.start as usize..end).unwrap_or_default()
+}
+
+proptest! {
+    #[test]
+    fn several_ranges_are_what_slices_are(
+        length in 0_usize..3_000_000,
+        frame_length in 1_000_u32..100_000,
+        ranges in vec((0_u64..3_100_000, 0_u64..3_100_000), 0..12),
+        short in vec((0_u64..3_100_000, 0_u64..2000), 0..12),
+    ) {
+        let text = pattern(length);
+        let ranges: Vec<_> = (ranges.into_iter().map(|(start, end)| start..end))
+            .chain(short.into_iter().map(|(start, length)| start..start + length))
+            .collect();
+        let object = Object::new(unsigned(&text, frame_length));
+        let (found, requested) = run(async {
+            let reader = open(object.clone()).await.unwrap();
+            let before = object.bytes_requested.load(Ordering::Relaxed);
+            let found = reader.read_ranges(&ranges).await.unwrap();
+            (found, object.bytes_requested.load(Ordering::Relaxed) - before)
+        });
+        prop_assert_eq!(found.len(), ranges.len());
+        for (range, found) in ranges.iter().zip(&found) {
+            prop_assert!(found == text_of(&text, range), "{range:?}");
+        }
+        // Nothing is requested twice.
+        prop_assert!(requested <= object.bytes.lock().unwrap().len() as u64);
+    }
+}
+
+#[test]
+fn ranges_that_lie_apart_are_read_apart() {
+    let text = pattern(8 << 20);
+    let object = Object::new(unsigned(&text, 4096));
+    run(async {
+        let reader = open(object.clone()).await.unwrap();
+        let before = (object.requests.load(Ordering::Relaxed), object.bytes_requested.load(Ordering::Relaxed));
+        let start = Instant::now();
+        let ranges = [6 * MIB..6 * MIB + 10, 0..10, 500_000..500_010, 3 * MIB..3 * MIB + 10];
+        let found = reader.read_ranges(&ranges).await.unwrap();
+        assert!(ranges.iter().zip(&found).all(|(range, found)| *found == text_of(&text, range)));
+        assert_eq!(start.elapsed(), LATENCY);
+        // The second and third are neighbours.
+        assert_eq!(object.requests.load(Ordering::Relaxed) - before.0, 3);
+        assert!(object.bytes_requested.load(Ordering::Relaxed) - before.1 < 520_000);
+    });
+}
+
+#[test]
+fn a_range_with_an_altered_frame_is_refused_as_a_whole() {
+    let text = pattern(10 << 20);
+    let mut message = unsigned(&text, 65_536);
+    let middle = message.len() / 2;
+    message[middle] ^= 1;
+    run(async {
+        let reader = open(Object::new(message)).await.unwrap();
+        let mut buffer = vec![0xee; 10 << 20];
+        assert!(matches!(reader.read_at(0, &mut buffer).await, Err(Error::Integrity)));
+        assert!(buffer.iter().all(|byte| *byte == 0));
+        assert!(matches!(reader.read_ranges(&[0..10, 0..10 << 20]).await, Err(Error::Integrity)));
+        assert!(reader.read_ranges(&[0..10, 9 << 20..10 << 20]).await.unwrap()[1] == text[9 << 20..]);
+    });
+}
+
+#[test]
+fn a_read_that_is_dropped_clears_its_buffer() {
+    let text = pattern(64 << 20);
+    let object = Object::new(unsigned(&text, 65_536));
+    run(async {
+        let reader = open(object).await.unwrap();
+        let mut buffer = vec![0xee; 64 << 20];
+        let outcome = tokio::time::timeout(LATENCY + LATENCY / 2, reader.read_at(0, &mut buffer)).await;
+        assert!(outcome.is_err(), "the read ended in time");
+        assert!(buffer.iter().all(|byte| *byte == 0));
+        assert!(reader.read_range(0..100).await.unwrap() == text[..100]);
+    });
+}
+
+#[test]
+fn a_verified_message_is_read_by_range_from_any_task() {
+    for threads in [1, 3] {
+        let text = pattern(6_000_000);
+        let object = Object::new(signed(&text));
+        run(async {
+            let client = Client::builder().threads(threads).build();
+            let opened = client.decrypt(&keyring()).open_remote(object.clone()).await.unwrap();
+            assert!(opened.header().suite().is_signed());
+            let start = Instant::now();
+            // What follows needs neither the client nor the keyring.
+            let reader = tokio::spawn(async { opened.verify().await?.into_ranges().await });
+            let reader = reader.await.unwrap().unwrap();
+            // Two requests at a time for the message, and one for its last segment.
+            assert_eq!(start.elapsed(), 2 * LATENCY);
+            assert_eq!(reader.len(), 6_000_000);
+            for range in [0..10, 1_048_000..1_049_000, 0..6_000_000, 5_999_990..7_000_000] {
+                assert!(reader.read_range(range.clone()).await.unwrap() == text_of(&text, &range), "{range:?}");
+            }
+            assert_eq!(reader.read_ranges(&[3..5, 4_000_000..4_000_003]).await.unwrap()[1], text[4_000_000..4_000_003]);
+        });
+    }
+}
+
+#[test]
+fn attack_28_every_change_of_an_object_is_refused_before_anything_is_released() {
+    let text = pattern(300);
+    let message = Client::new().encrypt(&keyring()).frame_length(100).bytes(&text).wait().unwrap().message;
+    let verify = |message: &[u8]| {
+        run(async {
+            Client::new().decrypt(&keyring()).open_remote(Object::new(message.to_vec())).await?.verify().await
+        })
+    };
+    verify(&message).map(|_| ()).unwrap();
+    for at in 0..message.len() {
+        let mut altered = message.clone();
+        altered[at] ^= 1 << (at % 8);
+        assert!(verify(&altered).is_err(), "byte {at}");
+        assert!(verify(&message[..at]).is_err(), "the first {at} bytes");
+    }
+    assert!(verify(&[&message[..], b"x"].concat()).is_err());
+}
+
+#[test]
+fn attack_28_an_object_that_changes_after_it_was_verified_releases_nothing_of_the_change() {
+    let text = pattern(4_000_000);
+    let message = signed(&text);
+    let mut end_altered = message.clone();
+    end_altered[3_900_000] ^= 1;
+    let mut longer = message.clone();
+    longer.push(0);
+    // Another message of the same writer, under the same keys, is authentic too.
+    let twin = signed(&pattern(4_000_000));
+    let short = message[..3_000_000].to_vec();
+    for (what, after) in [("altered", end_altered), ("longer", longer), ("another", twin), ("shorter", short)] {
+        let object = Object::new(message.clone());
+        run(async {
+            let opened = Client::new().decrypt(&keyring()).open_remote(object.clone()).await.unwrap();
+            let reader = opened.verify().await.unwrap().into_ranges().await.unwrap();
+            // A segment that is not the last one, so that the last is read again.
+            reader.read_range(0..10).await.unwrap();
+            object.become_other(after);
+            let mut buffer = vec![0xee; 200_000];
+            let refused = reader.read_at(3_750_000, &mut buffer).await;
+            assert!(matches!(refused, Err(Error::SourceChanged)), "{what}: {refused:?}");
+            assert!(buffer.iter().all(|byte| *byte == 0), "{what}");
+            object.become_other(message.clone());
+            assert!(reader.read_range(3_750_000..3_750_100).await.unwrap() == text[3_750_000..3_750_100], "{what}");
+        });
+    }
+    // It changes while it is verified.
+    let object = Object::new(message.clone());
+    run(async {
+        let opened = Client::new().decrypt(&keyring()).open_remote(object.clone()).await.unwrap();
+        object.become_other([&message[..], b"x"].concat());
+        let refused = opened.verify().await.map(|_| ());
+        assert!(matches!(refused, Err(Error::SourceChanged)), "{refused:?}");
+    });
+}
