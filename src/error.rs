@@ -171,8 +171,9 @@ pub enum Error {
     /// The message is signed, and the call would release plaintext before the signature is
     /// verified.
     #[error(
-        "the message is signed, and streaming it would release plaintext before the signature is verified; decrypt it in \
-         memory, to a file, or with a verified copy or reader, call `release_unverified` first, or encrypt with `unsigned`"
+        "the message is signed, and streaming it would release plaintext before the signature is verified; open it with \
+         `open_at` or `open_remote` and `verify` it, decrypt it in memory or into a file, or encrypt with `unsigned` \
+         (`release_unverified` accepts the risk)"
     )]
     SignedStream,
 

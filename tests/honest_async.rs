@@ -4,6 +4,7 @@
 use std::{
     fmt,
     io::{self, Cursor},
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
@@ -23,7 +24,7 @@ use sealwax::{
         AeadKey, CryptoProvider, Digest, Expand, HashAlgorithm, Iv, RustCrypto, SignatureAlgorithm, SigningKey, Tag,
         VerifyingKey,
     },
-    io::{Pieces, Tokio},
+    io::{GetRange, Pieces, Tokio},
     keyring::RawAesKeyring,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -188,6 +189,35 @@ fn polls_of_writers_never_park() {
         writer.write_all(&sealed[2_000_000..]).await.unwrap();
         writer.shutdown().await.unwrap();
         assert!(writer.into_inner().0.into_inner() == text);
+    });
+}
+
+/// An object whose bytes are there at once.
+struct Object(Vec<u8>);
+
+impl GetRange for Object {
+    type Bytes = Vec<u8>;
+
+    async fn size(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    async fn get_range(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        Ok(self.0[range.start as usize..range.end as usize].to_vec())
+    }
+}
+
+#[test]
+fn polls_of_a_verification_never_park() {
+    beside_another_task(async |client, keyring| {
+        let text = text();
+        let mut writer = client.encrypt(&keyring).writer(Tokio(Cursor::new(Vec::new()))).await.unwrap();
+        writer.write_all(&text).await.unwrap();
+        writer.shutdown().await.unwrap();
+        let object = Object(writer.into_inner().0.into_inner());
+        let opened = client.decrypt(&keyring).open_remote(object).await.unwrap();
+        let ranges = opened.verify().await.unwrap().into_ranges().await.unwrap();
+        assert!(ranges.read_range(0..u64::MAX).await.unwrap() == text);
     });
 }
 

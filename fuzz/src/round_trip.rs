@@ -202,7 +202,7 @@ impl Case {
     fn read_by_writer(&self, client: &Client, message: &[u8]) -> Result<Vec<u8>> {
         let mut writer = self.decrypt(client).release_unverified().writer(Vec::new());
         self.fill(&mut writer, message)?;
-        Ok(writer.finish()?.sink)
+        Ok(writer.finish()?.plaintext)
     }
 
     fn read_by_copy(&self, client: &Client, message: &[u8]) -> Result<Vec<u8>> {
