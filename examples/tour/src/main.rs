@@ -8,7 +8,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     ops::Range,
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use sealwax::{
     crypto::RustCrypto,
     io::{Futures, GetRange, Overwrite, Pieces, Tokio},
     keyring::{BoxFuture, Keyring, MultiKeyring, RawAesKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
-    materials::{CachingManager, DefaultMaterialsManager},
+    materials::{CachingManager, DefaultMaterialsManager, MemoryCache},
 };
 use tokio::io::AsyncWriteExt as _;
 
@@ -125,7 +125,7 @@ fn other_keys(client: &Client, keys: &dyn Keyring) -> Outcome {
 struct Vault(Mutex<HashMap<Vec<u8>, sealwax::SecretBytes>>);
 
 impl Keyring for Vault {
-    fn label(&self) -> std::sync::Arc<str> {
+    fn label(&self) -> Arc<str> {
         "vault".into()
     }
 
@@ -157,7 +157,8 @@ impl Keyring for Vault {
 
 fn a_keyring_of_our_own(client: &Client) -> Outcome {
     let (vault, backup) = (Vault::default(), RawAesKeyring::new("example", "backup", vec![3; 32])?);
-    let both = MultiKeyring::generator(&vault).child(&backup);
+    let (vault, backup) = (Arc::new(vault), Arc::new(backup));
+    let both = MultiKeyring::new(vault.clone()).child(backup.clone());
     let message = client.encrypt(&both).bytes(b"text").wait()?.message;
     assert_eq!(client.decrypt(&vault).bytes(&message).wait()?.plaintext, b"text");
     assert_eq!(client.decrypt(&backup).bytes(&message).wait()?.plaintext, b"text");
@@ -166,7 +167,9 @@ fn a_keyring_of_our_own(client: &Client) -> Outcome {
 }
 
 fn many_small_records(client: &Client, keys: &dyn Keyring) -> Outcome {
-    let cache = CachingManager::builder(DefaultMaterialsManager::new(keys), Duration::from_secs(300)).build()?;
+    // The cache can be shared by any number of managers.
+    let (keyring, cache) = (DefaultMaterialsManager::new(keys), Arc::new(MemoryCache::new(100)?));
+    let cache = CachingManager::builder(keyring, cache, Duration::from_secs(300)).build()?;
     let sealed: Vec<_> = (0..100)
         .map(|row| client.encrypt_with(&cache).unsigned().bytes(format!("row {row}").as_bytes()).wait())
         .collect::<Result<_, _>>()?;
