@@ -5,18 +5,24 @@
 //!
 //! The message is in a file of 1 GiB, which the system keeps in memory once it is written. For each
 //! frame length, ranges at random places are read through the range reader and, alternately, their
-//! ciphertext alone from the same file; the table gives medians. `cargo bench --bench ranges --
+//! ciphertext alone from the same file; the table gives medians. Then the same library reads from an
+//! object store in memory that answers each request after 10 ms. `cargo bench --bench ranges --
 //! quick` uses a message of 256 MiB.
 
 use std::{
     fs::File,
     hint::black_box,
     io::{self, Read},
+    ops::Range,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
-use sealwax::{AlgorithmSuite, Client, io::ReadAt, keyring::RawAesKeyring};
+use sealwax::{
+    AlgorithmSuite, Client,
+    io::{GetRange, ReadAt},
+    keyring::RawAesKeyring,
+};
 
 const MIB: u64 = 1 << 20;
 const TURNS: usize = 200;
@@ -86,6 +92,50 @@ fn measure(length: u64, frame_length: u32) -> Result<(), Box<dyn std::error::Err
     Ok(())
 }
 
+/// An object that is read with a latency of 10 ms.
+struct Remote(Vec<u8>);
+
+impl GetRange for Remote {
+    type Bytes = Vec<u8>;
+
+    async fn size(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    async fn get_range(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let found = self.0.get(range.start as usize..range.end as usize);
+        found.map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// Reads 64 MiB from an object store in several ways.
+async fn remote() -> Result<(), Box<dyn std::error::Error>> {
+    let keyring = RawAesKeyring::new("bench", "key", vec![7; 32])?;
+    let client = Client::new();
+    let plaintext = vec![5; 64 << 20];
+    let message = client.encrypt(&keyring).unsigned().frame_length(64 << 10).bytes(&plaintext).await?.message;
+    let took = |what: &str, start: Instant| println!("{what:<56} {:>8.1}", start.elapsed().as_secs_f64() * 1e3);
+    println!("\n64 MiB from an object store with a latency of 10 ms; times in ms");
+
+    let start = Instant::now();
+    let reader = client.decrypt(&keyring).open_remote(Remote(message)).await?.into_ranges().await?;
+    took("open", start);
+    let start = Instant::now();
+    assert!(reader.read_range(0..u64::MAX).await? == plaintext);
+    took("one range", start);
+    let ranges: Vec<_> = (0..64).map(|index| index * MIB..(index + 1) * MIB).collect();
+    let start = Instant::now();
+    for range in &ranges {
+        black_box(reader.read_range(range.clone()).await?);
+    }
+    took("64 ranges of 1 MiB, one after another", start);
+    let start = Instant::now();
+    black_box(reader.read_ranges(&ranges).await?);
+    took("64 ranges of 1 MiB, with read_ranges", start);
+    Ok(())
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let quick = std::env::args().any(|argument| argument == "quick");
     let length = if quick { 256 * MIB } else { 1024 * MIB };
@@ -97,5 +147,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for frame_length in [4096, 64 << 10, 1 << 20] {
         measure(length, frame_length)?;
     }
-    Ok(())
+    tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(remote())
 }
