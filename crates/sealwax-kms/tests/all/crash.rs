@@ -3,9 +3,6 @@
 //! The child processes are this test program itself, started again with an environment variable
 //! that selects their role. `SEALWAX_KILLS` sets how many are killed; the default is 100. The full
 //! claim is 1,000.
-#![cfg(all(feature = "local-kms", unix))]
-
-mod support;
 
 use std::{
     collections::BTreeSet,
@@ -18,10 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sealwax::{
-    EncryptionContext,
-    local_kms::{KeyState, LocalKms, LocalKmsError, PassphraseCost, Root, WaitingPeriod},
-};
+use sealwax::EncryptionContext;
+use sealwax_kms::{KeyState, LocalKms, LocalKmsError, PassphraseCost, Root, WaitingPeriod};
+
+use crate::support;
 
 const ROLE: &str = "SEALWAX_TEST_ROLE";
 const FOLDER: &str = "SEALWAX_TEST_FOLDER";
@@ -34,7 +31,7 @@ fn none() -> EncryptionContext {
 /// Starts this program again, with this role only.
 fn child(role: &str, folder: &Path) -> Child {
     Command::new(env::current_exe().unwrap())
-        .args(["--exact", "child_process", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "crash::child_process", "--nocapture", "--test-threads=1"])
         .env(ROLE, role)
         .env(FOLDER, folder)
         .stdin(Stdio::null())
