@@ -1,25 +1,21 @@
 //! Servers that stand in for AWS KMS: moto, with the official Python SDK in the same process, and
 //! fakecloud.
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
 
 use std::{
-    env,
     io::{self, BufRead, BufReader, Write},
-    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
     time::Duration,
 };
 
-use aws_sdk_kms::{config::Region, types::KeySpec};
-use sealwax::keyring::{AwsSdkKms, AwsSdkKmsSupplier};
 use serde_json::{Value, json};
 
-use super::config;
-use crate::support::skip;
+use crate::support::{peers, root, skip};
 
 /// How long a server may take for an answer, including its start.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A server in a process of its own, which is stopped on drop.
 pub struct Server {
@@ -33,14 +29,14 @@ impl Server {
     /// Starts moto and the Python SDK (`tests/peers/kms_peer.py`). Returns `None`, with a message,
     /// if they are not installed.
     pub fn moto() -> Option<Self> {
-        let python = folder().join("py/bin/python");
+        let python = peers().join("py/bin/python");
         // An installation from an older list of packages is not enough.
-        let pins = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/requirements.txt");
-        if std::fs::read(folder().join("py/.stamp")).ok() != std::fs::read(pins).ok() {
+        let pins = root().join("tests/peers/requirements.txt");
+        if std::fs::read(peers().join("py/.stamp")).ok() != std::fs::read(pins).ok() {
             skip("SEALWAX_REQUIRE_PEERS", "moto is not installed (tests/peers/setup.sh python)");
             return None;
         }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/kms_peer.py");
+        let script = root().join("tests/peers/kms_peer.py");
         let mut server = Self::start(Command::new(python).arg(script).stderr(Stdio::null()));
         let hello = server.ask(json!({"op": "hello"})).expect("a greeting");
         server.endpoint = format!("http://127.0.0.1:{}", hello["port"]);
@@ -49,7 +45,7 @@ impl Server {
 
     /// Starts fakecloud (`tests/fakecloud`). Returns `None`, with a message, if it is not built.
     pub fn fakecloud() -> Option<Self> {
-        let program = folder().join("fakecloud/debug/sealwax-test-fakecloud");
+        let program = peers().join("fakecloud/debug/sealwax-test-fakecloud");
         if !program.exists() {
             skip("SEALWAX_REQUIRE_PEERS", "fakecloud is not built (tests/peers/setup.sh fakecloud)");
             return None;
@@ -92,41 +88,11 @@ impl Server {
         let request = json!({"op": "call", "service": service, "method": method, "arguments": arguments});
         self.ask(request).unwrap_or_else(|error| panic!("{method}: {error}"))["answer"].take()
     }
-
-    /// Returns the SDK's client for a region, to create keys with.
-    pub fn admin(&self, region: &str) -> aws_sdk_kms::Client {
-        let config = config(&self.endpoint, PATIENCE).region(Region::new(region.to_owned()));
-        #[cfg(feature = "aws-kms-rustls")]
-        let config = config.http_client(aws_smithy_http_client::Builder::new().build_http());
-        aws_sdk_kms::Client::from_conf(config.build())
-    }
-
-    pub fn regions(&self) -> AwsSdkKmsSupplier {
-        AwsSdkKmsSupplier::new(config(&self.endpoint, PATIENCE).build())
-    }
-
-    pub fn kms(&self, region: &str) -> std::sync::Arc<AwsSdkKms> {
-        self.regions().region(region).expect("a region")
-    }
-
-    /// Creates a symmetric key, and returns its ARN.
-    pub async fn create_key(&self, region: &str) -> String {
-        let made = self.admin(region).create_key().key_spec(KeySpec::SymmetricDefault).send().await.expect("a key");
-        made.key_metadata.and_then(|metadata| metadata.arn).expect("its ARN")
-    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Returns the directory that `tests/peers/setup.sh` installs into.
-fn folder() -> PathBuf {
-    match env::var_os("SEALWAX_PEERS_DIR") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers"),
     }
 }

@@ -1,28 +1,26 @@
 //! The AWS KMS keyrings over key pairs with those of the official Python SDK
 //! (tests/peers/kms_pairs_peer.py), each over a service in memory that computes with the same keys.
 //! Without the SDK these tests are skipped, unless SEALWAX_REQUIRE_PEERS=1.
-#![cfg(all(feature = "raw-rsa", feature = "raw-ecdh"))]
-
-#[path = "support/fake_kms.rs"]
-mod fake_kms;
-mod support;
 
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
-    path::Path,
-    sync::Arc,
     time::Instant,
 };
 
-use fake_kms::{FakeKms, Material};
 use sealwax::{
     AlgorithmSuite, EncryptionContext,
-    keyring::{AwsKmsEcdhKeyring, AwsKmsRsaKeyring, EcdhCurve, Keyring, KmsAlgorithm, RawEcdhKeyring},
+    keyring::{EcdhCurve, Keyring, KmsAlgorithm, RawEcdhKeyring},
 };
+use sealwax_aws::{AwsKmsEcdhKeyring, AwsKmsRsaKeyring};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use support::{client_for, from_base64, json_peer::Peer, say, suite_name, to_base64};
+
+use crate::{
+    fake_kms::FakeKms,
+    pairs,
+    support::{self, client_for, from_base64, json_peer::Peer, say, suite_name, to_base64},
+};
 
 const ALICE: &str = "arn:aws:kms:eu-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab";
 const REPLICA: &str = "arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab";
@@ -59,20 +57,18 @@ fn written_by(
     Ok((from_base64(answer["message"].as_str().expect("a message")), answer["calls"].clone()))
 }
 
-fn of_pem(pem: &str) -> Vec<u8> {
-    let lines: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-    from_base64(&lines)
-}
-
 #[test]
 fn the_official_rsa_keyring_and_ours_open_each_others_messages() {
     let Some(mut peer) = Peer::start("kms_pairs_peer.py") else { return };
     let start = Instant::now();
     let hello = peer.ask(&json!({"op": "hello"})).expect("a greeting");
-    let (public, private) = (include_str!("keys/rsa-2048.spki.pem"), include_str!("keys/rsa-2048.pkcs8.pem"));
+    let (public, private) = (
+        include_str!("../../../../tests/keys/rsa-2048.spki.pem"),
+        include_str!("../../../../tests/keys/rsa-2048.pkcs8.pem"),
+    );
     let kms = FakeKms::new();
     for arn in [ALICE, REPLICA] {
-        kms.add(arn, Arc::new(Material::Rsa { private: of_pem(private), public: of_pem(public) }));
+        kms.add(arn, pairs::rsa(private, public));
     }
     let (mut theirs, mut ours, mut refused) = (0, 0, 0);
     for (algorithm, name) in
@@ -150,14 +146,14 @@ fn the_official_ecdh_keyring_and_ours_open_each_others_messages() {
     let Some(mut peer) = Peer::start("kms_pairs_peer.py") else { return };
     let start = Instant::now();
     let hello = peer.ask(&json!({"op": "hello"})).expect("a greeting");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/ecdh.json");
+    let path = support::root().join("tests/vectors/ecdh.json");
     let file: File = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let (mut theirs, mut ours, mut refused) = (0, 0, 0);
     for curve in EcdhCurve::ALL {
         let Keys { alice, bob, carol } = &file.keys[&curve.to_string()];
         let kms = FakeKms::new();
         for (arn, key) in [(ALICE, alice), (BOB, bob)] {
-            kms.add(arn, Arc::new(Material::Ecdh { private: key.private.clone(), public: key.public() }));
+            kms.add(arn, pairs::ecdh(&key.private, key.public()));
         }
         let between = |own: &str, other: &Key| {
             AwsKmsEcdhKeyring::static_keys(curve, own, other.public(), kms.clone()).unwrap().build().wait().unwrap()

@@ -2,10 +2,6 @@
 //!
 //! The tests assert only what a server does as AWS does: moto decrypts with disabled keys and has
 //! no replicas, fakecloud does not separate regions and has no policies.
-#![cfg(feature = "aws-kms-rustls")]
-
-mod kms_support;
-mod support;
 
 use std::{error::Error as _, sync::Arc};
 
@@ -13,14 +9,17 @@ use aws_sdk_kms::types::{KeySpec, KeyUsageType};
 use sealwax::{
     AlgorithmSuite, Client, EncryptionContext, Error, UnwrapReason,
     keyring::{
-        AwsKmsDiscoveryKeyring, AwsKmsKeyring, AwsKmsMultiKeyrings, AwsSdkKms, DeriveSharedSecret, DiscoveryFilter,
-        GenerateDataKey, GetPublicKey, Keyring, KmsApi, KmsDecrypt, KmsEncrypt, KmsError, KmsErrorKind, KmsKeyUsage,
+        DeriveSharedSecret, GenerateDataKey, GetPublicKey, Keyring, KmsApi, KmsDecrypt, KmsEncrypt, KmsError,
+        KmsErrorKind, KmsKeyUsage,
     },
 };
+use sealwax_aws::{AwsKmsDiscoveryKeyring, AwsKmsKeyring, AwsKmsMultiKeyrings, AwsSdkKms, DiscoveryFilter};
 use serde_json::json;
 
-use kms_support::{config, servers::Server};
-use support::{client_for, from_base64, pattern, reading_client, say, suite_name, to_base64};
+use crate::{
+    kms_support::{config, servers::Server},
+    support::{self, client_for, from_base64, pattern, reading_client, say, suite_name, to_base64},
+};
 
 const HERE: &str = "us-east-1";
 const THERE: &str = "eu-west-1";
@@ -421,10 +420,11 @@ async fn key_pairs_agree_on_a_secret() {
     }
 }
 
-#[cfg(feature = "raw-ecdh")]
+#[cfg(feature = "ecdh")]
 #[tokio::test]
 async fn the_ecdh_keyrings_go_there_and_back() {
-    use sealwax::keyring::{AwsKmsEcdhKeyring, EcdhCurve};
+    use sealwax::keyring::EcdhCurve;
+    use sealwax_aws::AwsKmsEcdhKeyring;
 
     let Some(server) = Server::fakecloud() else { return };
     let (admin, kms) = (server.admin(HERE), server.kms(HERE));
@@ -446,165 +446,5 @@ async fn the_ecdh_keyrings_go_there_and_back() {
             assert_eq!(open(reader, &message).await.unwrap(), b"for bob");
         }
         assert!(open(&eve, &message).await.is_err());
-    }
-}
-
-#[cfg(all(feature = "cli", feature = "aws-config"))]
-mod command_line {
-    use std::{
-        fs,
-        path::Path,
-        process::{Command, Output, Stdio},
-    };
-
-    use super::{ACCOUNT, HERE, Server, THERE};
-
-    /// The tool in a directory, with an environment that contains only this server.
-    struct Tool<'a> {
-        folder: &'a Path,
-        environment: Vec<(&'a str, String)>,
-    }
-
-    impl<'a> Tool<'a> {
-        fn new(folder: &'a Path, endpoint: &str) -> Self {
-            let environment = vec![
-                ("AWS_ENDPOINT_URL", endpoint.to_owned()),
-                ("AWS_ACCESS_KEY_ID", "AKIDTEST".to_owned()),
-                ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
-            ];
-            Self { folder, environment }
-        }
-
-        fn run(&self, arguments: &[&str]) -> Output {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_sealwax"));
-            command.args(arguments).current_dir(self.folder).stdin(Stdio::null());
-            for name in std::env::vars_os().map(|(name, _)| name) {
-                let text = name.to_string_lossy().to_ascii_uppercase();
-                if text.starts_with("AWS_") || text.ends_with("_PROXY") {
-                    command.env_remove(name);
-                }
-            }
-            command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_CONFIG_FILE", self.folder.join("config"));
-            command.env("AWS_SHARED_CREDENTIALS_FILE", self.folder.join("credentials"));
-            command.envs(self.environment.iter().cloned()).output().expect("the tool")
-        }
-
-        fn ok(&self, arguments: &[&str]) -> Vec<u8> {
-            let output = self.run(arguments);
-            assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-            output.stdout
-        }
-
-        #[track_caller]
-        fn refused(&self, arguments: &[&str], code: i32, text: &str) {
-            let output = self.run(arguments);
-            let line = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {line}");
-            assert!(line.contains(text) && line.lines().count() == 1, "{arguments:?}: {line:?}");
-            assert!(output.stdout.is_empty(), "{arguments:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn the_tool_encrypts_and_decrypts() {
-        let Some(server) = Server::moto() else { return };
-        let (key, far) = (server.create_key(HERE).await, server.create_key(THERE).await);
-        server.admin(HERE).create_alias().alias_name("alias/orders").target_key_id(&key).send().await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let mut tool = Tool::new(folder.path(), &server.endpoint);
-        fs::write(folder.path().join("plain"), b"the text").unwrap();
-        let (key, far) = (format!("aws-kms:{key}"), format!("aws-kms:{far}"));
-        let discovery = format!("aws-kms:discovery?account={ACCOUNT}&account=111122223333");
-
-        // An ARN contains its region, whatever `--region` says.
-        tool.ok(&["encrypt", "-k", &key, "-c", "tenant=blue", "-o", "by-arn", "plain"]);
-        assert_eq!(tool.ok(&["decrypt", "-k", &key, "-c", "tenant=blue", "by-arn"]), b"the text");
-        assert_eq!(tool.ok(&["decrypt", "-k", &key, "--region", THERE, "by-arn"]), b"the text");
-        // An alias is resolved in the region that the command line, the environment, or the URI
-        // gives.
-        tool.refused(&["encrypt", "-k", "aws-kms:alias/orders", "-o", "x", "plain"], 2, "no AWS region");
-        tool.ok(&["--region", HERE, "encrypt", "-k", "aws-kms:alias/orders", "-o", "by-alias", "plain"]);
-        tool.ok(&["encrypt", "-k", "aws-kms:alias/%6Frders?region=us-east-1", "-fo", "by-alias", "plain"]);
-        tool.environment.push(("AWS_REGION", HERE.to_owned()));
-        tool.ok(&["encrypt", "-k", "aws-kms:alias/orders", "-fo", "by-alias", "plain"]);
-        tool.refused(
-            &["encrypt", "-k", "aws-kms:alias/orders", "--region", THERE, "-o", "x", "plain"],
-            4,
-            "the key does not exist",
-        );
-        for message in ["by-arn", "by-alias"] {
-            assert_eq!(tool.ok(&["decrypt", "-k", &key, message]), b"the text");
-            assert_eq!(tool.ok(&["decrypt", "-k", &discovery, message]), b"the text");
-            assert_eq!(tool.ok(&["decrypt", "-k", "aws-kms:discovery", message]), b"the text");
-        }
-        // Several keys in several regions; each opens the message alone.
-        tool.ok(&["encrypt", "-k", &key, "-k", &far, "-o", "several", "plain"]);
-        for one in [&key, &far] {
-            assert_eq!(tool.ok(&["decrypt", "-k", one, "several"]), b"the text");
-        }
-        tool.ok(&["encrypt", "-k", &far, "-o", "far", "plain"]);
-        tool.refused(&["decrypt", "-k", &discovery, "far"], 4, "no encrypted data key");
-        assert_eq!(tool.ok(&["decrypt", "-k", &discovery, "--region", THERE, "far"]), b"the text");
-        let both = format!("{discovery}&region={HERE}&region={THERE}");
-        assert_eq!(tool.ok(&["decrypt", "-k", &both, "far"]), b"the text");
-
-        // A profile.
-        let profile = format!(
-            "[profile far]\nregion = {THERE}\naws_access_key_id = A\naws_secret_access_key = B\n\
-             endpoint_url = {}\n",
-            server.endpoint
-        );
-        fs::write(folder.path().join("config"), profile).unwrap();
-        let with_profile = Tool { folder: folder.path(), environment: Vec::new() };
-        assert_eq!(with_profile.ok(&["decrypt", "-k", "aws-kms:discovery", "--profile", "far", "far"]), b"the text");
-        assert_eq!(with_profile.ok(&["decrypt", "-k", "aws-kms:discovery?profile=far", "far"]), b"the text");
-        // Credentials that belong to no user.
-        with_profile.refused(&["decrypt", "-k", &key, "by-arn"], 4, "access was denied: the credential provider");
-        // The endpoint of this service alone.
-        let mut special = Tool::new(folder.path(), "http://127.0.0.1:9");
-        special.environment.push(("AWS_ENDPOINT_URL_KMS", server.endpoint.clone()));
-        assert_eq!(special.ok(&["decrypt", "-k", &key, "by-arn"]), b"the text");
-        let nowhere = Tool::new(folder.path(), "http://127.0.0.1:9");
-        nowhere.refused(&["decrypt", "-k", &key, "by-arn"], 4, "the service is unavailable");
-    }
-
-    #[tokio::test]
-    async fn what_is_no_key_is_refused_before_anything_is_asked() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut tool = Tool::new(folder.path(), "http://127.0.0.1:9");
-        tool.environment.push(("AWS_REGION", HERE.to_owned()));
-        fs::write(folder.path().join("plain"), b"the text").unwrap();
-        for (key, text) in [
-            ("aws-kms:", "is empty"),
-            ("aws-kms:arn:aws:s3:us-east-1:111122223333:key/1", "the service is not kms"),
-            ("aws-kms:arn:aws:kms:evil.example%23:111122223333:key/1", "region"),
-            ("aws-kms:orders/1", "alias/NAME"),
-            ("aws-kms:alias/orders?account=1", "no parameter account"),
-            ("aws-kms:alias/orders?region=a&region=b", "one region"),
-            ("aws-kms:alias/orders?profile=a&profile=b", "twice"),
-            ("aws-kms:discovery?partition=aws", "needs an account"),
-            ("aws-kms:discovery?account=", "empty"),
-            ("aws-kms:discovery?region=a.b", "region"),
-        ] {
-            tool.refused(&["encrypt", "-k", key, "-o", "x", "plain"], 2, text);
-        }
-        assert!(!folder.path().join("x").exists());
-    }
-
-    #[tokio::test]
-    async fn a_multi_region_key_is_known_by_its_arn() {
-        let Some(server) = Server::fakecloud() else { return };
-        let admin = server.admin(HERE);
-        let made = admin.create_key().multi_region(true).send().await.unwrap().key_metadata.unwrap().arn.unwrap();
-        admin.replicate_key().key_id(&made).replica_region(THERE).send().await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let tool = Tool::new(folder.path(), &server.endpoint);
-        fs::write(folder.path().join("plain"), b"the text").unwrap();
-        let (here, there) = (format!("aws-kms:{made}"), format!("aws-kms:{}", made.replace(HERE, THERE)));
-        tool.ok(&["encrypt", "-k", &here, "-o", "sealed", "plain"]);
-        assert_eq!(tool.ok(&["decrypt", "-k", &there, "sealed"]), b"the text");
-        assert_eq!(tool.ok(&["decrypt", "-k", "aws-kms:discovery", "--region", THERE, "sealed"]), b"the text");
-        admin.disable_key().key_id(&made).send().await.unwrap();
-        tool.refused(&["encrypt", "-k", &here, "-o", "x", "plain"], 4, "the key is disabled");
     }
 }
