@@ -1,15 +1,15 @@
 //! The command-line tool on existing messages: `verify` and `reencrypt`, and the reports with
 //! `--metadata` and `--quiet`.
-#![cfg(feature = "cli")]
-
-mod forge;
-mod support;
 
 use std::fs;
 
-use forge::{Forge, PUBLIC_KEY};
 use sealwax::keyring::RawAesKeyring;
-use support::place::{Place, code, inspect_json, json_lines, snapshot, stderr};
+
+use crate::{
+    forge::{Forge, PUBLIC_KEY},
+    place::{Place, code, inspect_json, json_lines, snapshot, stderr},
+    support,
+};
 
 /// Returns a place with a file `plain` and its message `sealed`, in the context tenant=blue.
 fn place_with_message(length: usize, more: &[&str]) -> Place {

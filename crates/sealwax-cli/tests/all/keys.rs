@@ -1,5 +1,4 @@
 //! `sealwax keys` and `local:` keys, run as a user runs them.
-#![cfg(feature = "cli")]
 
 use std::{
     fs,

@@ -10,37 +10,37 @@ use std::{
 use tempfile::TempDir;
 
 /// A directory for one test, with a key in it.
-pub struct Place {
+pub(crate) struct Place {
     pub folder: TempDir,
     pub key: String,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut place = Self { folder: tempfile::tempdir().unwrap(), key: String::new() };
         place.key = place.keygen("main.key");
         place
     }
 
-    pub fn keygen(&self, name: &str) -> String {
+    pub(crate) fn keygen(&self, name: &str) -> String {
         let made = self.run(&["keygen", name]);
         assert_eq!(code(&made), 0, "{}", stderr(&made));
         String::from_utf8(made.stdout).unwrap().trim().to_owned()
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
         fs::write(self.path(name), bytes).unwrap();
     }
 
-    pub fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap()
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealwax"));
         command.args(arguments).current_dir(self.folder.path());
         // Without a key the tool would use the user's own key store, which tests must not touch.
@@ -49,11 +49,11 @@ impl Place {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
-    pub fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Output {
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Output {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_owned();
@@ -67,7 +67,7 @@ impl Place {
     }
 
     /// Runs a command that must succeed.
-    pub fn ok(&self, arguments: &[&str]) -> Vec<u8> {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> Vec<u8> {
         let output = self.run(arguments);
         assert_eq!(code(&output), 0, "{arguments:?}: {}", stderr(&output));
         output.stdout
@@ -76,7 +76,7 @@ impl Place {
     /// Runs a command that must fail: with this exit code, one line that contains this text,
     /// nothing on standard output, and no file created or changed.
     #[track_caller]
-    pub fn refused(&self, arguments: &[&str], expected_code: i32, text: &str) {
+    pub(crate) fn refused(&self, arguments: &[&str], expected_code: i32, text: &str) {
         let before = snapshot(self.folder.path());
         let output = self.run(arguments);
         self.check_refusal(&output, expected_code, text);
@@ -84,7 +84,7 @@ impl Place {
     }
 
     #[track_caller]
-    pub fn check_refusal(&self, output: &Output, expected_code: i32, text: &str) {
+    pub(crate) fn check_refusal(&self, output: &Output, expected_code: i32, text: &str) {
         let line = stderr(output);
         assert_eq!(code(output), expected_code, "{line}");
         assert!(line.contains(text), "{line:?} does not contain {text:?}");
@@ -93,16 +93,16 @@ impl Place {
     }
 }
 
-pub fn code(output: &Output) -> i32 {
+pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// Returns every file of a directory with its content.
-pub fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -113,12 +113,12 @@ pub fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 /// Returns the output of `inspect --json` for a file.
-pub fn inspect_json(place: &Place, file: &str) -> serde_json::Value {
+pub(crate) fn inspect_json(place: &Place, file: &str) -> serde_json::Value {
     serde_json::from_slice(&place.ok(&["inspect", "--json", file])).unwrap()
 }
 
 /// Parses a file of JSON lines.
-pub fn json_lines(bytes: &[u8]) -> Vec<serde_json::Value> {
+pub(crate) fn json_lines(bytes: &[u8]) -> Vec<serde_json::Value> {
     let text = std::str::from_utf8(bytes).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'), "the last line is cut off: {text:?}");
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"))).collect()

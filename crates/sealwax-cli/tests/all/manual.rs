@@ -1,14 +1,14 @@
 //! The documentation in the command-line tool: help, shell completions, manual pages.
-#![cfg(feature = "cli")]
-
-mod support;
 
 use std::{
     fs,
     process::{Command, Stdio},
 };
 
-use support::place::Place;
+use crate::{
+    place::{self, Place},
+    support,
+};
 
 const COMMANDS: [&str; 8] = ["encrypt", "decrypt", "verify", "reencrypt", "inspect", "keygen", "completions", "man"];
 
@@ -79,7 +79,7 @@ fn manual_pages_are_there_for_every_command() {
 #[cfg(unix)]
 #[test]
 fn the_commands_of_the_guide_work() {
-    let guide = include_str!("../docs/COMMAND-LINE.md");
+    let guide = include_str!("../../../../docs/COMMAND-LINE.md");
     let (mut script, mut blocks, mut inside) = (String::from("set -eu -o pipefail\n"), 0, false);
     for line in guide.lines() {
         match line {
@@ -103,7 +103,7 @@ fn the_commands_of_the_guide_work() {
         support::skip("SEALWAX_REQUIRE_PEERS", "there is no bash");
         return;
     };
-    let said = support::place::stderr(&output);
+    let said = place::stderr(&output);
     assert!(output.status.success(), "{said}");
     assert_eq!(place.read("report.txt"), place.read("kept.txt"));
     assert_eq!(place.read("report.txt"), place.read("report.again.txt"));
