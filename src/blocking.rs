@@ -38,7 +38,23 @@ pub struct Operation<F> {
 }
 
 impl<T, F: Future<Output = Result<T>>> Operation<F> {
-    pub(crate) fn new(future: F) -> Self {
+    /// Creates an operation from a future, so that a library over this one can offer both ways of
+    /// waiting too.
+    ///
+    /// ```
+    /// use sealwax::{Client, Operation, Result, keyring::RawAesKeyring};
+    ///
+    /// fn seal(text: &str) -> Operation<impl Future<Output = Result<Vec<u8>>> + Send> {
+    ///     Operation::new(async move {
+    ///         let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+    ///         Ok(Client::new().encrypt(&keyring).bytes(text.as_bytes()).await?.message)
+    ///     })
+    /// }
+    ///
+    /// assert!(seal("text").wait()?.len() > 4);
+    /// # Ok::<(), sealwax::Error>(())
+    /// ```
+    pub fn new(future: F) -> Self {
         Self { future }
     }
 

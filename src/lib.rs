@@ -114,8 +114,8 @@
 //! |---|---|
 //! | [`RawAesKeyring`](keyring::RawAesKeyring) | in memory |
 //! | `RawRsaKeyring`, `RawEcdhKeyring` (features `raw-rsa`, `raw-ecdh`) | in memory, as key pairs |
-//! | [`AwsKmsKeyring`](keyring::AwsKmsKeyring) and its relatives | in AWS KMS |
-//! | `LocalKms` (feature `local-kms`) | in a key store: a directory |
+//! | `AwsKmsKeyring` and its relatives (crate `sealwax-aws`) | in AWS KMS |
+//! | `LocalKms` (crate `sealwax-kms`) | in a key store: a directory |
 //! | [`KmsKeyring`](keyring::KmsKeyring) | in any other key service, through [three methods](keyring::KmsApi) |
 //! | [`MultiKeyring`](keyring::MultiKeyring) | in several of these, any of which opens the message |
 //!
@@ -149,13 +149,8 @@
 //! | `futures` | readers, writers and streams of the `futures` crates |
 //! | `raw-rsa` | the raw RSA keyring; needs a C compiler |
 //! | `raw-ecdh` | the raw ECDH keyring |
-//! | `local-kms` | a key management service in a directory |
-//! | `aws-kms` | AWS KMS through the official SDK, with an HTTP client of the application |
-//! | `aws-kms-rustls` | AWS KMS over HTTPS: rustls with ring |
-//! | `aws-config` | AWS KMS with the configuration of the AWS tools |
 //! | `metrics` | metrics of the data-key cache, for the recorder of the `metrics` crate |
 //! | `conformance` | test suites for keyrings and caches of an application |
-//! | `cli` | the command-line tool |
 //!
 //! [AWS Encryption SDK]: https://docs.aws.amazon.com/encryption-sdk/latest/developer-guide/introduction.html
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -172,8 +167,6 @@ mod format;
 pub mod io;
 pub mod keyring;
 mod limits;
-#[cfg(feature = "local-kms")]
-pub mod local_kms;
 pub mod materials;
 pub mod message;
 mod secret;
@@ -191,3 +184,4 @@ pub use format::{ContentType, EncryptedDataKey, Header, HeaderDecoder, ReceivedH
 pub use message::{Decrypted, Encrypted};
 pub use secret::SecretBytes;
 pub use suite::{AlgorithmSuite, CommitmentPolicy, MessageVersion};
+pub use text::Escaped;

@@ -6,9 +6,18 @@ use std::fmt::{self, Write};
 /// formatting characters escaped.
 ///
 /// The names of keys and keyrings in errors and reports can come from a message, a store or a
-/// service. None of these has been authenticated when an error names them. The names are escaped
-/// here, at the source, so that a program can print or log an error without escaping it first.
-pub(crate) struct Escaped<'a>(pub(crate) &'a str);
+/// service. None of these has been authenticated when an error names them. The names are escaped at
+/// the source, in the error's text, so that a program can print or log an error without escaping it
+/// first. Keyrings of other crates should do the same, and programs with names and contexts that
+/// they take from a header.
+///
+/// ```
+/// use sealwax::Escaped;
+///
+/// let name = "orders\u{1b}[2J";
+/// assert_eq!(Escaped(name).to_string(), r"orders\u{1b}[2J");
+/// ```
+pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,8 @@
-//! The structure of the project: imports follow the layers, and the default features stay small.
+//! The structure of the project: crates and modules follow their layers, and the default features
+//! stay small.
+
+#[path = "architecture/imports.rs"]
+mod imports;
 
 use std::{
     collections::BTreeSet,
@@ -7,104 +11,238 @@ use std::{
     process::Command,
 };
 
-/// The layers, lowest first. A module may import only from lower layers and from itself.
-const LAYERS: [&[&str]; 10] = [
-    &["error", "secret", "context", "suite", "limits", "text"],
-    &["crypto", "blocking"],
-    &["format"],
-    &["keyring"],
-    &["local_kms"],
-    &["materials"],
-    &["message"],
-    &["io"],
-    &["client"],
-    &["conformance"],
+use imports::Crate;
+
+/// The layers of a module: its submodules in rows, lowest first. A submodule may import only from
+/// lower rows and from its own.
+type Layers = &'static [&'static [&'static str]];
+
+/// The layers of each crate and of its modules. The submodules of a module without an entry do not
+/// import from each other.
+const CRATES: [(&str, &[(&str, Layers)]); 4] = [
+    ("src", SEALWAX),
+    ("crates/sealwax-aws/src", SEALWAX_AWS),
+    ("crates/sealwax-kms/src", SEALWAX_KMS),
+    ("crates/sealwax-cli/src", SEALWAX_CLI),
 ];
 
-fn layer(module: &str) -> usize {
-    LAYERS
-        .iter()
-        .position(|modules| modules.contains(&module))
-        .unwrap_or_else(|| panic!("the module {module} has no place in the layers"))
+const SEALWAX: &[(&str, Layers)] = &[
+    (
+        "",
+        &[
+            &["error", "secret", "context", "suite", "limits", "text"],
+            &["crypto"],
+            &["blocking"],
+            &["format"],
+            &["keyring"],
+            &["materials"],
+            &["message"],
+            &["io"],
+            &["client"],
+            &["conformance"],
+        ],
+    ),
+    ("client", &[&["encrypt"], &["decrypt", "reencrypt"]]),
+    ("format", &[&["encrypted_data_key"], &["frame"], &["header"], &["aad"], &["header_decoder"]]),
+    (
+        "io",
+        &[
+            &["pending_file"],
+            &["pump"],
+            &["write"],
+            &["copy"],
+            &["range"],
+            &["read"],
+            &["streams"],
+            &["verified"],
+            &["outline"],
+        ],
+    ),
+    ("io::range", &[&["source"], &["frames"], &["reader"], &["reader_async"]]),
+    ("io::streams", &[&["poll"], &["stream"], &["reader"], &["writer"]]),
+    ("keyring", &[&["report"], &["pem"], &["raw_aes"], &["raw_rsa"], &["raw_ecdh"], &["kms"], &["multi"]]),
+    ("keyring::kms", &[&["api", "error"], &["service"], &["service_keyring"]]),
+    ("keyring::raw_ecdh", &[&["keys"], &["wrapping"]]),
+    (
+        "materials::cache",
+        &[&["sync"], &["metrics"], &["lru"], &["usage"], &["flight"], &["identity"], &["memory"], &["manager"]],
+    ),
+    (
+        "message",
+        &[
+            &["buffer"],
+            &["key"],
+            &["output"],
+            &["encrypt", "decrypt", "parallel"],
+            &["encryptor"],
+            &["decryptor"],
+            &["random_access"],
+        ],
+    ),
+    ("message::parallel", &[&["batch"], &["line"], &["crew"], &["sealing"], &["opening"], &["memory"]]),
+];
+
+const SEALWAX_AWS: &[(&str, Layers)] = &[
+    (
+        "",
+        &[
+            &["arn"],
+            &["supplier"],
+            &["sdk"],
+            &["candidates"],
+            &["keyring"],
+            &["discovery"],
+            &["rsa"],
+            &["ecdh"],
+            &["multi"],
+        ],
+    ),
+    ("sdk", &[&["answer"], &["connect"], &["failure"], &["regions"]]),
+];
+
+const SEALWAX_KMS: &[(&str, Layers)] = &[(
+    "",
+    &[
+        &["error"],
+        &["seal"],
+        &["record"],
+        &["disk"],
+        &["root"],
+        &["audit"],
+        &["verify"],
+        &["file", "keys", "store"],
+        &["aliases"],
+        &["lifecycle"],
+        &["cipher"],
+        &["backup"],
+        &["builder"],
+    ],
+)];
+
+const SEALWAX_CLI: &[(&str, Layers)] = &[
+    (
+        "",
+        &[
+            &["text"],
+            &["notes"],
+            &["provider"],
+            &["behind"],
+            &["failure"],
+            &["metadata"],
+            &["preserve"],
+            &["streams"],
+            &["arguments", "key_uri", "keys"],
+            &["report"],
+            &["folders"],
+            &["encrypt"],
+            &["decrypt"],
+            &["verify"],
+            &["reencrypt"],
+            &["inspect"],
+            &["keygen"],
+            &["manual"],
+        ],
+    ),
+    ("keys", &[&["arguments"], &["show"], &["place"]]),
+];
+
+/// Returns the row of a submodule.
+fn layer(layers: Layers, module: &str) -> Option<usize> {
+    layers.iter().position(|row| row.contains(&module))
 }
 
-/// Returns the modules that a source names after `crate::`, ignoring comments.
-fn imports(source: &str) -> BTreeSet<String> {
-    let code: String =
-        source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join(" ");
-    let mut found = BTreeSet::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
-        // `crate::{a::b, c::{d, e}}` names a and c, the first names at the outermost level of the
-        // braces.
-        let (mut depth, mut name, mut fresh) = (0, String::new(), true);
-        for letter in rest.chars() {
-            match letter {
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                ',' if depth == 1 => fresh = true,
-                letter if letter.is_alphanumeric() || letter == '_' => {
-                    if fresh && depth <= 1 {
-                        name.push(letter);
-                    }
-                    continue;
-                }
-                _ => {}
-            }
-            if !name.is_empty() {
-                found.insert(std::mem::take(&mut name));
-                fresh = false;
-            }
-            if depth == 0 {
-                break;
-            }
-        }
-        found.extend((!name.is_empty()).then_some(name));
-    }
-    found
-}
-
-fn check(folder: &Path, module: Option<&str>, checked: &mut usize) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let stem = path.file_stem().unwrap().to_str().unwrap();
-        let name = module.unwrap_or(stem);
-        if path.is_dir() {
-            if name != "bin" {
-                check(&path, Some(name), checked);
-            }
-        } else if name != "lib" {
-            for import in imports(&fs::read_to_string(&path).unwrap()) {
-                let allowed =
-                    import == name || layer(&import) < layer(name) || (layer(name) == 0 && layer(&import) == 0);
-                assert!(allowed, "{} imports {import}, which is no lower layer", path.display());
-                *checked += 1;
-            }
-        }
-    }
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 #[test]
 fn imports_follow_the_layers() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut checked = 0;
-    check(&source, None, &mut checked);
-    assert!(checked > 60, "only {checked} imports were seen");
+    for (folder, tables) in CRATES {
+        let modules = Crate::read(&root().join(folder));
+        for (name, layers) in tables {
+            let path: Vec<_> = name.split("::").filter(|name| !name.is_empty()).map(str::to_owned).collect();
+            let listed: BTreeSet<_> = layers.concat().into_iter().map(str::to_owned).collect();
+            assert_eq!(
+                &listed,
+                modules.children(&path),
+                "{folder}, {name}: the modules in the layers, and those there are"
+            );
+        }
+        for (import, count) in modules.imports() {
+            let within = import.within.join("::");
+            let layers = tables.iter().find(|(name, _)| *name == within).map_or(&[][..], |(_, layers)| layers);
+            let allowed =
+                layer(layers, &import.to).is_some() && layer(layers, &import.to) <= layer(layers, &import.from);
+            assert!(allowed, "{folder}, {within}: {} imports {}, which is no lower layer", import.from, import.to);
+            checked += count;
+        }
+    }
+    assert!(checked > 300, "only {checked} imports were seen");
 }
 
 #[test]
 fn the_check_of_imports_sees_nested_ones() {
-    let source =
-        "use crate::{\n    a::{b, c::d}, // not::this\n    e,\n};\nlet x = crate::f::g();\n//! crate::h\nuse crate::i;";
-    assert!(imports(source).iter().eq(["a", "e", "f", "i"]));
+    let source = "use crate::{\n    a::{b, c::d},\n    e,\n};\nlet x = crate::f::g();\nuse crate::i as j; $crate::k";
+    let paths = imports::paths(source, "crate::").into_iter().map(|path| path.join("::"));
+    assert!(paths.eq(["a::b", "a::c::d", "e", "f::g", "i"]));
+}
+
+/// The check follows reexports and `super`, in a crate that is written for this.
+#[test]
+fn the_check_of_imports_finds_the_module_behind_a_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    fs::create_dir(folder.path().join("high")).unwrap();
+    write("lib.rs", "mod high;\nmod low;\n#[cfg(test)]\nmod faults;\npub use high::deep::Deep;\nstruct Own;\n");
+    write("low.rs", "use super::{Deep, Own};\n#[cfg(test)]\nmod tests {\n    use crate::high;\n}\n");
+    write("high/mod.rs", "mod deep;\nmod other;\n// crate::low\n");
+    write("high/deep.rs", "use super::super::low::Low;\nuse super::other;\n");
+    write("high/other.rs", "");
+    let found = Crate::read(folder.path()).imports();
+    let found: Vec<_> =
+        found.keys().map(|import| format!("{:?} {} {}", import.within, import.from, import.to)).collect();
+    assert_eq!(found, ["[] high low", "[] low high", "[\"high\"] deep other"]);
+}
+
+/// Returns the crates of this project that a crate is built on.
+fn own_dependencies(manifest: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(manifest)).unwrap();
+    let section = text.split("\n[dependencies]\n").nth(1).expect("dependencies").split("\n[").next().unwrap();
+    let names = section.lines().filter_map(|line| line.split(['.', ' ']).next());
+    names.filter(|name| name.starts_with("sealwax")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_crates_are_built_on_each_other_in_one_direction() {
+    assert!(own_dependencies("Cargo.toml").is_empty());
+    assert_eq!(own_dependencies("crates/sealwax-aws/Cargo.toml"), ["sealwax"]);
+    assert_eq!(own_dependencies("crates/sealwax-kms/Cargo.toml"), ["sealwax"]);
+    assert_eq!(own_dependencies("crates/sealwax-cli/Cargo.toml"), ["sealwax", "sealwax-aws", "sealwax-kms"]);
+    // And the library's own tests need none of them either.
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let package = manifest.split("\n[package]\n").nth(1).expect("a package");
+    assert!(!package.contains("sealwax-"), "{package}");
 }
 
 /// Returns the packages that a program which depends on this crate is built with.
 fn packages(features: &[&str]) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--no-dedupe", "--format", "{p}"])
+        .args([
+            "tree",
+            "--locked",
+            "--package",
+            "sealwax",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--no-dedupe",
+            "--format",
+            "{p}",
+        ])
         .args(features)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(root())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -158,30 +296,45 @@ fn sources_with(folder: &Path, text: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn only_the_test_with_an_allocator_may_have_unsafe_code() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+fn only_the_tests_with_an_allocator_may_have_unsafe_code() {
     // Concatenated, because this file is among those that are searched.
     let lint = concat!("(unsafe", "_code)");
-    for crate_root in ["src/lib.rs", "src/bin/sealwax/main.rs"] {
+    for crate_root in [
+        "src/lib.rs",
+        "crates/sealwax-aws/src/lib.rs",
+        "crates/sealwax-kms/src/lib.rs",
+        "crates/sealwax-cli/src/main.rs",
+    ] {
         let forbids = format!("#![forbid{lint}]");
-        let source = fs::read_to_string(root.join(crate_root)).unwrap();
+        let source = fs::read_to_string(root().join(crate_root)).unwrap();
         assert!(source.lines().any(|line| line == forbids), "{crate_root} does not forbid unsafe code");
     }
-    // All other crates of the package get the lint from the manifest, and an attribute could lower
-    // it.
-    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
-    assert!(manifest.contains("\n[lints.rust]\nunsafe_code = \"deny\"\n"));
-    let others = ["examples", "benches", "tests"].map(|folder| sources_with(&root.join(folder), lint)).concat();
-    assert_eq!(others, [root.join("tests/freed_memory.rs")]);
+    // All other crates get the lint from the manifests, and an attribute could lower it.
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("\n[workspace.lints.rust]\nunsafe_code = \"deny\"\n"));
+    for package in ["", "crates/sealwax-aws", "crates/sealwax-kms", "crates/sealwax-cli"] {
+        let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("\n[lints]\nworkspace = true\n"), "{package} does not inherit the lints");
+    }
+    let folders = [
+        "examples",
+        "benches",
+        "tests",
+        "crates/sealwax-aws/tests",
+        "crates/sealwax-cli/tests",
+        "crates/sealwax-kms/tests",
+    ];
+    let others = folders.map(|folder| sources_with(&root().join(folder), lint)).concat();
+    let allowed = ["tests", "crates/sealwax-aws/tests", "crates/sealwax-kms/tests"];
+    assert_eq!(others, allowed.map(|folder| root().join(folder).join("freed_memory.rs")));
 }
 
 #[test]
 fn every_attack_test_is_where_the_list_says() {
     // SECURITY.md names the tests behind its claims; if a name does not exist, the claim is
     // untested.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let claims = fs::read_to_string(root.join("SECURITY.md")).unwrap();
-    let tests = [sources(&root.join("tests")), sources(&root.join("src/message"))].concat();
+    let claims = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let tests = ["tests", "src/message", "crates"].map(|folder| sources(&root().join(folder))).concat();
     let named: Vec<_> = claims.split('`').filter(|word| word.starts_with("attack_")).collect();
     assert!(named.len() > 15, "SECURITY.md names {} tests", named.len());
     for name in named {

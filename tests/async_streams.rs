@@ -1,9 +1,5 @@
 //! The asynchronous shells: the same results as the synchronous ones, whatever they wait for, and
 //! nothing lost or left behind.
-#![cfg(all(feature = "rustcrypto", feature = "tokio", feature = "futures"))]
-
-mod forge;
-mod support;
 
 use std::{
     future::poll_fn,
@@ -16,10 +12,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use forge::{
-    Forge,
-    ways::{reads_all, writes_v1},
-};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use proptest::{prelude::*, sample::select};
 use sealwax::{
@@ -27,12 +19,19 @@ use sealwax::{
     io::{Pieces, Tokio},
     keyring::{BoxFuture, Keyring, RawAesKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
 };
-use support::{
-    asynchronous::{Family, SHELLS, Shell, decrypt_through, encrypt_through},
-    patient::{Moods, PatientSink, PatientSource, drive},
-    pattern,
-};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use crate::{
+    forge::{
+        Forge,
+        ways::{reads_all, writes_v1},
+    },
+    support::{
+        asynchronous::{Family, SHELLS, Shell, decrypt_through, encrypt_through},
+        patient::{Moods, PatientSink, PatientSource, drive},
+        pattern,
+    },
+};
 
 const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 const SIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384;

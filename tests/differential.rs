@@ -1,7 +1,6 @@
 //! Every reader beside the others, on one thread and on three: of a message that is authentic all
 //! give the same plaintext, and of one that is broken nothing but a prefix of it, without an end
 //! that looks like one.
-#![cfg(all(feature = "rustcrypto", feature = "fs", feature = "tokio"))]
 
 use std::io::{Read, Write};
 

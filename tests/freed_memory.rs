@@ -12,7 +12,7 @@
 //! With `SEALWAX_FREED_BACKTRACE=1` each finding is printed with the backtrace of the call that
 //! freed the block.
 #![cfg(feature = "rustcrypto")]
-// `GlobalAlloc` is an unsafe trait. Everywhere else in the package, `unsafe` is an error.
+// `GlobalAlloc` is an unsafe trait. Everywhere but in the programs of this name, `unsafe` is an error.
 #![allow(unsafe_code)]
 
 #[path = "freed_memory/cases.rs"]
@@ -25,6 +25,8 @@ mod keyrings;
 mod messages;
 #[path = "freed_memory/scanner.rs"]
 mod scanner;
+#[path = "freed_memory/service.rs"]
+mod service;
 #[cfg(all(feature = "tokio", feature = "futures"))]
 #[path = "freed_memory/streams.rs"]
 mod streams;

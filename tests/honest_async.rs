@@ -1,5 +1,4 @@
 //! No poll waits for another thread: with several threads, a task is woken when they are done.
-#![cfg(all(feature = "rustcrypto", feature = "tokio", feature = "futures"))]
 
 use std::{
     fmt,

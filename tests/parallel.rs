@@ -1,15 +1,12 @@
 //! Several threads, through the public interface and with batches of the real size: the same bytes,
 //! the same errors, bounded memory, and no thread left. What small batches can show is in
 //! `src/message/parallel/tests/`.
-#![cfg(feature = "rustcrypto")]
-
-mod support;
 
 use std::{
     collections::BTreeMap,
     io::{self, Read, Write},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -25,17 +22,11 @@ use sealwax::{
     io::{Futures, Pieces, Tokio},
     keyring::RawAesKeyring,
 };
-use support::{OddReader, OddWriter, pattern};
 
-#[global_allocator]
-static ALLOCATOR: dhat::Alloc = dhat::Alloc;
-
-/// The tests count threads and allocations of the whole process, so they run one at a time.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use crate::{
+    alone,
+    support::{self, OddReader, OddWriter, pattern},
+};
 
 const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 const SIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384;

@@ -1,8 +1,5 @@
 //! Live exchanges with the official Python and Node SDKs, which `tests/peers/setup.sh` installs.
 //! Without them these tests are skipped, unless SEALWAX_REQUIRE_PEERS=1.
-#![cfg(feature = "rustcrypto")]
-
-mod support;
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -14,7 +11,8 @@ use sealwax::{
         MaterialsManager,
     },
 };
-use support::{
+
+use crate::support::{
     WrappingKey, client_for, pattern,
     peer::{Peer, PeerOpening, Refused, Sdk, ToWrite},
     readers::{WAYS, Way, open_every_way, refuse_every_way},
@@ -438,22 +436,4 @@ fn python_refuses_our_messages_with_a_flipped_bit() {
 #[test]
 fn node_refuses_our_messages_with_a_flipped_bit() {
     peer_refuses_flipped_bits(Sdk::Node);
-}
-
-#[cfg(feature = "local-kms")]
-#[test]
-fn a_message_under_the_key_store_and_a_raw_key_opens_in_python_with_the_raw_key() {
-    let Some(mut peer) = Peer::start(Sdk::Python) else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let store = sealwax::local_kms::LocalKms::create(folder.path().join("store")).unwrap();
-    store.create_key_with_alias("", "alias/default").unwrap();
-    let raw = WrappingKey::new("sealwax", "beside", 32);
-    let both = MultiKeyring::new(store.keyring("alias/default").unwrap()).child(raw.keyring());
-    let context = EncryptionContext::from([("tenant", "blue")]);
-    for suite in [AlgorithmSuite::Aes256GcmHkdfSha512CommitKey, AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384] {
-        let message = client_for(suite).encrypt(&both).suite(suite).context(context.clone()).bytes(b"the text").wait();
-        let message = message.unwrap().message;
-        let opening = peer.decrypt(std::slice::from_ref(&raw), &context, &message).unwrap();
-        assert_eq!((opening.plaintext.as_slice(), opening.suite), (&b"the text"[..], suite));
-    }
 }

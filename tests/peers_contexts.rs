@@ -4,10 +4,6 @@
 //!
 //! `tests/peers/setup.sh` installs the library. Without it these tests are skipped, unless
 //! SEALWAX_REQUIRE_PEERS=1. SEALWAX_SEED repeats the cases of a failure, which names its seed.
-#![cfg(feature = "rustcrypto")]
-
-mod forge;
-mod support;
 
 use std::{
     env,
@@ -15,15 +11,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use forge::Forge;
 use sealwax::{
     AlgorithmSuite, ContextError, Decrypted, EncryptionContext, Error, HeaderDecoder, PUBLIC_KEY_ENTRY, Result,
     materials::{DefaultMaterialsManager, MaterialsManager, RequiredContextManager},
 };
-use support::{
-    WrappingKey, new_client, pattern,
-    peer::{Peer, PeerOpening, Refused, Sdk, ToWrite},
-    say,
+
+use crate::{
+    forge::{self, Forge},
+    support::{
+        self, WrappingKey, new_client, pattern,
+        peer::{Peer, PeerOpening, Refused, Sdk, ToWrite},
+        say,
+    },
 };
 
 const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;

@@ -1,17 +1,15 @@
 //! Tests that run with every crypto provider: the modules of `tests/per_provider/` are compiled
 //! once for each.
 //!
-//! `cargo test --all-features --test per_provider attack_7` runs a test with all providers, and
-//! `... --test per_provider with_aws_lc_rs` runs all tests with one.
-#![cfg(feature = "rustcrypto")]
+//! `cargo test --all-features --test all per_provider::` runs them, and with `with_aws_lc_rs` in its
+//! place those of one provider.
 #![allow(clippy::duplicate_mod, reason = "that is how they are compiled once per provider")]
 
 #[path = "."]
 mod with_rustcrypto {
-    use sealwax::crypto::RustCrypto as Provider;
+    // Without a `Provider` in the enclosing module, the helpers use RustCrypto.
+    use crate::{forge, support};
 
-    mod forge;
-    mod support;
     #[path = "per_provider/mod.rs"]
     mod tests;
 }

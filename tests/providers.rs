@@ -1,16 +1,15 @@
 //! The two providers give the same bytes and the same verdicts, and read each other's messages.
-#![cfg(all(feature = "rustcrypto", feature = "aws-lc-rs"))]
 
-mod forge;
-mod support;
-
-use forge::der;
 use proptest::{array::uniform12, collection::vec, prelude::*, sample::select};
 use sealwax::{
     AlgorithmSuite, Client, CommitmentPolicy, EncryptionContext, Error,
     crypto::{AwsLcRs, CryptoProvider, Expand, HashAlgorithm, RustCrypto, SignatureAlgorithm},
 };
-use support::{WrappingKey, pattern, readers::open_every_way};
+
+use crate::{
+    forge::{self, der},
+    support::{WrappingKey, pattern, readers::open_every_way},
+};
 
 const HASHES: [HashAlgorithm; 3] = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];
 const CURVES: [SignatureAlgorithm; 2] = [SignatureAlgorithm::EcdsaP256, SignatureAlgorithm::EcdsaP384];

@@ -1,9 +1,5 @@
 //! Range reads: they return what a slice of the plaintext contains, read no more than necessary,
 //! and refuse what is altered.
-#![cfg(feature = "rustcrypto")]
-
-mod forge;
-mod support;
 
 use std::{
     fs::File,
@@ -15,13 +11,16 @@ use std::{
     },
 };
 
-use forge::{Forge, ways::reads_all};
 use proptest::{collection::vec, prelude::*, sample::select};
 use sealwax::{
     AlgorithmSuite, Client, Decrypt, Error, FormatError, LimitError, Result,
     io::{AsyncRangeReader, GetRange, RangeReader, ReadAt, Seekable},
 };
-use support::pattern;
+
+use crate::{
+    forge::{Forge, ways::reads_all},
+    support::pattern,
+};
 
 const UNSIGNED: [u16; 7] = [0x0014, 0x0046, 0x0078, 0x0114, 0x0146, 0x0178, 0x0478];
 const SIGNED: [u16; 4] = [0x0214, 0x0346, 0x0378, 0x0578];

@@ -1,8 +1,5 @@
 //! The raw RSA keyring: its keys, what it opens and refuses, and live exchanges with the official
 //! SDKs.
-#![cfg(all(feature = "raw-rsa", feature = "rustcrypto"))]
-
-mod support;
 
 use std::{
     error::Error as _,
@@ -23,7 +20,8 @@ use sealwax::{
     },
 };
 use serde_json::{Value, json};
-use support::{
+
+use crate::support::{
     WrappingKey, from_base64, in_parallel, pattern,
     peer::{Peer, PeerKey, Sdk, ToWrite},
     readers::{Way, open_every_way},

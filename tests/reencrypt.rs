@@ -1,7 +1,4 @@
 //! Re-encryption: makes a new message from an old one, in one verified pass.
-#![cfg(all(feature = "rustcrypto", feature = "fs"))]
-
-mod support;
 
 use std::{fs, io};
 
@@ -14,7 +11,8 @@ use sealwax::{
         MaterialsManager, RequiredContextManager,
     },
 };
-use support::{WrappingKey, client_for, pattern, reading_client};
+
+use crate::support::{WrappingKey, client_for, pattern, reading_client};
 
 const SIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384;
 

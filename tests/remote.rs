@@ -1,8 +1,5 @@
 //! Messages in an object store: how many requests they take and how many at once, and that what is
 //! read of a verified one is what was verified.
-#![cfg(all(feature = "rustcrypto", feature = "tokio"))]
-
-mod support;
 
 use std::{
     io,
@@ -20,8 +17,10 @@ use sealwax::{
     io::{AsyncRangeReader, Ends, GetRange},
     keyring::RawAesKeyring,
 };
-use support::pattern;
+
 use tokio::time::{Instant, sleep};
+
+use crate::support::pattern;
 
 const MIB: u64 = 1 << 20;
 const LATENCY: Duration = Duration::from_millis(10);

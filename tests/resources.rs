@@ -1,5 +1,8 @@
-//! The cost of messages: no memory for what they only declare, none for each frame, and no stack.
-//! Runs with every crypto provider, in a process of its own, whose allocations are counted.
+//! Tests that count the allocations or threads of the whole process, which therefore is their own.
+//!
+//! The cost of messages, with every crypto provider: no memory for what they only declare, none for
+//! each frame, and no stack. Work on several threads (`parallel`), and sources that are read twice
+//! (`verify_first`).
 #![cfg(feature = "rustcrypto")]
 #![allow(clippy::duplicate_mod, reason = "the modules are compiled once per provider")]
 
@@ -15,12 +18,16 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+mod forge;
+mod parallel;
+mod support;
+mod verify_first;
+
 #[path = "."]
 mod with_rustcrypto {
-    use sealwax::crypto::RustCrypto as Provider;
+    // Without a `Provider` in the enclosing module, the helpers use RustCrypto.
+    use crate::{forge, support};
 
-    mod forge;
-    mod support;
     #[path = "resources/mod.rs"]
     mod tests;
 }

@@ -1,34 +1,24 @@
 //! A source that is read twice gives the plaintext of the bytes that were verified, or nothing.
-#![cfg(feature = "rustcrypto")]
-
-mod forge;
-mod support;
 
 use std::{
     fs::File,
     io::{self, Cursor, Read, Write},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use forge::{Forge, ways::reads_all};
 use sealwax::{
     Error, FormatError,
     io::{DecryptingReader, ReadAt, Seekable, Sequential, Verified},
 };
-use support::pattern;
 
-#[global_allocator]
-static ALLOCATOR: dhat::Alloc = dhat::Alloc;
-
-/// One test counts the memory of the whole process, so the tests run one after another.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use crate::{
+    alone,
+    forge::{Forge, ways::reads_all},
+    support::pattern,
+};
 
 const MIB: usize = 1 << 20;
 const SUITES: [u16; 6] = [0x0178, 0x0214, 0x0346, 0x0378, 0x0478, 0x0578];

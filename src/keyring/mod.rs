@@ -8,15 +8,8 @@
 //! # Key management services
 //!
 //! A [`KmsApi`] gives access to a service; the keyrings over it do not depend on the transport.
-//!
-//! | keys | keyring |
-//! |---|---|
-//! | a symmetric key of AWS KMS, in one region or several | [`AwsKmsKeyring`] |
-//! | any symmetric key of AWS KMS that a message names, to decrypt | [`AwsKmsDiscoveryKeyring`] |
-//! | several of either, in several regions | [`AwsKmsMultiKeyrings`] makes them |
-//! | an RSA key pair in AWS KMS; encrypts without a call (feature `raw-rsa`) | `AwsKmsRsaKeyring` |
-//! | an elliptic-curve key pair in AWS KMS (feature `raw-ecdh`) | `AwsKmsEcdhKeyring` |
-//! | a key of another service | [`KmsKeyring`] |
+//! [`KmsKeyring`] is the one for any service. The crate `sealwax-aws` has those for AWS KMS, and
+//! `sealwax-kms` is a key service in a directory. [`KmsService`] has what they share.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -40,24 +33,17 @@ mod raw_ecdh;
 mod raw_rsa;
 mod report;
 
-#[cfg(feature = "raw-rsa")]
-pub use kms::AwsKmsRsaKeyring;
 pub use kms::{
-    AwsKmsDiscoveryKeyring, AwsKmsKeyring, AwsKmsMultiKeyrings, DeriveSharedSecret, DiscoveryFilter, GenerateDataKey,
-    GeneratedDataKey, GetPublicKey, KmsAlgorithm, KmsApi, KmsArn, KmsCiphertext, KmsClientSupplier, KmsDecrypt,
-    KmsEncrypt, KmsError, KmsErrorKind, KmsKeyUsage, KmsKeyring, KmsOperation, KmsPlaintext, KmsPublicKey,
-    KmsSharedSecret,
+    DeriveSharedSecret, GenerateDataKey, GeneratedDataKey, GetPublicKey, KmsAlgorithm, KmsApi, KmsCandidate,
+    KmsCiphertext, KmsDecrypt, KmsEncrypt, KmsError, KmsErrorKind, KmsKeyUsage, KmsKeyring, KmsOperation, KmsPlaintext,
+    KmsPublicKey, KmsService, KmsSharedSecret,
 };
-#[cfg(feature = "raw-ecdh")]
-pub use kms::{AwsKmsEcdhKeyring, AwsKmsEcdhKeyringBuilder};
-#[cfg(feature = "aws-kms")]
-pub use kms::{AwsSdkKms, AwsSdkKmsSupplier};
 pub use multi::MultiKeyring;
 pub use raw_aes::RawAesKeyring;
 #[cfg(feature = "raw-ecdh")]
-pub use raw_ecdh::{EcdhCurve, RawEcdhKeyring};
+pub use raw_ecdh::{EcdhAgreement, EcdhCurve, EcdhParties, EcdhWrappedKey, RawEcdhKeyring};
 #[cfg(feature = "raw-rsa")]
-pub use raw_rsa::{RawRsaKeyring, RawRsaKeyringBuilder, RsaPadding};
+pub use raw_rsa::{RawRsaKeyring, RawRsaKeyringBuilder, RsaPadding, RsaPublicKey};
 pub use report::{KeyReport, WrapFailure, WrappedBy};
 
 /// A boxed future, which lets a trait with asynchronous methods be used as `dyn`.

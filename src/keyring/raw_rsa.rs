@@ -96,7 +96,7 @@ impl RsaPadding {
 pub struct RawRsaKeyring {
     namespace: String,
     name: String,
-    public_key: PublicKey,
+    public_key: RsaPublicKey,
     private_key: Option<PrivateKey>,
     label: Arc<str>,
 }
@@ -178,7 +178,7 @@ impl<'a> RawRsaKeyringBuilder<'a> {
             (None, Some(private)) => private.public_key(),
         };
         let label = format!("raw-rsa://{namespace}/{name}").into();
-        let public_key = PublicKey::new(public_key, padding).map_err(failed)?;
+        let public_key = RsaPublicKey::new(public_key, padding).map_err(failed)?;
         let private_key = private_key.map(|key| PrivateKey::new(key, padding)).transpose().map_err(failed)?;
         Ok(RawRsaKeyring { namespace, name, public_key, private_key, label })
     }
@@ -214,35 +214,60 @@ fn failed(_: Unspecified) -> Error {
     Error::Provider("AWS-LC could not process an RSA key")
 }
 
-/// A public key with its padding.
-pub(super) enum PublicKey {
+/// An RSA public key with its padding, for keyrings whose private key is in a service or device.
+///
+/// ```
+/// use sealwax::keyring::{RsaPadding, RsaPublicKey};
+///
+/// # let pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/rsa-2048.spki.pem"));
+/// let key = RsaPublicKey::read(pem.as_bytes(), RsaPadding::OaepSha256)?;
+/// assert_eq!(key.encrypt(&[7; 32])?.len(), 256);
+/// # Ok::<(), sealwax::Error>(())
+/// ```
+pub struct RsaPublicKey(PaddedKey);
+
+enum PaddedKey {
     Pkcs1(Pkcs1PublicEncryptingKey),
     Oaep(OaepPublicEncryptingKey, &'static OaepAlgorithm),
 }
 
-impl PublicKey {
-    /// Reads a public key in DER (SubjectPublicKeyInfo) or PEM.
-    pub(super) fn read(bytes: &[u8], padding: RsaPadding) -> Result<Self> {
+impl RsaPublicKey {
+    /// Reads a public key of 2,048 to 8,192 bits, in DER (SubjectPublicKeyInfo) or PEM.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] with the reason.
+    pub fn read(bytes: &[u8], padding: RsaPadding) -> Result<Self> {
         let key = parse_public_key(&pem::public_key_or_der(bytes)?)?;
         Self::new(key, padding).map_err(failed)
     }
 
     fn new(key: PublicEncryptingKey, padding: RsaPadding) -> Result<Self, Unspecified> {
-        Ok(match padding.oaep() {
-            None => Self::Pkcs1(Pkcs1PublicEncryptingKey::new(key)?),
-            Some(algorithm) => Self::Oaep(OaepPublicEncryptingKey::new(key)?, algorithm),
-        })
+        Ok(Self(match padding.oaep() {
+            None => PaddedKey::Pkcs1(Pkcs1PublicEncryptingKey::new(key)?),
+            Some(algorithm) => PaddedKey::Oaep(OaepPublicEncryptingKey::new(key)?, algorithm),
+        }))
     }
 
-    pub(super) fn encrypt(&self, data_key: &[u8]) -> Result<Vec<u8>, Unspecified> {
+    /// Encrypts a short plaintext, such as a data key.
+    ///
+    /// # Errors
+    /// [`Error::Provider`] if the plaintext is too long for the key and padding, or if the random
+    /// source fails.
+    pub fn encrypt(&self, plaintext: &[u8]) -> Result<Vec<u8>> {
+        self.0.encrypt(plaintext).map_err(|_| Error::Provider("RSA encryption failed"))
+    }
+}
+
+impl PaddedKey {
+    fn encrypt(&self, plaintext: &[u8]) -> Result<Vec<u8>, Unspecified> {
         let length = match self {
             Self::Pkcs1(key) => key.ciphertext_size(),
             Self::Oaep(key, _) => key.ciphertext_size(),
         };
         let mut ciphertext = vec![0; length];
         let written = match self {
-            Self::Pkcs1(key) => key.encrypt(data_key, &mut ciphertext)?.len(),
-            Self::Oaep(key, algorithm) => key.encrypt(algorithm, data_key, &mut ciphertext, None)?.len(),
+            Self::Pkcs1(key) => key.encrypt(plaintext, &mut ciphertext)?.len(),
+            Self::Oaep(key, algorithm) => key.encrypt(algorithm, plaintext, &mut ciphertext, None)?.len(),
         };
         ciphertext.truncate(written);
         Ok(ciphertext)

@@ -1,4 +1,6 @@
-//! Cases, and the crypto provider that reports the keys it is given to the scanner.
+//! Cases, and the crypto provider that reports the keys it is given to the scanner. The test
+//! programs of other crates include this file.
+#![allow(dead_code, reason = "not every program needs all of it")]
 
 use std::sync::Arc;
 

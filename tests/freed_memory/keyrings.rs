@@ -1,125 +1,29 @@
-//! Keyrings: private keys, shared secrets, the answers of key management services, and the key
-//! store.
+//! Keyrings: private keys, shared secrets, and the answers of key management services.
 
 use std::sync::Arc;
 
-use sealwax::{
-    Client, SecretBytes,
-    crypto::{CryptoProvider, RustCrypto},
-    keyring::{
-        AwsKmsKeyring, BoxFuture, GenerateDataKey, GeneratedDataKey, Keyring, KmsApi, KmsCiphertext, KmsDecrypt,
-        KmsEncrypt, KmsError, KmsKeyring, KmsPlaintext, MultiKeyring, RawAesKeyring,
-    },
-};
-use zeroize::Zeroize;
+use sealwax::keyring::{KmsKeyring, MultiKeyring, RawAesKeyring};
 
 use super::{
-    cases::{Cases, Telling, UNSIGNED, WRAPPING_KEY, leaked, plaintext, text_and_wrapping_key},
-    scanner::{Kind, Secret, learn},
+    cases::{Cases, UNSIGNED, WRAPPING_KEY, text_and_wrapping_key},
+    scanner::Kind,
+    service::{Kms, LongAnswers, MESSAGE, client, round_trip, seal},
 };
-
-const MESSAGE: [Kind; 3] = [Kind::Plaintext, Kind::DataKey, Kind::MessageKey];
-
-fn client() -> Client {
-    Client::builder_with_provider(Telling(RustCrypto)).build()
-}
-
-fn seal(keyring: &dyn Keyring) -> &'static [u8] {
-    leaked(client().encrypt(keyring).suite(UNSIGNED).bytes(plaintext(100)).wait().unwrap().message)
-}
-
-fn open(keyring: &dyn Keyring, message: &[u8]) {
-    client().decrypt(keyring).bytes(message).wait().unwrap().plaintext.zeroize();
-}
-
-/// Writes a message with one keyring and reads it with another, each created and dropped within a
-/// case.
-fn round_trip<W: Keyring, R: Keyring>(
-    cases: &mut Cases,
-    name: &str,
-    secrets: &[Secret],
-    writer: impl FnOnce() -> W,
-    reader: impl FnOnce() -> R,
-) {
-    let mut message: &[u8] = &[];
-    let secrets = cases.run(&format!("{name}: encrypt"), secrets, &MESSAGE, || message = seal(&writer()));
-    cases.run(&format!("{name}: decrypt"), &secrets, &MESSAGE, || open(&reader(), message));
-}
 
 // Key management services.
 
-/// A service that "encrypts" by exclusive-or, and leaves nothing behind itself.
-struct Kms;
-
-fn masked(bytes: &[u8]) -> SecretBytes {
-    let mut out = SecretBytes::from(bytes);
-    out.as_mut().iter_mut().for_each(|byte| *byte ^= 0x55);
-    out
-}
-
-impl KmsApi for Kms {
-    fn generate_data_key<'a>(
-        &'a self,
-        request: GenerateDataKey<'a>,
-    ) -> BoxFuture<'a, Result<GeneratedDataKey, KmsError>> {
-        Box::pin(async move {
-            let plaintext = RustCrypto.random_key(request.length).unwrap();
-            learn(Kind::DataKey, plaintext.as_bytes());
-            let ciphertext = masked(plaintext.as_bytes()).as_bytes().to_vec();
-            Ok(GeneratedDataKey { key_id: request.key_id.to_owned(), plaintext, ciphertext })
-        })
-    }
-
-    fn encrypt<'a>(&'a self, request: KmsEncrypt<'a>) -> BoxFuture<'a, Result<KmsCiphertext, KmsError>> {
-        let ciphertext = masked(request.plaintext).as_bytes().to_vec();
-        Box::pin(async move { Ok(KmsCiphertext { key_id: request.key_id.to_owned(), ciphertext }) })
-    }
-
-    fn decrypt<'a>(&'a self, request: KmsDecrypt<'a>) -> BoxFuture<'a, Result<KmsPlaintext, KmsError>> {
-        Box::pin(async move {
-            let plaintext = masked(request.ciphertext);
-            Ok(KmsPlaintext { key_id: request.key_id.to_owned(), plaintext })
-        })
-    }
-}
-
-/// A service whose data keys are 16 bytes too long.
-struct LongAnswers;
-
-impl KmsApi for LongAnswers {
-    fn generate_data_key<'a>(
-        &'a self,
-        request: GenerateDataKey<'a>,
-    ) -> BoxFuture<'a, Result<GeneratedDataKey, KmsError>> {
-        Kms.generate_data_key(GenerateDataKey::new(request.key_id, request.length + 16, request.context))
-    }
-
-    fn encrypt<'a>(&'a self, request: KmsEncrypt<'a>) -> BoxFuture<'a, Result<KmsCiphertext, KmsError>> {
-        Kms.encrypt(request)
-    }
-
-    fn decrypt<'a>(&'a self, request: KmsDecrypt<'a>) -> BoxFuture<'a, Result<KmsPlaintext, KmsError>> {
-        Box::pin(async move {
-            let plaintext = SecretBytes::from([masked(request.ciphertext).as_bytes(), &[7; 16]].concat());
-            Ok(KmsPlaintext { key_id: request.key_id.to_owned(), plaintext })
-        })
-    }
-}
-
 #[test]
 fn answers_of_key_services_are_wiped() {
-    const ARN: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     let mut cases = Cases::new();
     let secrets = text_and_wrapping_key();
     let service = || KmsKeyring::new("example-kms", "key", Arc::new(Kms)).unwrap();
-    let aws = || AwsKmsKeyring::new(ARN, Arc::new(Kms)).unwrap();
+    let other = || KmsKeyring::new("example-kms", "other", Arc::new(Kms)).unwrap();
     let aes = || RawAesKeyring::new("example", "key-1", WRAPPING_KEY.to_vec()).unwrap();
     round_trip(&mut cases, "KmsKeyring", &secrets, service, service);
-    round_trip(&mut cases, "AwsKmsKeyring", &secrets, aws, aws);
     // The service generates the data key, and the others wrap it; then the service wraps one that
     // it did not generate.
-    let generates = || MultiKeyring::new(service()).child(aes()).child(aws());
-    let wraps = || MultiKeyring::new(aes()).child(service()).child(aws());
+    let generates = || MultiKeyring::new(service()).child(aes()).child(other());
+    let wraps = || MultiKeyring::new(aes()).child(service()).child(other());
     round_trip(&mut cases, "MultiKeyring, a service generates", &secrets, generates, aes);
     round_trip(&mut cases, "MultiKeyring, a service wraps", &secrets, wraps, service);
     let long = || KmsKeyring::new("example-kms", "key", Arc::new(LongAnswers)).unwrap();
@@ -143,7 +47,10 @@ mod rsa {
     use sealwax::keyring::{RawRsaKeyring, RsaPadding};
 
     use super::*;
-    use crate::scanner::parts;
+    use crate::{
+        cases::leaked,
+        scanner::{Secret, parts},
+    };
 
     fn key(form: &str) -> &'static [u8] {
         let name = format!("{}/tests/keys/rsa-2048.{form}.pem", env!("CARGO_MANIFEST_DIR"));
@@ -230,7 +137,7 @@ mod ecdh {
     use sealwax::keyring::{EcdhCurve, RawEcdhKeyring};
 
     use super::*;
-    use crate::scanner::parts;
+    use crate::scanner::{Secret, parts};
 
     const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgMdHcFFMmTQtVdMUh
@@ -280,76 +187,5 @@ IzuT+Q5ZYAGhuw3nFHoqOhsqAfhda32skwITeGO0y1BR9WP8T6bYsqhCJQ==
         let mut message: &[u8] = &[];
         let kinds = [Kind::AesKey, Kind::GeneratedKey];
         cases.run("ECDH, the kinds of keys", &secrets, &kinds, || message = seal(&ephemeral()));
-    }
-}
-
-// The key store.
-
-#[cfg(feature = "local-kms")]
-mod local_kms {
-    use std::fs;
-
-    use sealwax::{
-        EncryptionContext,
-        local_kms::{LocalKms, PassphraseCost, Root},
-    };
-
-    use super::*;
-    use crate::scanner::parts;
-
-    const PASSPHRASE: &[u8; 32] = b"correct horse battery staple 123";
-    const MATERIAL: &[u8; 32] = b"imported key material, 32 bytes.";
-
-    /// Creates a store under a root and works with it: with an imported key and a new one, before
-    /// and after a rotation, and after opening it again.
-    fn live(cases: &mut Cases, name: &str, secrets: &[Secret], root: impl Fn() -> Root) {
-        let folder = tempfile::tempdir().unwrap();
-        let builder = || LocalKms::builder(folder.path()).root(root());
-        let mut messages: Vec<&[u8]> = Vec::with_capacity(8);
-        let secrets = cases.run(&format!("{name}: made"), secrets, &MESSAGE, || {
-            let kms = builder().create().wait().unwrap();
-            let imported = kms.import_key(MATERIAL.to_vec(), "").unwrap().key_id;
-            let made = kms.create_key("").unwrap().key_id;
-            for key in [&imported, &made] {
-                messages.push(seal(&kms.keyring(key).unwrap()));
-                kms.rotate_key(key).unwrap();
-                messages.push(seal(&kms.keyring(key).unwrap()));
-            }
-            let made = kms.generate_data_key(&made, 32, &EncryptionContext::new()).unwrap();
-            learn(Kind::DataKey, made.plaintext.as_bytes());
-        });
-        cases.run(&format!("{name}: opened"), &secrets, &MESSAGE, || {
-            let kms = builder().open().wait().unwrap();
-            let key = kms.list_keys().unwrap().remove(0).key_id;
-            for message in &messages {
-                open(&kms.keyring(&key).unwrap(), message);
-            }
-        });
-        cases.run(&format!("{name}: another root"), &secrets, &MESSAGE, || {
-            let kms = builder().open().wait().unwrap();
-            kms.rotate_root(Root::key_file_in_folder()).wait().unwrap();
-            kms.rotate_root(root()).wait().unwrap();
-        });
-    }
-
-    #[test]
-    fn the_key_store_wipes_its_keys_and_the_data_keys_it_makes() {
-        let mut cases = Cases::new();
-        let mut secrets = text_and_wrapping_key();
-        secrets.extend(parts(Kind::Passphrase, PASSPHRASE));
-        secrets.extend(parts(Kind::PrivateKey, MATERIAL));
-        live(&mut cases, "a root key in the folder", &secrets, Root::key_file_in_folder);
-        let cost = PassphraseCost { memory_kib: 8, passes: 1, lanes: 1 };
-        live(&mut cases, "a passphrase", &secrets, || Root::passphrase_with_cost(PASSPHRASE.to_vec(), cost));
-        live(&mut cases, "a root keyring", &secrets, || {
-            Root::keyring(Arc::new(RawAesKeyring::new("example", "root", WRAPPING_KEY.to_vec()).unwrap()))
-        });
-        // A key file elsewhere is known before a store is created with it.
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("root.key");
-        let root_key = RustCrypto.random_key(32).unwrap();
-        fs::write(&path, root_key.as_bytes()).unwrap();
-        secrets.extend(parts(Kind::RootKey, root_key.as_bytes()));
-        live(&mut cases, "a key file", &secrets, || Root::key_file(&path));
     }
 }

@@ -4,160 +4,23 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
 };
 
 use sealwax::{
     AlgorithmSuite, ContentType, EncryptedDataKey, EncryptionContext, Error, Header, PUBLIC_KEY_ENTRY, Result,
-    keyring::{BoxFuture, Keyring, KmsArn, RawAesKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
+    keyring::{BoxFuture, Keyring, RawAesKeyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
 use super::support::{
     from_base64, in_parallel, new_client,
+    official::{Case, Kind, MasterKey, V1, read_json, vectors},
     readers::{open_every_way, refuse_every_way},
-    reading_client, say, skip, suite_of,
+    reading_client, say,
 };
 
-/// Returns the directory of the official vectors, if it exists.
-fn vectors() -> Option<PathBuf> {
-    let folder = match env::var_os("SEALWAX_VECTORS") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"),
-    };
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    skip("SEALWAX_REQUIRE_VECTORS", "the official vectors are not there");
-    None
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> T {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-// Format version 1: a manifest and 1,260 messages.
-
-#[derive(Deserialize)]
-struct Manifest {
-    test_cases: Vec<Case>,
-    /// The keys by algorithm, then by key size.
-    test_keys: BTreeMap<String, BTreeMap<String, TestKey>>,
-}
-
-#[derive(Deserialize)]
-struct TestKey {
-    key: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    plaintext: File,
-    master_keys: Vec<MasterKey>,
-    algorithm: String,
-    ciphertext: File,
-}
-
-#[derive(Deserialize)]
-struct File {
-    filename: String,
-}
-
-#[derive(Deserialize)]
-struct MasterKey {
-    provider_id: String,
-    decryptable: bool,
-    encryption_algorithm: Option<String>,
-    padding_algorithm: Option<String>,
-    padding_hash: Option<String>,
-}
-
-/// The kind of key that wraps a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    RawAes,
-    RawRsaPkcs1,
-    RawRsaOaepSha1,
-    Kms,
-}
-
-impl Case {
-    fn suite(&self) -> AlgorithmSuite {
-        suite_of(&self.algorithm)
-    }
-
-    /// Returns the kind of the case's keys, which are all of one kind.
-    fn kind(&self) -> Kind {
-        let kinds: Vec<_> = self.master_keys.iter().map(MasterKey::kind).collect();
-        assert!(kinds.windows(2).all(|two| two[0] == two[1]), "{}: {kinds:?}", self.ciphertext.filename);
-        kinds[0]
-    }
-
-    /// Returns the content type for the frame length in the file name: 0 means unframed.
-    fn content_type(&self) -> ContentType {
-        match self.ciphertext.filename.split('/').nth(3).and_then(|length| length.parse().ok()) {
-            Some(0) => ContentType::Unframed,
-            Some(frame_length) => ContentType::Framed { frame_length },
-            None => panic!("{}: no frame length", self.ciphertext.filename),
-        }
-    }
-}
-
-impl MasterKey {
-    fn kind(&self) -> Kind {
-        let padding = (self.padding_algorithm.as_deref(), self.padding_hash.as_deref());
-        match (self.provider_id.as_str(), self.encryption_algorithm.as_deref(), padding) {
-            ("aws-kms", None, (None, None)) => Kind::Kms,
-            (_, Some("AES"), (None, None)) => Kind::RawAes,
-            (_, Some("RSA"), (Some("PKCS1"), None)) => Kind::RawRsaPkcs1,
-            (_, Some("RSA"), (Some("OAEP-MGF1"), Some("SHA-1"))) => Kind::RawRsaOaepSha1,
-            other => panic!("an unknown kind of key: {other:?}"),
-        }
-    }
-}
-
-/// The version 1 vectors, unpacked.
-struct V1 {
-    folder: PathBuf,
-    manifest: Manifest,
-}
-
 impl V1 {
-    /// Unpacks the vectors, once for all runs.
-    fn load() -> Option<&'static Self> {
-        static V1_: OnceLock<V1> = OnceLock::new();
-        let archive = vectors()?.join("esdk-v1.tar.xz");
-        Some(V1_.get_or_init(|| {
-            let folder = unpack(&archive).join("aws_encryption_sdk_resources");
-            let manifest = read_json(&folder.join("manifests/ciphertext.manifest"));
-            Self { folder, manifest }
-        }))
-    }
-
-    fn cases(&self, kind: impl Fn(Kind) -> bool) -> Vec<&Case> {
-        self.manifest.test_cases.iter().filter(|case| kind(case.kind())).collect()
-    }
-
-    fn read(&self, file: &File) -> Vec<u8> {
-        fs::read(self.folder.join(&file.filename)).unwrap_or_else(|error| panic!("{}: {error}", file.filename))
-    }
-
-    /// Parses the header of a case's message, and checks that it is that of the case.
-    fn header(&self, case: &Case, message: &[u8]) -> Header {
-        let what = &case.ciphertext.filename;
-        let (received, _) = reading_client().header_decoder().decode(message).expect(what);
-        let header = received.header();
-        assert_eq!(header.suite(), case.suite(), "{what}");
-        assert_eq!(header.content_type(), case.content_type(), "{what}");
-        assert_eq!(header.encrypted_data_keys().len(), case.master_keys.len(), "{what}");
-        assert_eq!(header.context().contains_key(PUBLIC_KEY_ENTRY), header.suite().is_signed(), "{what}");
-        header.clone()
-    }
-
     /// Returns the keyring over the published AES key of a case.
     fn aes_keyring(&self, case: &Case, header: &Header) -> RawAesKeyring {
         let (namespace, name) = usable_key(case, header);
@@ -191,22 +54,6 @@ fn usable_key<'a>(case: &'a Case, header: &'a Header) -> (&'a str, &'a str) {
     let named = |key: &&EncryptedDataKey| key.provider_id() == provider_id;
     let encrypted = header.encrypted_data_keys().iter().find(named).expect("the key is in the message");
     (provider_id, encrypted.key_name().expect("a name in UTF-8"))
-}
-
-/// Unpacks an archive with the system's `tar`, unless it is unpacked already, and returns the
-/// directory.
-fn unpack(archive: &Path) -> PathBuf {
-    let length = fs::metadata(archive).unwrap_or_else(|error| panic!("{}: {error}", archive.display())).len();
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("esdk-v1-{length}"));
-    if !target.is_dir() {
-        // Unpack under another name first, so that the directory is complete once it has its name.
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
-        let status = Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(folder.path()).status();
-        assert!(status.expect("`tar` runs").success(), "`tar` failed for {}", archive.display());
-        let renamed = fs::rename(folder.path(), &target);
-        assert!(renamed.is_ok() || target.is_dir(), "{}: {renamed:?}", target.display());
-    }
-    target
 }
 
 fn per_suite(counts: &BTreeMap<AlgorithmSuite, usize>) -> String {
@@ -265,51 +112,6 @@ fn every_raw_rsa_message_of_version_1_opens_through_every_reader() {
         say(&format!("official v1, {kind:?}: {} opened ({})", counts.values().sum::<usize>(), per_suite(&counts)));
         assert_eq!(counts, nine_suites_with(count));
     }
-}
-
-#[test]
-fn the_headers_of_kms_messages_of_version_1_name_their_keys() {
-    let Some(v1) = V1::load() else { return };
-    let (mut counts, mut keys, mut arns) = (BTreeMap::new(), 0, BTreeMap::new());
-    for case in v1.cases(|kind| kind == Kind::Kms) {
-        let header = v1.header(case, &v1.read(&case.ciphertext));
-        for key in header.encrypted_data_keys() {
-            assert_eq!(key.provider_id(), "aws-kms");
-            let name = key.key_name().expect("a name in UTF-8");
-            let arn = KmsArn::parse(name).unwrap_or_else(|error| panic!("{name}: {error}"));
-            assert!(arn.is_key() && arn.partition() == "aws" && name.contains(arn.region()), "{name}");
-            assert_eq!((&*arn.to_string(), name.as_bytes()), (name, key.provider_info()));
-            *arns.entry(name.to_owned()).or_insert(0) += 1;
-            keys += 1;
-        }
-        *counts.entry(case.suite()).or_insert(0) += 1;
-    }
-    say(&format!("official v1, KMS: {} headers parsed ({})", counts.values().sum::<usize>(), per_suite(&counts)));
-    assert_eq!(counts, nine_suites_with(40));
-    assert_eq!(counts.values().sum::<usize>(), 360);
-    assert_eq!(keys, 180 + 2 * 180);
-    assert_eq!(arns.values().sum::<usize>(), keys);
-    say(&format!("official v1, KMS: {keys} encrypted data keys of {} keys: {arns:?}", arns.len()));
-}
-
-#[cfg(feature = "cli")]
-#[test]
-fn inspect_shows_the_arns_of_every_kms_message_of_version_1() {
-    let Some(v1) = V1::load() else { return };
-    let mut shown = 0;
-    for case in v1.cases(|kind| kind == Kind::Kms) {
-        let path = v1.folder.join(&case.ciphertext.filename);
-        let output = Command::new(env!("CARGO_BIN_EXE_sealwax")).arg("inspect").arg(&path).output().expect("it runs");
-        assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).expect("text");
-        for key in v1.header(case, &v1.read(&case.ciphertext)).encrypted_data_keys() {
-            let line = format!("provider aws-kms, key {}\n", key.key_name().expect("a name in UTF-8"));
-            assert!(text.contains(&line), "{}: {text}", path.display());
-            shown += 1;
-        }
-    }
-    say(&format!("official v1, KMS: inspect shows {shown} ARNs"));
-    assert_eq!(shown, 180 + 2 * 180);
 }
 
 #[test]

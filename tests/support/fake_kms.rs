@@ -1,6 +1,6 @@
-//! A key management service in memory, one per region: real AES-GCM, RSA-OAEP and ECDH inside, a
-//! record of all calls, and faults on demand.
-#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses a part, with the features it has")]
+//! A key management service in memory, one per region: real AES-GCM inside, and whatever a key pair
+//! of its own brings, a record of all calls, and faults on demand.
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -25,17 +25,24 @@ use sealwax::{
 /// The material of a key. The replicas of a multi-Region key share it.
 pub enum Material {
     Symmetric(SecretBytes),
-    /// The private key as PKCS#8, the public key as SubjectPublicKeyInfo, both in DER.
     Rsa {
-        private: Vec<u8>,
+        /// The public key as SubjectPublicKeyInfo in DER.
         public: Vec<u8>,
+        decrypt: Decrypt,
     },
-    /// The private key as PEM, the public key as SubjectPublicKeyInfo in DER.
     Ecdh {
-        private: String,
+        /// The public key as SubjectPublicKeyInfo in DER.
         public: Vec<u8>,
+        agree: Agree,
     },
 }
+
+/// Decrypts with a private key.
+pub type Decrypt = Box<dyn Fn(KmsAlgorithm, &[u8]) -> Result<SecretBytes, KmsErrorKind> + Send + Sync>;
+
+/// Returns the secret shared with the owner of a public key (SubjectPublicKeyInfo in DER), or `None`
+/// if that is not on the curve.
+pub type Agree = Box<dyn Fn(&[u8]) -> Option<SecretBytes> + Send + Sync>;
 
 impl Material {
     pub fn symmetric() -> Arc<Self> {
@@ -255,8 +262,7 @@ impl KmsApi for FakeKms {
                 self.begin(call(operation, key_id, context, grant_tokens, algorithm, 0)).await?;
             let opened = match (&*material, algorithm) {
                 (Material::Symmetric(key), KmsAlgorithm::Symmetric) => open(key, context, ciphertext),
-                #[cfg(feature = "raw-rsa")]
-                (Material::Rsa { private, .. }, _) => pairs::rsa_decrypt(private, algorithm, ciphertext),
+                (Material::Rsa { decrypt, .. }, _) => decrypt(algorithm, ciphertext),
                 _ => return unsuitable(operation),
             };
             let plaintext = opened.map_err(|kind| KmsError::new(operation, kind).key(&key_id))?;
@@ -290,7 +296,6 @@ impl KmsApi for FakeKms {
         })
     }
 
-    #[cfg(feature = "raw-ecdh")]
     fn derive_shared_secret<'a>(
         &'a self,
         request: DeriveSharedSecret<'a>,
@@ -301,8 +306,8 @@ impl KmsApi for FakeKms {
             let none = EncryptionContext::new();
             let call = call(operation, key_id, &none, grant_tokens, KmsAlgorithm::Symmetric, 0);
             let (key_id, material, fault) = self.begin(Call { public_key: public_key.to_vec(), ..call }).await?;
-            let Material::Ecdh { private, .. } = &*material else { return unsuitable(operation) };
-            let shared_secret = pairs::agree(private, public_key);
+            let Material::Ecdh { agree, .. } = &*material else { return unsuitable(operation) };
+            let shared_secret = agree(public_key);
             let invalid = || KmsError::new(operation, KmsErrorKind::InvalidRequest).key(&key_id);
             let shared_secret = shared_secret.ok_or_else(invalid)?;
             Ok(match fault {
@@ -328,50 +333,4 @@ fn call(
 
 fn unsuitable<T>(operation: KmsOperation) -> Result<T, KmsError> {
     Err(KmsError::new(operation, KmsErrorKind::InvalidRequest))
-}
-
-#[cfg(any(feature = "raw-rsa", feature = "raw-ecdh"))]
-mod pairs {
-    use super::*;
-
-    #[cfg(feature = "raw-rsa")]
-    pub fn rsa_decrypt(
-        private: &[u8],
-        algorithm: KmsAlgorithm,
-        ciphertext: &[u8],
-    ) -> Result<SecretBytes, KmsErrorKind> {
-        use aws_lc_rs::rsa::{
-            OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey,
-        };
-
-        let key = OaepPrivateDecryptingKey::new(PrivateDecryptingKey::from_pkcs8(private).unwrap()).unwrap();
-        let padding = match algorithm {
-            KmsAlgorithm::RsaOaepSha1 => &OAEP_SHA1_MGF1SHA1,
-            KmsAlgorithm::RsaOaepSha256 => &OAEP_SHA256_MGF1SHA256,
-            _ => return Err(KmsErrorKind::InvalidRequest),
-        };
-        let mut buffer = vec![0; key.min_output_size()];
-        let plaintext = key.decrypt(padding, ciphertext, &mut buffer, None);
-        Ok(SecretBytes::from(&*plaintext.map_err(|_| KmsErrorKind::InvalidCiphertext)?))
-    }
-
-    /// Returns the shared secret, or `None` if the public key is not on the curve of the private
-    /// one.
-    #[cfg(feature = "raw-ecdh")]
-    pub fn agree(private: &str, public: &[u8]) -> Option<SecretBytes> {
-        macro_rules! on {
-            ($curve:ident) => {{
-                use $curve::pkcs8::{DecodePrivateKey, DecodePublicKey};
-                if let Ok(private) = $curve::SecretKey::from_pkcs8_pem(private) {
-                    let public = $curve::PublicKey::from_public_key_der(public).ok()?;
-                    let secret = $curve::ecdh::diffie_hellman(private.to_nonzero_scalar(), public.as_affine());
-                    return Some(SecretBytes::from(secret.raw_secret_bytes().as_slice()));
-                }
-            }};
-        }
-        on!(p256);
-        on!(p384);
-        on!(p521);
-        panic!("the fake knows no such curve")
-    }
 }

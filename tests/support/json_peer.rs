@@ -2,9 +2,7 @@
 //! that tests/peers/setup.sh installs.
 
 use std::{
-    env,
     io::{self, BufRead, BufReader, Write},
-    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
@@ -13,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{from_base64, skip, to_base64};
+use super::{from_base64, peers, root, skip, to_base64};
 
 /// A running peer, which is stopped on drop.
 pub struct Peer {
@@ -26,8 +24,7 @@ impl Peer {
     /// Starts the peer with this script. Returns `None`, with a message, if the official SDK is not
     /// installed.
     pub fn start(script: &str) -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let folder = env::var_os("SEALWAX_PEERS_DIR").map_or_else(|| root.join("target/peers"), PathBuf::from);
+        let (root, folder) = (root(), peers());
         if !folder.join("py/.stamp").exists() {
             skip("SEALWAX_REQUIRE_PEERS", "the Python peer is not installed (tests/peers/setup.sh)");
             return None;

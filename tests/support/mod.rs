@@ -1,14 +1,15 @@
-//! Helpers shared by several test files. Each of those is a crate of its own and uses only a part.
+//! Helpers shared by the test programs of all crates, each of which uses only a part.
 #![allow(dead_code, unreachable_pub)]
+// The other crates have no such features, and include this file all the same.
+#![allow(unexpected_cfgs)]
 
 #[cfg(all(feature = "tokio", feature = "futures"))]
 pub mod asynchronous;
 pub mod json_peer;
+pub mod official;
 #[cfg(all(feature = "tokio", feature = "futures"))]
 pub mod patient;
 pub mod peer;
-#[cfg(feature = "cli")]
-pub mod place;
 pub mod provider;
 pub mod readers;
 pub mod shipped;
@@ -18,6 +19,7 @@ use std::{
     env,
     io::{self, Read, Write},
     num::NonZero,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
@@ -29,6 +31,17 @@ use sealwax::{
     AlgorithmSuite, Client, ClientBuilder, CommitmentPolicy, EncryptionContext, Result, crypto::CryptoProvider,
     keyring::RawAesKeyring,
 };
+
+/// Returns the root of the repository, which has the test data.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().find(|folder| folder.join("tests/keys").is_dir()).expect("the root").to_owned()
+}
+
+/// Returns the directory that `tests/peers/setup.sh` installs into.
+pub fn peers() -> PathBuf {
+    env::var_os("SEALWAX_PEERS_DIR").map_or_else(|| root().join("target/peers"), PathBuf::from)
+}
 
 /// Returns these bytes in base64.
 pub fn to_base64(bytes: &[u8]) -> String {

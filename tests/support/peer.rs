@@ -3,9 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    env,
     io::{self, BufRead, BufReader, Write},
-    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
@@ -16,7 +14,7 @@ use sealwax::{AlgorithmSuite, EncryptionContext};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{WrappingKey, from_base64, skip, suite_name, suite_of, to_base64};
+use super::{WrappingKey, from_base64, peers, root, skip, suite_name, suite_of, to_base64};
 
 /// How long a peer may take for an answer, including its start.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -88,19 +86,11 @@ struct Answer {
     suite: Option<String>,
 }
 
-/// Returns the directory where `tests/peers/setup.sh` installs the SDKs.
-fn folder() -> PathBuf {
-    match env::var_os("SEALWAX_PEERS_DIR") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers"),
-    }
-}
-
 impl Peer {
     /// Starts a peer, which must support all eleven suites. Returns `None`, with a message, if its
     /// SDK is not installed.
     pub fn start(sdk: Sdk) -> Option<Self> {
-        let (folder, sources) = (folder(), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers"));
+        let (folder, sources) = (peers(), root().join("tests/peers"));
         let (program, script, installed) = match sdk {
             Sdk::Python => (folder.join("py/bin/python"), "peer.py", folder.join("py/.stamp")),
             Sdk::Node => ("node".into(), "peer.js", folder.join("js/.stamp")),

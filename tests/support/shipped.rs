@@ -1,11 +1,11 @@
 //! The test vectors of the project: messages that the official SDKs made.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs};
 
 use sealwax::{AlgorithmSuite, EncryptionContext};
 use serde::Deserialize;
 
-use super::{WrappingKey, from_base64, suite_of};
+use super::{WrappingKey, from_base64, root, suite_of};
 
 /// A message, with everything that is needed to open it.
 pub struct Vector {
@@ -44,7 +44,7 @@ struct Key {
 
 /// Loads the vectors in `tests/vectors/<name>.json`.
 pub fn load(name: &str) -> Vec<Vector> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name).with_extension("json");
+    let path = root().join("tests/vectors").join(name).with_extension("json");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let file: File = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
     file.vectors.into_iter().map(Vector::from).collect()

@@ -4,7 +4,8 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    GenerateDataKey, KmsAlgorithm, KmsApi, KmsArn, KmsDecrypt, KmsEncrypt, KmsError, KmsErrorKind, KmsOperation,
+    DeriveSharedSecret, GenerateDataKey, GetPublicKey, KmsAlgorithm, KmsApi, KmsDecrypt, KmsEncrypt, KmsError,
+    KmsErrorKind, KmsKeyUsage, KmsOperation,
 };
 use crate::{
     context::EncryptionContext,
@@ -15,28 +16,93 @@ use crate::{
     text::Escaped,
 };
 
-/// The key provider id of data keys that AWS KMS wraps under symmetric keys.
-pub(super) const AWS_KMS: &str = "aws-kms";
-
-/// A service with the keyring's settings for every call and its label.
-pub(super) struct Service {
-    pub(super) api: Arc<dyn KmsApi>,
-    pub(super) grant_tokens: Vec<String>,
-    pub(super) label: Arc<str>,
+/// A key service as a keyring calls it: every answer is checked.
+///
+/// The methods make the calls of a keyring over [`KmsApi`] and check that the requested key
+/// answered, with a data key, ciphertext or secret of the right length. [`KmsKeyring`] and the
+/// keyrings for AWS KMS are built on it. Use it for a service whose keys have names that need to be
+/// parsed or compared in their own way; otherwise [`KmsKeyring`] is enough.
+///
+/// [`KmsKeyring`]: super::KmsKeyring
+///
+/// ```
+/// use std::sync::Arc;
+/// use sealwax::{
+///     Result,
+///     keyring::{
+///         BoxFuture, Keyring, KmsApi, KmsCandidate, KmsService, UnwrapRequest, Unwrapped, WrapRequest, Wrapped,
+///     },
+/// };
+///
+/// /// Wraps under the newest version of a key and opens what any version wrapped. The service
+/// /// names them `orders:1`, `orders:2` and so on, and answers to `orders` with the newest.
+/// struct Versioned(KmsService);
+///
+/// impl Versioned {
+///     fn new(kms: Arc<dyn KmsApi>) -> Self {
+///         Self(KmsService::new(kms, "versioned:orders"))
+///     }
+/// }
+///
+/// impl Keyring for Versioned {
+///     fn label(&self) -> Arc<str> {
+///         self.0.label()
+///     }
+///
+///     fn on_encrypt<'a>(&'a self, request: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
+///         let is_right = |answered_by: &str| answered_by.starts_with("orders:");
+///         Box::pin(self.0.wrap("versioned", "orders", is_right, request))
+///     }
+///
+///     fn on_decrypt<'a>(&'a self, request: UnwrapRequest<'a>) -> BoxFuture<'a, Result<Unwrapped>> {
+///         let ours = request.candidates(|key| {
+///             key.provider_id() == "versioned" && key.key_name().is_some_and(|name| name.starts_with("orders:"))
+///         });
+///         let candidates = ours.filter_map(|(index, key)| {
+///             Some(KmsCandidate { index, key_id: key.key_name()?.into(), key })
+///         });
+///         Box::pin(self.0.unwrap(request, candidates.collect()))
+///     }
+/// }
+/// ```
+pub struct KmsService {
+    api: Arc<dyn KmsApi>,
+    grant_tokens: Vec<String>,
+    label: Arc<str>,
 }
 
-/// An encrypted data key that the service is to decrypt.
-pub(super) struct Candidate<'a> {
-    /// The index in the message.
-    pub(super) index: usize,
+/// An encrypted data key that [`KmsService::unwrap`] should have decrypted.
+pub struct KmsCandidate<'a> {
+    /// The index of the encrypted data key in the message.
+    pub index: usize,
     /// The key to call, which must also be the one that answers.
-    pub(super) key_id: Cow<'a, str>,
-    pub(super) key: &'a EncryptedDataKey,
+    pub key_id: Cow<'a, str>,
+    /// The encrypted data key.
+    pub key: &'a EncryptedDataKey,
 }
 
-impl Service {
-    pub(super) fn new(api: Arc<dyn KmsApi>, label: impl Into<Arc<str>>) -> Self {
+impl KmsService {
+    /// Creates a service with the label of the keyring, which errors and reports name.
+    pub fn new(api: Arc<dyn KmsApi>, label: impl Into<Arc<str>>) -> Self {
         Self { api, grant_tokens: Vec::new(), label: label.into() }
+    }
+
+    /// Sets another label.
+    #[must_use]
+    pub fn with_label(self, label: impl Into<Arc<str>>) -> Self {
+        Self { label: label.into(), ..self }
+    }
+
+    /// Sets tokens of grants, which every call then contains.
+    #[must_use]
+    pub fn grant_tokens(self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { grant_tokens: tokens.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Returns the label of the keyring.
+    #[must_use]
+    pub fn label(&self) -> Arc<str> {
+        self.label.clone()
     }
 
     /// Fails with an error that names the keyring.
@@ -44,9 +110,13 @@ impl Service {
         Err(Error::Configuration(format!("the keyring {} {why}", Escaped(&self.label))))
     }
 
-    /// Generates a data key or, if there is one, encrypts it. `is_right` must accept the key that
-    /// answers.
-    pub(super) async fn wrap(
+    /// Generates a data key under a key of the service or, if the request has one, encrypts that.
+    /// `is_right` must accept the id of the key that answers, which the message will contain along
+    /// with the provider id.
+    ///
+    /// # Errors
+    /// [`Error::Keyring`] if the call fails or if the answer is not usable.
+    pub async fn wrap(
         &self,
         provider_id: &str,
         key_id: &str,
@@ -66,7 +136,7 @@ impl Service {
     ) -> Result<Wrapped, KmsError> {
         let (context, grant_tokens) = (request.context, &*self.grant_tokens);
         let encrypted = |operation, answered_by: String, ciphertext: Vec<u8>| {
-            let wrong = |why| Err(KmsError::new(operation, KmsErrorKind::InvalidAnswer(why)).key(key_id));
+            let wrong = |why| Err(wrong_answer(operation, key_id, why));
             if !is_right(&answered_by) {
                 return wrong(ANOTHER_KEY);
             }
@@ -82,7 +152,7 @@ impl Service {
             let answer = self.api.generate_data_key(question).await?;
             let encrypted = encrypted(operation, answer.key_id, answer.ciphertext)?;
             if answer.plaintext.len() != length {
-                return Err(KmsError::new(operation, KmsErrorKind::InvalidAnswer(ANOTHER_LENGTH)).key(key_id));
+                return Err(wrong_answer(operation, key_id, ANOTHER_LENGTH));
             }
             return Ok(Wrapped::generated(answer.plaintext, encrypted));
         };
@@ -91,37 +161,44 @@ impl Service {
         Ok(Wrapped::existing(encrypted(KmsOperation::Encrypt, answer.key_id, answer.ciphertext)?))
     }
 
-    /// Decrypts the candidates in order, until one is a data key of the right length. The failures
-    /// of the others are collected.
-    pub(super) async fn unwrap(&self, request: UnwrapRequest<'_>, candidates: Vec<Candidate<'_>>) -> Result<Unwrapped> {
+    /// Decrypts the candidates in order, until one is a data key of the right length.
+    ///
+    /// # Errors
+    /// [`Error::NotUnwrapped`] with the failure of each candidate, if none is.
+    pub async fn unwrap(&self, request: UnwrapRequest<'_>, candidates: Vec<KmsCandidate<'_>>) -> Result<Unwrapped> {
         let length = request.suite.data_key_length();
         let check_length = |key_id: &str, data_key: SecretBytes| match data_key.len() == length {
             true => Ok(data_key),
-            false => Err(UnwrapReason::Failed(wrong_answer(key_id, ANOTHER_LENGTH).into())),
+            false => Err(UnwrapReason::Failed(wrong_answer(KmsOperation::Decrypt, key_id, ANOTHER_LENGTH).into())),
         };
         self.unwrap_with(request, KmsAlgorithm::Symmetric, candidates, check_length).await
     }
 
-    /// Works like [`unwrap`](Self::unwrap) for any algorithm: `finish` turns the decrypted
-    /// plaintext into the data key.
-    pub(super) async fn unwrap_with(
+    /// Works like [`unwrap`](Self::unwrap) for any algorithm: `finish` gets the id of the key that
+    /// answered and turns the decrypted plaintext into the data key.
+    ///
+    /// Only [`KmsAlgorithm::Symmetric`] sends the encryption context to the service.
+    ///
+    /// # Errors
+    /// As for [`unwrap`](Self::unwrap).
+    pub async fn unwrap_with(
         &self,
         request: UnwrapRequest<'_>,
         algorithm: KmsAlgorithm,
-        candidates: Vec<Candidate<'_>>,
+        candidates: Vec<KmsCandidate<'_>>,
         finish: impl Fn(&str, SecretBytes) -> Result<SecretBytes, UnwrapReason> + Send,
     ) -> Result<Unwrapped> {
         let none = EncryptionContext::new();
         let context = if algorithm == KmsAlgorithm::Symmetric { request.context } else { &none };
         let mut attempts = request.attempts(self.label.clone());
-        for Candidate { index, key_id, key } in candidates {
+        for KmsCandidate { index, key_id, key } in candidates {
             let grant_tokens = &*self.grant_tokens;
             let question =
                 KmsDecrypt { key_id: &key_id, ciphertext: key.ciphertext(), context, grant_tokens, algorithm };
             let outcome = match self.api.decrypt(question).await {
                 Ok(answer) if answer.key_id == *key_id => finish(&key_id, answer.plaintext),
-                Ok(_) => Err(UnwrapReason::Failed(wrong_answer(&key_id, ANOTHER_KEY).into())),
-                Err(error) => Err(reason(error)),
+                Ok(_) => Err(UnwrapReason::Failed(wrong_answer(KmsOperation::Decrypt, &key_id, ANOTHER_KEY).into())),
+                Err(error) => Err(error.into()),
             };
             if let Some(unwrapped) = attempts.record(index, outcome) {
                 return Ok(unwrapped);
@@ -131,13 +208,14 @@ impl Service {
     }
 
     /// Returns the public key of a key pair, which must have this usage.
-    #[cfg(any(feature = "raw-rsa", feature = "raw-ecdh"))]
-    pub(super) async fn public_key(&self, key_id: &str, usage: super::KmsKeyUsage) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// [`Error::Keyring`] if the call fails, or if another key or one with another usage answers.
+    pub async fn public_key(&self, key_id: &str, usage: KmsKeyUsage) -> Result<Vec<u8>> {
         let grant_tokens = &*self.grant_tokens;
         let failed = |error: KmsError| Error::keyring(&*self.label, error);
-        let answer = self.api.get_public_key(super::GetPublicKey { key_id, grant_tokens }).await.map_err(failed)?;
-        let wrong =
-            |why| Err(failed(KmsError::new(KmsOperation::GetPublicKey, KmsErrorKind::InvalidAnswer(why)).key(key_id)));
+        let answer = self.api.get_public_key(GetPublicKey { key_id, grant_tokens }).await.map_err(failed)?;
+        let wrong = |why| Err(failed(wrong_answer(KmsOperation::GetPublicKey, key_id, why)));
         if answer.key_id != key_id {
             return wrong(ANOTHER_KEY);
         }
@@ -147,46 +225,45 @@ impl Service {
         Ok(answer.public_key)
     }
 
-    /// Returns the encrypted data keys that a keyring should try. For the ARN in each of them,
-    /// `key_to_ask` returns the key id to call, or `None` to skip it.
+    /// Returns the secret that a key pair of the service shares with another public key, given in
+    /// DER (SubjectPublicKeyInfo). It must have `length` bytes.
     ///
     /// # Errors
-    /// [`Error::NotUnwrapped`], before any call, if the provider information of one of them is not
-    /// the ARN of a key. Each "OnDecrypt" section of the specification requires this, and no AWS
-    /// KMS keyring writes such an encrypted data key.
-    pub(super) fn candidates<'a>(
+    /// The error of the service, or [`KmsErrorKind::InvalidAnswer`] if another key answers or the
+    /// secret has another length. [`UnwrapReason`] can be made from it.
+    pub async fn derive_shared_secret(
         &self,
-        request: UnwrapRequest<'a>,
-        provider_id: &str,
-        key_to_ask: impl Fn(&'a str, KmsArn<'a>) -> Option<Cow<'a, str>>,
-    ) -> Result<Vec<Candidate<'a>>> {
-        let mut candidates = Vec::new();
-        for (index, key) in request.candidates(|key| key.provider_id() == provider_id) {
-            let text = str::from_utf8(key.provider_info()).ok();
-            let arn = text.and_then(|text| Some((text, KmsArn::parse(text).ok().filter(KmsArn::is_key)?)));
-            let Some((text, arn)) = arn else {
-                let mut attempts = request.attempts(self.label.clone());
-                let why = "its provider information is not the ARN of an AWS KMS key";
-                let _ = attempts.record(index, Err(UnwrapReason::Failed(why.into())));
-                return Err(attempts.into_error());
-            };
-            candidates.extend(key_to_ask(text, arn).map(|key_id| Candidate { index, key_id, key }));
+        key_id: &str,
+        public_key: &[u8],
+        length: usize,
+    ) -> Result<SecretBytes, KmsError> {
+        let grant_tokens = &*self.grant_tokens;
+        let answer = self.api.derive_shared_secret(DeriveSharedSecret { key_id, public_key, grant_tokens }).await?;
+        let wrong = |why| Err(wrong_answer(KmsOperation::DeriveSharedSecret, key_id, why));
+        if answer.key_id != key_id {
+            return wrong(ANOTHER_KEY);
         }
-        Ok(candidates)
+        if answer.shared_secret.len() != length {
+            return wrong("the shared secret has another length");
+        }
+        Ok(answer.shared_secret)
     }
 }
 
-/// Returns the reason that a report gives for an error of the service.
-pub(super) fn reason(error: KmsError) -> UnwrapReason {
-    match error.kind() {
-        KmsErrorKind::InvalidCiphertext => UnwrapReason::NotAuthentic,
-        _ => UnwrapReason::Failed(error.into()),
+impl From<KmsError> for UnwrapReason {
+    /// Returns [`UnwrapReason::NotAuthentic`] if the service could not decrypt the ciphertext, and
+    /// [`UnwrapReason::Failed`] with the error otherwise.
+    fn from(error: KmsError) -> Self {
+        match error.kind() {
+            KmsErrorKind::InvalidCiphertext => Self::NotAuthentic,
+            _ => Self::Failed(error.into()),
+        }
     }
 }
 
-pub(super) const ANOTHER_KEY: &str = "another key answered";
+const ANOTHER_KEY: &str = "another key answered";
 const ANOTHER_LENGTH: &str = "the data key has the wrong length";
 
-fn wrong_answer(key_id: &str, why: &'static str) -> KmsError {
-    KmsError::new(KmsOperation::Decrypt, KmsErrorKind::InvalidAnswer(why)).key(key_id)
+fn wrong_answer(operation: KmsOperation, key_id: &str, why: &'static str) -> KmsError {
+    KmsError::new(operation, KmsErrorKind::InvalidAnswer(why)).key(key_id)
 }

@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{
-    KmsApi,
-    service::{Candidate, Service},
-};
+use super::{KmsApi, KmsCandidate, KmsService};
 use crate::{
     error::Result,
     format::EncryptedDataKey,
     keyring::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped, raw_aes::check_names},
 };
 
-/// A keyring over a key of any key management service. AWS KMS has keyrings of its own.
+/// A keyring over a key of any key management service. For AWS KMS, the crate `sealwax-aws` has
+/// keyrings that know its key names.
 ///
 /// Messages contain the provider id chosen for the service and the id of the key that wrapped the
 /// data key. The keyring sends only encrypted data keys that match both to the service.
@@ -40,7 +38,7 @@ pub struct KmsKeyring {
     key_id: String,
     named_by: NamedBy,
     opens: Opens,
-    service: Service,
+    service: KmsService,
 }
 
 /// How the keyring identifies its key.
@@ -99,7 +97,7 @@ impl KmsKeyring {
 
     fn named(provider_id: String, key_id: String, named_by: NamedBy, service: Arc<dyn KmsApi>) -> Result<Self> {
         check_names(&provider_id, &key_id)?;
-        let service = Service::new(service, format!("{provider_id}:{key_id}"));
+        let service = KmsService::new(service, format!("{provider_id}:{key_id}"));
         Ok(Self { provider_id, key_id, named_by, opens: Opens::ThisKey, service })
     }
 
@@ -114,14 +112,14 @@ impl KmsKeyring {
     /// Sets tokens of grants that may not have taken effect throughout the service yet.
     #[must_use]
     pub fn grant_tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.service.grant_tokens = tokens.into_iter().map(Into::into).collect();
+        self.service = self.service.grant_tokens(tokens);
         self
     }
 }
 
 impl Keyring for KmsKeyring {
     fn label(&self) -> Arc<str> {
-        self.service.label.clone()
+        self.service.label()
     }
 
     fn on_encrypt<'a>(&'a self, request: WrapRequest<'a>) -> BoxFuture<'a, Result<Wrapped>> {
@@ -146,7 +144,7 @@ impl Keyring for KmsKeyring {
             };
             let candidates = request.candidates(ours).filter_map(|(index, key)| {
                 let key_id = str::from_utf8(key.provider_info()).ok()?.into();
-                Some(Candidate { index, key_id, key })
+                Some(KmsCandidate { index, key_id, key })
             });
             self.service.unwrap(request, candidates.collect()).await
         })

@@ -27,7 +27,24 @@ use crate::{
     secret::SecretBytes,
 };
 
-/// A NIST curve for a [`RawEcdhKeyring`](super::RawEcdhKeyring).
+/// A NIST curve for a [`RawEcdhKeyring`](super::RawEcdhKeyring), or for an
+/// [`EcdhAgreement`](super::EcdhAgreement).
+///
+/// ```
+/// use sealwax::keyring::EcdhCurve;
+///
+/// let pem = "\
+/// -----BEGIN PUBLIC KEY-----
+/// MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEunbv142d6k911yo8XzpXmIWNE59z
+/// IzuT+Q5ZYAGhuw3nFHoqOhsqAfhda32skwITeGO0y1BR9WP8T6bYsqhCJQ==
+/// -----END PUBLIC KEY-----
+/// ";
+/// let compressed = EcdhCurve::P256.read_public_key("the recipient's public key", pem.as_bytes())?;
+/// assert_eq!(compressed.len(), 33);
+/// let der = EcdhCurve::P256.public_key_der(&compressed)?;
+/// assert_eq!(EcdhCurve::P256.read_public_key("the same key", &der)?, compressed);
+/// # Ok::<(), sealwax::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EcdhCurve {
@@ -52,8 +69,10 @@ impl EcdhCurve {
         }
     }
 
-    /// Returns the length in bytes of a coordinate, a private key and a shared secret.
-    pub(in crate::keyring) const fn field_length(self) -> usize {
+    /// Returns the length in bytes of a shared secret, which is also that of a private key and of a
+    /// coordinate.
+    #[must_use]
+    pub const fn shared_secret_length(self) -> usize {
         match self {
             Self::P256 => 32,
             Self::P384 => 48,
@@ -63,7 +82,26 @@ impl EcdhCurve {
 
     /// Returns the length in bytes of a compressed public key.
     pub(super) const fn public_key_length(self) -> usize {
-        1 + self.field_length()
+        1 + self.shared_secret_length()
+    }
+
+    /// Reads a public key (SubjectPublicKeyInfo in DER or PEM) and returns its compressed form, which
+    /// [`EcdhParties`](super::EcdhParties) have. Errors call the key by this name, such as `the
+    /// recipient's public key`.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] with the reason: the key has another form, is on another curve, or
+    /// is not a point on the curve.
+    pub fn read_public_key(self, name: &str, public_key: &[u8]) -> Result<Vec<u8>> {
+        read_public_key(name, self, public_key)
+    }
+
+    /// Returns the SubjectPublicKeyInfo in DER, with both coordinates, of a compressed public key.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`] if `compressed` is not a point on the curve.
+    pub fn public_key_der(self, compressed: &[u8]) -> Result<Vec<u8>> {
+        public_key_der(self, compressed).ok_or(Error::Integrity)
     }
 
     const fn oid(self) -> ObjectIdentifier {
@@ -144,7 +182,7 @@ impl KeyPair {
     /// needed is at most 1 in 2^32.
     pub(super) fn generate(curve: EcdhCurve, provider: &dyn CryptoProvider) -> Result<Self> {
         for _ in 0..8 {
-            let mut scalar = provider.random_key(curve.field_length())?;
+            let mut scalar = provider.random_key(curve.shared_secret_length())?;
             if curve == EcdhCurve::P521 {
                 // 66 bytes are 528 bits, and a private key has at most 521.
                 scalar.as_mut()[0] &= 1;
@@ -198,7 +236,7 @@ fn agree<C: NistCurve>(scalar: &SecretBytes, public_key: &[u8]) -> Option<Secret
 }
 
 /// Reads a public key (SubjectPublicKeyInfo in DER or PEM) and returns its compressed form.
-pub(in crate::keyring) fn read_public_key(which: &str, curve: EcdhCurve, bytes: &[u8]) -> Result<Vec<u8>> {
+fn read_public_key(which: &str, curve: EcdhCurve, bytes: &[u8]) -> Result<Vec<u8>> {
     let malformed = || unusable(format!("{which} is malformed: it is not a SubjectPublicKeyInfo in DER or PEM"));
     let decoded;
     let der = match pem_label(bytes) {
@@ -222,7 +260,7 @@ pub(in crate::keyring) fn read_public_key(which: &str, curve: EcdhCurve, bytes: 
 }
 
 /// Returns the DER SubjectPublicKeyInfo, with both coordinates, of a compressed public key.
-pub(in crate::keyring) fn public_key_der(curve: EcdhCurve, compressed: &[u8]) -> Option<Vec<u8>> {
+fn public_key_der(curve: EcdhCurve, compressed: &[u8]) -> Option<Vec<u8>> {
     let oid = curve.oid();
     let point = on_curve!(curve, uncompress(compressed))?;
     let info = SubjectPublicKeyInfoRef {

@@ -14,12 +14,11 @@ mod wrapping;
 
 pub use keys::EcdhCurve;
 use keys::KeyPair;
-pub(super) use keys::{public_key_der, read_public_key};
 use wrapping::RAW_ECDH;
-pub(super) use wrapping::{AWS_KMS_ECDH, Agreement, Parties, WrappedKey};
+pub use wrapping::{EcdhAgreement, EcdhParties, EcdhWrappedKey};
 
 /// The recipient's public key, in error texts.
-pub(super) const RECIPIENT: &str = "the recipient's public key";
+const RECIPIENT: &str = "the recipient's public key";
 
 /// A keyring that wraps data keys for the owner of an elliptic-curve key pair (Diffie-Hellman).
 ///
@@ -127,7 +126,7 @@ impl RawEcdhKeyring {
         recipient_public_key: &(impl AsRef<[u8]> + ?Sized),
     ) -> Result<Self> {
         let own = KeyPair::from_pem(curve, own_private_key.as_ref())?;
-        let recipient = read_public_key(RECIPIENT, curve, recipient_public_key.as_ref())?;
+        let recipient = curve.read_public_key(RECIPIENT, recipient_public_key.as_ref())?;
         Ok(Self::new(curve, Schema::Static { own, recipient }))
     }
 
@@ -139,7 +138,7 @@ impl RawEcdhKeyring {
     /// # Errors
     /// [`Error::Configuration`], as for [`static_keys`](Self::static_keys).
     pub fn ephemeral(curve: EcdhCurve, recipient_public_key: &(impl AsRef<[u8]> + ?Sized)) -> Result<Self> {
-        let recipient = read_public_key(RECIPIENT, curve, recipient_public_key.as_ref())?;
+        let recipient = curve.read_public_key(RECIPIENT, recipient_public_key.as_ref())?;
         Ok(Self::new(curve, Schema::Ephemeral { recipient }))
     }
 
@@ -209,9 +208,9 @@ impl RawEcdhKeyring {
             }
         };
         let data_key = request.data_key_or_generate()?;
-        let agreement = Agreement {
+        let agreement = EcdhAgreement {
             curve: self.curve,
-            parties: Parties { sender: own.public_key(), recipient },
+            parties: EcdhParties { sender: own.public_key(), recipient },
             shared_secret: own.agree(recipient)?,
             context: &request.context.serialize()?,
         };
@@ -220,8 +219,8 @@ impl RawEcdhKeyring {
     }
 
     /// Returns the parties of an encrypted data key if it is for this keyring.
-    fn parties_if_ours<'a>(&self, key: &'a EncryptedDataKey) -> Option<Parties<'a>> {
-        let parties = Parties::of(self.curve, key)?;
+    fn parties_if_ours<'a>(&self, key: &'a EncryptedDataKey) -> Option<EcdhParties<'a>> {
+        let parties = EcdhParties::of(self.curve, key)?;
         let is_ours = match &self.schema {
             Schema::Static { own, recipient } => parties.are(own.public_key(), recipient),
             Schema::Discovery { own } => parties.recipient == own.public_key(),
@@ -232,13 +231,13 @@ impl RawEcdhKeyring {
 
     fn unwrap(&self, request: UnwrapRequest<'_>, context: &[u8], key: &EncryptedDataKey) -> Result<SecretBytes> {
         let parties = self.parties_if_ours(key).ok_or(Error::Integrity)?;
-        let wrapped = WrappedKey::parse(key.ciphertext())?;
+        let wrapped = EcdhWrappedKey::parse(key.ciphertext())?;
         let shared_secret = match &self.schema {
             Schema::Static { own, recipient } => own.agree(recipient)?,
             Schema::Discovery { own } => own.agree(parties.sender)?,
             Schema::Ephemeral { .. } => return Err(Error::Integrity),
         };
-        Agreement { curve: self.curve, parties, shared_secret, context }.unwrap(request.provider, wrapped)
+        EcdhAgreement { curve: self.curve, parties, shared_secret, context }.unwrap(request.provider, wrapped)
     }
 }
 

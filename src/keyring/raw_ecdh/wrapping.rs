@@ -1,5 +1,5 @@
 //! Wrapping of a data key under a shared secret. The raw ECDH keyring and the AWS KMS ECDH keyring
-//! share it, so each opens what the other wrapped.
+//! of `sealwax-aws` share it, so each opens what the other wrapped.
 //!
 //! Specification: framework/raw-ecdh-keyring and framework/key-agreement-schemas, "Key Derivation".
 
@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// The key provider id that the raw keyring writes.
-pub(in crate::keyring) const RAW_ECDH: &str = "raw-ecdh";
+pub(super) const RAW_ECDH: &str = "raw-ecdh";
 /// The key provider id that the AWS KMS keyring writes.
-pub(in crate::keyring) const AWS_KMS_ECDH: &str = "aws-kms-ecdh";
+const AWS_KMS_ECDH: &str = "aws-kms-ecdh";
 /// The first byte of the provider information, also an input of the key derivation.
 const VERSION: u8 = 1;
 
@@ -29,22 +29,27 @@ const WRAPPING_KEY_LENGTH: usize = 32;
 /// Fixed, because every wrapping key is derived for one data key only.
 const IV: Iv = [0; IV_LENGTH];
 
-/// The two compressed public keys of an encrypted data key.
+/// The two compressed public keys of an encrypted data key that ECDH wrapped.
 #[derive(Clone, Copy)]
-pub(in crate::keyring) struct Parties<'a> {
-    pub(in crate::keyring) sender: &'a [u8],
-    pub(in crate::keyring) recipient: &'a [u8],
+pub struct EcdhParties<'a> {
+    /// The key of the party that wrapped the data key.
+    pub sender: &'a [u8],
+    /// The key of the party that it is for.
+    pub recipient: &'a [u8],
 }
 
-impl<'a> Parties<'a> {
-    /// Returns the parties of an encrypted data key that either keyring wrote for this curve.
-    pub(in crate::keyring) fn of(curve: EcdhCurve, key: &'a EncryptedDataKey) -> Option<Self> {
+impl<'a> EcdhParties<'a> {
+    /// Returns the parties of an encrypted data key on this curve, or `None` if neither the raw
+    /// ECDH keyring nor the AWS KMS ECDH keyring wrote it for this curve.
+    #[must_use]
+    pub fn of(curve: EcdhCurve, key: &'a EncryptedDataKey) -> Option<Self> {
         let is_ours = [RAW_ECDH, AWS_KMS_ECDH].contains(&key.provider_id());
         is_ours.then(|| Self::from_provider_info(curve, key.provider_info())).flatten()
     }
 
     /// Returns whether these two keys are the parties, in either order.
-    pub(in crate::keyring) fn are(self, one: &[u8], other: &[u8]) -> bool {
+    #[must_use]
+    pub fn are(self, one: &[u8], other: &[u8]) -> bool {
         [(one, other), (other, one)].contains(&(self.sender, self.recipient))
     }
 
@@ -76,22 +81,52 @@ impl<'a> Parties<'a> {
     }
 }
 
-/// The parties of a key agreement and the secret that they share.
-pub(in crate::keyring) struct Agreement<'a> {
-    pub(in crate::keyring) curve: EcdhCurve,
-    pub(in crate::keyring) parties: Parties<'a>,
-    pub(in crate::keyring) shared_secret: SecretBytes,
+/// A key agreement: two parties and the secret that they share.
+///
+/// For keyrings whose private key is in a service or device, which computes the shared secret: what
+/// they wrap, a [`RawEcdhKeyring`](super::RawEcdhKeyring) of the other party opens, and the
+/// reverse.
+///
+/// ```
+/// use sealwax::{
+///     EncryptionContext, SecretBytes,
+///     crypto::RustCrypto,
+///     keyring::{EcdhAgreement, EcdhCurve, EcdhParties, EcdhWrappedKey},
+/// };
+///
+/// # let (alice, bob, from_device) = ([2; 33], [3; 33], [7; 32]);
+/// let context = EncryptionContext::from([("tenant", "blue")]).serialize()?;
+/// let agreement = EcdhAgreement {
+///     curve: EcdhCurve::P256,
+///     parties: EcdhParties { sender: &alice, recipient: &bob },
+///     shared_secret: SecretBytes::from(from_device),
+///     context: &context,
+/// };
+/// let wrapped = agreement.wrap(&RustCrypto, "raw-ecdh", &[9; 32])?;
+///
+/// let parties = EcdhParties::of(EcdhCurve::P256, &wrapped).expect("the parties above");
+/// assert!(parties.are(&bob, &alice));
+/// let data_key = agreement.unwrap(&RustCrypto, EcdhWrappedKey::parse(wrapped.ciphertext())?)?;
+/// assert!(data_key.ct_eq(&[9; 32]));
+/// # Ok::<(), sealwax::Error>(())
+/// ```
+pub struct EcdhAgreement<'a> {
+    /// The curve of all keys.
+    pub curve: EcdhCurve,
+    /// The parties, the sender first.
+    pub parties: EcdhParties<'a>,
+    /// The shared secret, of [`EcdhCurve::shared_secret_length`] bytes.
+    pub shared_secret: SecretBytes,
     /// The serialized encryption context.
-    pub(in crate::keyring) context: &'a [u8],
+    pub context: &'a [u8],
 }
 
-impl Agreement<'_> {
-    pub(in crate::keyring) fn wrap(
-        &self,
-        provider: &dyn CryptoProvider,
-        provider_id: &str,
-        data_key: &[u8],
-    ) -> Result<EncryptedDataKey> {
+impl EcdhAgreement<'_> {
+    /// Wraps a data key under a new wrapping key. The encrypted data key has this provider id.
+    ///
+    /// # Errors
+    /// [`Error::Provider`] if the random source or a primitive fails.
+    pub fn wrap(&self, provider: &dyn CryptoProvider, provider_id: &str, data_key: &[u8]) -> Result<EncryptedDataKey> {
         let fixed_info = self.parties.fixed_info(self.curve, self.context);
         let mut nonce = [0; NONCE_LENGTH];
         provider.random(&mut nonce)?;
@@ -102,13 +137,11 @@ impl Agreement<'_> {
         Ok(EncryptedDataKey::new(provider_id, self.parties.provider_info(), ciphertext))
     }
 
+    /// Unwraps a data key.
+    ///
     /// # Errors
-    /// [`Error::Integrity`] if the data key does not open.
-    pub(in crate::keyring) fn unwrap(
-        &self,
-        provider: &dyn CryptoProvider,
-        wrapped: WrappedKey<'_>,
-    ) -> Result<SecretBytes> {
+    /// [`Error::Integrity`] if it does not open.
+    pub fn unwrap(&self, provider: &dyn CryptoProvider, wrapped: EcdhWrappedKey<'_>) -> Result<SecretBytes> {
         // The parties are in the message's order, whichever of them we are.
         let fixed_info = self.parties.fixed_info(self.curve, self.context);
         let derived = Derived::new(&self.shared_secret, &fixed_info, wrapped.nonce)?;
@@ -122,17 +155,21 @@ impl Agreement<'_> {
     }
 }
 
-/// The parts of an encrypted data key's ciphertext.
+/// The parts of the ciphertext of an encrypted data key, for [`EcdhAgreement::unwrap`].
 #[derive(Clone, Copy)]
-pub(in crate::keyring) struct WrappedKey<'a> {
+pub struct EcdhWrappedKey<'a> {
     nonce: &'a [u8; NONCE_LENGTH],
     commitment: &'a [u8; COMMITMENT_LENGTH],
     ciphertext: &'a [u8],
     tag: &'a Tag,
 }
 
-impl<'a> WrappedKey<'a> {
-    pub(in crate::keyring) fn parse(bytes: &'a [u8]) -> Result<Self> {
+impl<'a> EcdhWrappedKey<'a> {
+    /// Parses a ciphertext. A keyring does so before it has the shared secret computed.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`] if it is too short.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self> {
         let (nonce, rest) = bytes.split_first_chunk().ok_or(Error::Integrity)?;
         let (commitment, rest) = rest.split_first_chunk().ok_or(Error::Integrity)?;
         let (ciphertext, tag) = rest.split_last_chunk::<TAG_LENGTH>().ok_or(Error::Integrity)?;

@@ -1,0 +1,200 @@
+//! Failures of the tool: one line on standard error, and an exit code for each kind.
+
+use std::{error::Error as _, fmt::Write as _, io, process::ExitCode};
+
+use sealwax::{ContextError, Direction, Error, Escaped, LimitError, UnwrapFailure, UnwrapReason};
+use serde::Serialize;
+
+use crate::notes;
+
+/// The reason why the tool fails.
+#[derive(Serialize)]
+pub(crate) struct Failure {
+    error: String,
+    code: u8,
+    /// The keys that were tried, if none of them opened the message.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attempts: Vec<Attempt>,
+    /// Whether every remaining file would fail the same way.
+    #[serde(skip)]
+    stops_all: bool,
+}
+
+#[derive(Serialize)]
+struct Attempt {
+    keyring: String,
+    /// The index of the encrypted data key; `None` if no key matched.
+    encrypted_data_key: Option<usize>,
+    reason: String,
+}
+
+impl Failure {
+    /// Returns a failure with this exit code.
+    pub(crate) fn new(code: u8, error: String) -> Self {
+        Self { error, code, attempts: Vec::new(), stops_all: false }
+    }
+
+    /// Returns the failure for a command line, or something it names, that cannot be used.
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self::new(2, text.into())
+    }
+
+    /// Returns the failure for something outside the tool.
+    pub(crate) fn other(text: impl Into<String>) -> Self {
+        Self::new(1, text.into())
+    }
+
+    /// Returns the failure for a message whose content cannot be used.
+    pub(crate) fn message(text: impl Into<String>) -> Self {
+        Self::new(3, text.into())
+    }
+
+    /// Returns the failure for an error and its causes, with this exit code.
+    pub(crate) fn of(code: u8, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut text = error.to_string();
+        append_causes(&mut text, error.source());
+        Self::new(code, text)
+    }
+
+    /// Returns the failure for a file that exists and is not replaced.
+    pub(crate) fn exists(text: impl Into<String>) -> Self {
+        Self::new(6, text.into())
+    }
+
+    /// Returns the failure for an error on the file or stream of this name.
+    pub(crate) fn about(name: &str, error: impl Into<Error>) -> Self {
+        Self::from(error.into()).prefixed(name)
+    }
+
+    /// Returns the summary of several failures, with the exit code that they share, if any.
+    pub(crate) fn of_many(text: impl Into<String>, code: Option<u8>) -> Self {
+        Self::new(code.unwrap_or(1), text.into())
+    }
+
+    /// Returns a failure that has been reported already and only determines the exit code.
+    pub(crate) fn said(code: Option<u8>) -> Self {
+        Self::new(code.unwrap_or(1), String::new())
+    }
+
+    /// Returns whether every remaining file would fail the same way.
+    pub(crate) fn stops_all(&self) -> bool {
+        self.stops_all
+    }
+
+    /// Returns the exit code.
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// Returns the failure with the name of its subject in front.
+    pub(crate) fn prefixed(mut self, name: &str) -> Self {
+        self.error.insert_str(0, &format!("{name}: "));
+        self
+    }
+
+    /// Prints the line, and returns the exit code.
+    pub(crate) fn report(self, json: bool) -> ExitCode {
+        if !self.error.is_empty() {
+            notes::say(self.line(json));
+        }
+        ExitCode::from(self.code)
+    }
+
+    /// Returns the text of the failure.
+    pub(crate) fn line(&self, json: bool) -> String {
+        match serde_json::to_string(self) {
+            Ok(line) if json => line,
+            _ => format!("sealwax: {}", Escaped(&self.error)),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = match &error {
+            Error::Io(inner) if inner.kind() == io::ErrorKind::AlreadyExists => 6,
+            Error::Configuration(_) | Error::Context(ContextError::WouldBeStored) => 2,
+            Error::Format(_) | Error::Integrity | Error::Context(_) | Error::SourceChanged => 3,
+            Error::NotUnwrapped(_) | Error::Keyring { .. } => 4,
+            Error::Limit(_) | Error::Commitment { .. } | Error::SignedStream | Error::Unframed => 5,
+            _ => 1,
+        };
+        let attempts = match &error {
+            Error::NotUnwrapped(failure) => attempts(failure),
+            _ => Vec::new(),
+        };
+        // An I/O error kind without a message from the system adds nothing to the text. The causes
+        // of failed attempts are reported with the attempts.
+        let says_it_all = match &error {
+            Error::Io(inner) => inner.raw_os_error().is_none() && inner.get_ref().is_none(),
+            Error::NotUnwrapped(_) => true,
+            _ => false,
+        };
+        let mut text = if attempts.is_empty() { error.to_string() } else { describe(&attempts) };
+        append_causes(&mut text, error.source().filter(|_| !says_it_all));
+        if let Some(hint) = hint(&error) {
+            let _ = write!(text, " ({hint})");
+        }
+        Self { attempts, stops_all: stops_all(&error), ..Self::new(code, text) }
+    }
+}
+
+/// Returns whether no other file could be written either.
+fn stops_all(error: &Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+
+    matches!(error, Error::Io(inner) if matches!(inner.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem))
+}
+
+fn append_causes(text: &mut String, mut cause: Option<&(dyn std::error::Error + 'static)>) {
+    while let Some(inner) = cause {
+        let _ = write!(text, ": {inner}");
+        cause = inner.source();
+    }
+}
+
+fn attempts(failure: &UnwrapFailure) -> Vec<Attempt> {
+    let attempt = |attempt: &sealwax::UnwrapAttempt| {
+        let mut reason = attempt.reason.to_string();
+        if let UnwrapReason::Failed(cause) = &attempt.reason {
+            append_causes(&mut reason, Some(&**cause));
+        }
+        let (keyring, encrypted_data_key) = (attempt.keyring.to_string(), attempt.encrypted_data_key);
+        Attempt { keyring, encrypted_data_key, reason }
+    };
+    failure.attempts().iter().map(attempt).collect()
+}
+
+fn describe(attempts: &[Attempt]) -> String {
+    let mut text = "no keyring could unwrap the data key".to_owned();
+    for (position, Attempt { keyring, encrypted_data_key, reason }) in attempts.iter().enumerate() {
+        let _ = write!(text, "{}{keyring}: ", if position == 0 { ": " } else { "; " });
+        if let Some(index) = encrypted_data_key {
+            let _ = write!(text, "encrypted data key {index}: ");
+        }
+        text.push_str(reason);
+    }
+    text
+}
+
+/// Returns the flag that would change the outcome, if there is one.
+fn hint(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Commitment { operation: Direction::Decrypt, .. } => {
+            Some("--commitment-policy require-encrypt-allow-decrypt")
+        }
+        Error::Commitment { suite, .. } if suite.is_committing() => {
+            Some("--suite, or --commitment-policy require-encrypt-allow-decrypt")
+        }
+        Error::Commitment { .. } => Some("--suite, or --commitment-policy forbid-encrypt-allow-decrypt"),
+        Error::Context(ContextError::WouldBeStored) => {
+            Some("--require-context KEY keeps it out; --context or --no-context replaces it")
+        }
+        Error::Limit(LimitError::EncryptedDataKeys { .. }) => Some("--max-encrypted-data-keys"),
+        Error::Limit(LimitError::HeaderLength { .. }) => Some("--max-header-length"),
+        Error::Limit(LimitError::FrameLength { .. }) => Some("--max-frame-length"),
+        Error::PlaintextTooLong { declared: false, .. } => Some("--frame-length"),
+        Error::Io(inner) if inner.kind() == io::ErrorKind::AlreadyExists => Some("--force replaces it"),
+        _ => None,
+    }
+}

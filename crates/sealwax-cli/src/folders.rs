@@ -1,0 +1,272 @@
+//! Whole directories: every file becomes a message of its own, and several are processed in
+//! parallel.
+
+use std::{
+    fmt::Write as _,
+    iter::repeat_n,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, sync_channel},
+    },
+    thread,
+};
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar};
+use sealwax::{Escaped, materials::MaterialsManager};
+use serde::Serialize;
+
+use crate::{
+    arguments::{FolderArguments, ReportArguments},
+    failure::Failure,
+    metadata::Metadata,
+    notes,
+    report::Report,
+    streams::{bar, is_standard},
+};
+
+mod cache;
+mod tree;
+
+use tree::{Job, Met, Target, Tree};
+
+/// The most files processed in parallel, whatever was requested: more threads gain nothing, and the
+/// system may not have them.
+const MOST_JOBS: usize = 1024;
+
+/// The operation to perform on every file of a directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    Encrypt,
+    Decrypt,
+    Verify,
+}
+
+/// A directory, and the operation to perform on it.
+pub(crate) struct Folder<'a> {
+    pub(crate) task: Task,
+    pub(crate) arguments: &'a FolderArguments,
+    pub(crate) report: &'a ReportArguments,
+    pub(crate) from: &'a Path,
+    /// The output directory; `None` for an operation that writes no files.
+    pub(crate) to: Option<&'a Path>,
+    pub(crate) force: bool,
+}
+
+/// Returns a materials manager that the files of a directory share, if they are to share one.
+pub(crate) fn sharing(
+    arguments: &FolderArguments,
+    manager: Box<dyn MaterialsManager>,
+) -> Result<Box<dyn MaterialsManager>, Failure> {
+    cache::shared(arguments.shared_by(), manager)
+}
+
+impl Folder<'_> {
+    /// Runs `work` for every file, several in parallel, from its input path to its output path and
+    /// with one progress bar.
+    ///
+    /// If a file fails, the failure is reported and the others go on. At the end one line
+    /// summarizes all.
+    pub(crate) fn run(
+        &self,
+        work: impl Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure> + Sync,
+    ) -> Result<(), Failure> {
+        if is_standard(self.from) || self.to.is_some_and(is_standard) {
+            return Err(Failure::usage(
+                "--recursive works from a folder to a folder: name both, the second with -o OUT",
+            ));
+        }
+        let metadata = Metadata::open(self.report.metadata.as_deref())?;
+        let tree = Tree::new(self)?;
+        // Count in advance only if the progress is shown.
+        let bar = if notes::shows_progress() { bar(Some(tree.count_bytes())) } else { ProgressBar::hidden() };
+        let (tally, jobs) = (Mutex::new(Tally::default()), self.arguments.jobs().min(MOST_JOBS));
+        let worker = Worker { folder: self, bar: &bar, tally: &tally, metadata: metadata.as_ref(), work: &work };
+        let (sender, receiver) = sync_channel(2 * jobs);
+        let receiver = Arc::new(Mutex::new(receiver));
+        thread::scope(|scope| {
+            for receiver in repeat_n(receiver, jobs) {
+                let worker = &worker;
+                scope.spawn(move || worker.run(&receiver));
+            }
+            for met in tree.walk() {
+                if lock(&tally).stopped.is_some() {
+                    break;
+                }
+                match met {
+                    // Sending fails only if all workers have panicked, which the end of the scope
+                    // reports.
+                    Met::File(job) => drop(sender.send(job)),
+                    Met::Skipped(path, why) => worker.skip(&path, &why),
+                    Met::Failed(failure) => worker.fail(failure),
+                }
+            }
+            drop(sender);
+        });
+        bar.finish_and_clear();
+        let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        tally.tell(self)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The state of one thread.
+struct Worker<'a, W> {
+    folder: &'a Folder<'a>,
+    bar: &'a ProgressBar,
+    tally: &'a Mutex<Tally>,
+    metadata: Option<&'a Metadata>,
+    work: &'a W,
+}
+
+impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker<'_, W> {
+    fn run(&self, jobs: &Mutex<Receiver<Job>>) {
+        loop {
+            let job = lock(jobs).recv();
+            let Ok(job) = job else { return };
+            if lock(self.tally).stopped.is_none() {
+                self.take(&job);
+            }
+        }
+    }
+
+    fn take(&self, job: &Job) {
+        let target = match job.target(self.folder.force) {
+            Ok(Target::Finished { older }) => {
+                let mut tally = lock(self.tally);
+                tally.finished += 1;
+                tally.older += u64::from(older && self.folder.task == Task::Encrypt);
+                self.bar.inc(job.length);
+                return;
+            }
+            Ok(Target::ToWrite(path)) => Some(path),
+            Ok(Target::None) => None,
+            Err(failure) => return self.fail(failure),
+        };
+        match (self.work)(job, target, self.bar).and_then(|report| self.tell(&report).map(|()| report)) {
+            Ok(report) => {
+                let mut tally = lock(self.tally);
+                tally.files += 1;
+                tally.bytes += report.sizes.plaintext_length.unwrap_or(0);
+            }
+            Err(failure) => self.fail(failure),
+        }
+    }
+
+    /// Reports what was done with a file, if requested.
+    fn tell(&self, report: &Report) -> Result<(), Failure> {
+        let line = if self.folder.report.json {
+            serde_json::to_string(report).ok()
+        } else if self.folder.report.verbose {
+            Some(match &report.output {
+                Some(output) => format!("{} -> {}", Escaped(&report.input), Escaped(output)),
+                None => format!("{}: verified", Escaped(&report.input)),
+            })
+        } else {
+            None
+        };
+        if let Some(line) = line {
+            self.bar.suspend(|| notes::say(line));
+        }
+        report.append_to(self.metadata)
+    }
+
+    fn skip(&self, path: &Path, why: &str) {
+        lock(self.tally).skipped += 1;
+        let name = path.display().to_string();
+        let line = if self.folder.report.json {
+            serde_json::json!({ "skipped": name, "reason": why }).to_string()
+        } else {
+            format!("{}: skipped, {}", Escaped(&name), Escaped(why))
+        };
+        self.bar.suspend(|| notes::note(line));
+    }
+
+    fn fail(&self, failure: Failure) {
+        let mut tally = lock(self.tally);
+        tally.failed += 1;
+        tally.code = match tally.code {
+            None => Some(Some(failure.code())),
+            Some(code) => Some(code.filter(|code| *code == failure.code())),
+        };
+        if failure.stops_all() {
+            tally.stopped.get_or_insert_with(|| failure.line(false));
+        }
+        drop(tally);
+        self.bar.suspend(|| notes::say(failure.line(self.folder.report.json)));
+    }
+}
+
+/// The outcome for all files.
+#[derive(Default, Serialize)]
+struct Tally {
+    /// Files processed now.
+    files: u64,
+    /// Plaintext bytes in those files.
+    bytes: u64,
+    /// Files that were already finished.
+    finished: u64,
+    /// Of those, files whose input has changed since.
+    older: u64,
+    /// Entries that are not files or not messages.
+    skipped: u64,
+    failed: u64,
+    /// The exit code shared by all failures, if there is one.
+    #[serde(skip)]
+    code: Option<Option<u8>>,
+    /// Set when continuing would be useless.
+    #[serde(skip)]
+    stopped: Option<String>,
+}
+
+impl Tally {
+    /// Reports the outcome in one line.
+    fn tell(self, folder: &Folder<'_>) -> Result<(), Failure> {
+        let (did, operation) = match folder.task {
+            Task::Encrypt => ("encrypted", "encrypt"),
+            Task::Decrypt => ("decrypted and verified", "decrypt"),
+            Task::Verify => ("verified", "verify"),
+        };
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let Self { files, bytes, finished, older, skipped, failed, .. } = self;
+        let mut text = format!("{did} {} file{}, {}", HumanCount(files), plural(files), HumanBytes(bytes));
+        if finished > 0 {
+            let _ = write!(text, "; {} done before", HumanCount(finished));
+        }
+        if older > 0 {
+            let _ = write!(text, ", of which {} changed since (--force does them again)", HumanCount(older));
+        }
+        if skipped > 0 {
+            let _ = write!(text, "; {} skipped", HumanCount(skipped));
+        }
+        if failed > 0 {
+            let _ = write!(text, "; {} failed", HumanCount(failed));
+        }
+        if self.stopped.is_some() {
+            text.push_str("; stopped, the rest was not tried");
+        }
+        #[derive(Serialize)]
+        struct Line<'a> {
+            operation: &'a str,
+            #[serde(flatten)]
+            tally: &'a Tally,
+            stopped: bool,
+        }
+        if folder.report.json {
+            let line = Line { operation, tally: &self, stopped: self.stopped.is_some() };
+            notes::say(serde_json::to_string(&line).unwrap_or_default());
+        }
+        match self.code {
+            Some(code) if folder.report.json => Err(Failure::said(code)),
+            Some(code) => Err(Failure::of_many(text, code)),
+            None if folder.report.json => Ok(()),
+            None => {
+                notes::note(text);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! `sealwax inspect`.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::{self, Write as _},
+};
+
+use sealwax::{
+    ContentType, Escaped, Header,
+    io::{BodyOutline, Outline},
+};
+use serde::Serialize;
+
+use crate::{arguments::InspectArguments, failure::Failure, provider, streams::Input, text::hex};
+
+pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
+    let InspectArguments { json, limits, input } = arguments;
+    let input = Input::open_silently(input)?;
+    let name = input.name.clone();
+    let client = limits.apply(provider::client()).build();
+    let outline = Outline::read(input, client.header_decoder()).map_err(|error| Failure::about(&name, error))?;
+    let report = Report::new(&outline);
+    let text = if *json {
+        let mut text = serde_json::to_string_pretty(&report).map_err(|error| Failure::usage(error.to_string()))?;
+        text.push('\n');
+        text
+    } else {
+        report.to_string()
+    };
+    io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::about("standard output", error))?;
+    match outline.body {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::about(&name, error)),
+    }
+}
+
+/// What is shown of a message.
+#[derive(Serialize)]
+struct Report<'a> {
+    suite: String,
+    suite_name: &'static str,
+    version: u8,
+    committing: bool,
+    signed: bool,
+    message_id: String,
+    encryption_context: BTreeMap<&'a str, &'a str>,
+    encrypted_data_keys: Vec<Key<'a>>,
+    body: &'static str,
+    frame_length: Option<u32>,
+    header_length: usize,
+    /// `None` if the body is malformed or truncated.
+    #[serde(flatten)]
+    sizes: Option<Sizes>,
+    verified: bool,
+}
+
+#[derive(Serialize)]
+struct Key<'a> {
+    provider_id: &'a str,
+    /// `None` if the provider information is not text.
+    key_name: Option<&'a str>,
+    provider_info: String,
+    ciphertext_length: usize,
+}
+
+#[derive(Serialize)]
+struct Sizes {
+    message_length: u64,
+    body_length: u64,
+    footer_length: u64,
+    plaintext_length: u64,
+    frames: u32,
+}
+
+impl<'a> Report<'a> {
+    fn new(outline: &'a Outline) -> Self {
+        let header = &outline.header;
+        let suite = header.suite();
+        let key = |key: &'a sealwax::EncryptedDataKey| Key {
+            provider_id: key.provider_id(),
+            key_name: key.key_name(),
+            provider_info: hex(key.provider_info()),
+            ciphertext_length: key.ciphertext().len(),
+        };
+        Self {
+            suite: format!("{:#06x}", suite.id()),
+            suite_name: suite.name(),
+            version: suite.version().byte(),
+            committing: suite.is_committing(),
+            signed: suite.is_signed(),
+            message_id: hex(header.message_id()),
+            encryption_context: header.context().iter().collect(),
+            encrypted_data_keys: header.encrypted_data_keys().iter().map(key).collect(),
+            body: match header.content_type() {
+                ContentType::Framed { .. } => "framed",
+                ContentType::Unframed => "unframed",
+            },
+            frame_length: header.content_type().frame_length(),
+            header_length: header.length(),
+            sizes: outline.body.as_ref().ok().map(|body| Sizes::new(header, body)),
+            verified: false,
+        }
+    }
+}
+
+impl Sizes {
+    fn new(header: &Header, body: &BodyOutline) -> Self {
+        let footer_length = body.signature_length.map_or(0, |length| 2 + length);
+        Self {
+            message_length: header.length() as u64 + body.length + footer_length,
+            body_length: body.length,
+            footer_length,
+            plaintext_length: body.plaintext_length,
+            frames: body.frames,
+        }
+    }
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "suite        {} {}", self.suite, self.suite_name)?;
+        writeln!(f, "version      {}", self.version)?;
+        writeln!(f, "message id   {}", self.message_id)?;
+        if self.encryption_context.is_empty() {
+            writeln!(f, "context      empty")?;
+        }
+        for (position, (key, value)) in self.encryption_context.iter().enumerate() {
+            let title = if position == 0 { "context" } else { "" };
+            writeln!(f, "{title:<12} {} = {}", Escaped(key), Escaped(value))?;
+        }
+        for (position, key) in self.encrypted_data_keys.iter().enumerate() {
+            let title = if position == 0 { "data keys" } else { "" };
+            let name =
+                key.key_name.map_or_else(|| format!("(hex) {}", key.provider_info), |name| Escaped(name).to_string());
+            writeln!(f, "{title:<12} {position}: provider {}, key {name}", Escaped(key.provider_id))?;
+        }
+        match self.frame_length {
+            Some(length) => writeln!(f, "body         framed, {length} bytes a frame")?,
+            None => writeln!(f, "body         unframed")?,
+        }
+        write!(f, "sizes        header {}", self.header_length)?;
+        if let Some(sizes) = &self.sizes {
+            let Sizes { message_length, body_length, footer_length, plaintext_length, frames } = sizes;
+            write!(f, ", body {body_length}, footer {footer_length}, message {message_length} bytes; ")?;
+            write!(f, "plaintext {plaintext_length} bytes")?;
+            match frames {
+                0 => {}
+                1 => write!(f, " in 1 frame")?,
+                frames => write!(f, " in {frames} frames")?,
+            }
+        }
+        writeln!(f)?;
+        writeln!(f, "Nothing of this is verified: that takes a key (sealwax decrypt).")
+    }
+}

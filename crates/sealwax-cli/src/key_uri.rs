@@ -1,0 +1,268 @@
+//! Key URIs, which name a keyring and the location of its key.
+
+#[cfg(feature = "aws")]
+pub(crate) mod aws_kms;
+
+use std::{
+    ffi::OsString,
+    fmt::Display,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use sealwax::{
+    SecretBytes,
+    keyring::{EcdhCurve, Keyring, MultiKeyring, RawAesKeyring, RawEcdhKeyring},
+};
+
+use crate::{failure::Failure, keys};
+
+/// The characters that must be percent-encoded in a part of a URI.
+const RESERVED: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'&').add(b'<').add(b'>').add(b'?').add(b'`').add(b'+');
+
+/// Returns the keyring over all the keys, for encryption: the first generates the data key and the
+/// others wrap it too, or at least `quorum` of them. Without keys it is the default key of the key
+/// store, which the first use creates.
+pub(crate) fn keyring_to_encrypt(uris: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
+    if uris.is_empty() {
+        return all_of(keys::default_for_encryption()?, &[], quorum);
+    }
+    keyring(uris, quorum)
+}
+
+/// Returns the keyring over all the keys; without keys, the default key of the key store if it
+/// exists.
+pub(crate) fn keyring(uris: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
+    match uris.split_first() {
+        Some((first, others)) => all_of(parse(first)?, others, quorum),
+        None => all_of(keys::default_for_decryption()?, &[], quorum),
+    }
+}
+
+fn all_of(first: Box<dyn Keyring>, others: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
+    if others.is_empty() && quorum.is_none() {
+        return Ok(first);
+    }
+    let all = others.iter().try_fold(MultiKeyring::new(first), |all, uri| Ok::<_, Failure>(all.child(parse(uri)?)))?;
+    Ok(Box::new(match quorum {
+        Some(quorum) => all.require(quorum),
+        None => all,
+    }))
+}
+
+/// Returns the URI of a raw AES key in a file.
+pub(crate) fn raw_aes_uri(namespace: &str, name: &str, file: &str) -> String {
+    let encode = |text| utf8_percent_encode(text, RESERVED);
+    let namespace = encode(namespace).to_string().replace('/', "%2F");
+    format!("raw-aes://{namespace}/{}?file={}", encode(name), encode(file))
+}
+
+/// A parsed key URI.
+struct KeyUri<'a> {
+    whole: &'a str,
+    scheme: &'a str,
+    path: &'a str,
+    parameters: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> KeyUri<'a> {
+    fn new(whole: &'a str) -> Result<Self, Failure> {
+        let mut uri = Self { whole, scheme: "", path: "", parameters: Vec::new() };
+        // ARNs contain colons of their own, and have no authority.
+        let parts = if whole.starts_with("aws-kms:") { whole.split_once(':') } else { whole.split_once("://") };
+        let (scheme, rest) = parts.ok_or_else(|| uri.refuse(FORMS))?;
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let again = uri.parameters.iter().any(|(other, _)| *other == name) && !REPEATABLE.contains(&name);
+            if value.is_empty() || again {
+                return Err(uri.refuse(&format!("{name} is empty or given twice")));
+            }
+            uri.parameters.push((name, value));
+        }
+        (uri.scheme, uri.path) = (scheme, path);
+        Ok(uri)
+    }
+
+    fn refuse(&self, why: &str) -> Failure {
+        Failure::usage(format!("the key {} cannot be used: {why}", self.whole))
+    }
+
+    /// Fails if there are parameters that the scheme does not have.
+    fn only(&self, known: &[&str]) -> Result<(), Failure> {
+        match self.parameters.iter().find(|(name, _)| !known.contains(name)) {
+            Some((name, _)) => Err(self.refuse(&format!("{} keys have no parameter {name}", self.scheme))),
+            None => Ok(()),
+        }
+    }
+
+    fn parameter(&self, name: &str) -> Option<&'a str> {
+        self.parameters.iter().find(|(other, _)| *other == name).map(|(_, value)| *value)
+    }
+
+    /// Returns the path that a parameter names, if the parameter is present.
+    fn file(&self, name: &str) -> Result<Option<PathBuf>, Failure> {
+        let Some(text) = self.parameter(name) else { return Ok(None) };
+        decode_path(text).map(Some).ok_or_else(|| self.refuse("its file is not a path on this system"))
+    }
+
+    /// Returns the path that a parameter names and at most `limit` bytes of the file there, if the
+    /// parameter is present.
+    fn secret(&self, name: &str, limit: usize) -> Result<Option<(PathBuf, SecretBytes)>, Failure> {
+        let Some(file) = self.file(name)? else { return Ok(None) };
+        let secret = read_secret(&file, limit).map_err(|error| self.refuse_file(&file, &error))?;
+        Ok(Some((file, secret)))
+    }
+
+    /// Returns the namespace and key name from the path.
+    fn names(&self) -> Result<(String, String), Failure> {
+        let names = self.path.split_once('/').ok_or_else(|| self.refuse("it has no key name after the namespace"))?;
+        let text = |part| percent_decode_str(part).decode_utf8().map_err(|_| self.refuse("it is not UTF-8"));
+        Ok((text(names.0)?.into_owned(), text(names.1)?.into_owned()))
+    }
+
+    /// Returns the failure for a file that the URI names.
+    fn refuse_file(&self, file: &Path, error: &dyn Display) -> Failure {
+        self.refuse(&format!("{}: {error}", file.display()))
+    }
+}
+
+const FORMS: &str = "it is not of a form such as local:NAME or raw-aes://NAMESPACE/NAME?file=PATH";
+/// The parameters that may be repeated.
+const REPEATABLE: [&str; 2] = ["account", "region"];
+
+fn parse(uri: &str) -> Result<Box<dyn Keyring>, Failure> {
+    if let Some(name) = uri.strip_prefix("local:") {
+        return local(uri, name);
+    }
+    let uri = KeyUri::new(uri)?;
+    match uri.scheme {
+        "raw-aes" => Ok(Box::new(raw_aes(&uri)?)),
+        "raw-rsa" => raw_rsa(&uri),
+        "raw-ecdh" => raw_ecdh(&uri),
+        "aws-kms" => aws_kms(&uri),
+        _ => Err(uri.refuse(FORMS)),
+    }
+}
+
+/// Returns the keyring of a key in the embedded key store, given by its alias, its id, or the last
+/// part of its id.
+fn local(uri: &str, name: &str) -> Result<Box<dyn Keyring>, Failure> {
+    let refuse = |why: &str| Failure::usage(format!("the key {uri} cannot be used: {why}"));
+    let kms = keys::open()?;
+    // A whole key id is also a key URI.
+    let is_store_id = |part: &str| part.len() == 32 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if name.split_once("/key/").is_some_and(|(store_id, _)| is_store_id(store_id)) {
+        return keys::keyring(&kms, uri);
+    }
+    let name = percent_decode_str(name).decode_utf8().map_err(|_| refuse("it is not UTF-8"))?;
+    if name.is_empty() {
+        return Err(refuse("it has no name: local:NAME-OR-ALIAS"));
+    }
+    keys::keyring(&kms, &name)
+}
+
+fn raw_aes(uri: &KeyUri<'_>) -> Result<RawAesKeyring, Failure> {
+    uri.only(&["file"])?;
+    let (namespace, name) = uri.names()?;
+    // Read one byte more than the longest key has, so that a longer file is not taken for a key.
+    let (file, key) = uri.secret("file", 33)?.ok_or_else(|| uri.refuse("it has no ?file=PATH"))?;
+    RawAesKeyring::new(namespace, name, key).map_err(|error| uri.refuse_file(&file, &error))
+}
+
+/// The longest PEM file that is read, in bytes; an RSA key of 8192 bits takes less than 7,000.
+const MAX_PEM: usize = 64 * 1024;
+
+#[cfg(feature = "aws-lc-rs")]
+fn raw_rsa(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
+    use sealwax::keyring::{RawRsaKeyring, RsaPadding};
+
+    uri.only(&["file", "public", "padding"])?;
+    let (namespace, name) = uri.names()?;
+    let padding = match uri.parameter("padding") {
+        Some("pkcs1") => RsaPadding::Pkcs1,
+        Some("oaep-sha1") => RsaPadding::OaepSha1,
+        Some("oaep-sha256") => RsaPadding::OaepSha256,
+        Some("oaep-sha384") => RsaPadding::OaepSha384,
+        Some("oaep-sha512") => RsaPadding::OaepSha512,
+        _ => return Err(uri.refuse("it has no padding=pkcs1, oaep-sha1, oaep-sha256, oaep-sha384 or oaep-sha512")),
+    };
+    let (file, key) = uri.secret("file", MAX_PEM)?.ok_or_else(|| uri.refuse("it has no ?file=PEM"))?;
+    let is_private = key.as_bytes().windows(11).any(|window| window == b"PRIVATE KEY");
+    let other = uri.secret("public", MAX_PEM)?;
+
+    let mut builder = RawRsaKeyring::builder(namespace, name, padding);
+    if is_private {
+        builder = builder.private_key_pem(key.as_bytes());
+    } else {
+        builder = builder.public_key_pem(key.as_bytes());
+    }
+    if let Some((_, public)) = &other {
+        builder = builder.public_key_pem(public.as_bytes());
+    }
+    Ok(Box::new(builder.build().map_err(|error| uri.refuse_file(&file, &error))?))
+}
+
+#[cfg(not(feature = "aws-lc-rs"))]
+fn raw_rsa(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
+    Err(uri.refuse("this sealwax was built without RSA: build it with the feature aws-lc-rs"))
+}
+
+fn raw_ecdh(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
+    uri.only(&["private", "recipient"])?;
+    let curve = match uri.path {
+        "p256" => EcdhCurve::P256,
+        "p384" => EcdhCurve::P384,
+        "p521" => EcdhCurve::P521,
+        _ => return Err(uri.refuse("its curve is not p256, p384 or p521")),
+    };
+    let keyring = match (uri.secret("private", MAX_PEM)?, uri.secret("recipient", MAX_PEM)?) {
+        (Some((_, private)), Some((_, recipient))) => {
+            RawEcdhKeyring::static_keys(curve, private.as_bytes(), recipient.as_bytes())
+        }
+        (None, Some((_, recipient))) => RawEcdhKeyring::ephemeral(curve, recipient.as_bytes()),
+        (Some((_, private)), None) => RawEcdhKeyring::discovery(curve, private.as_bytes()),
+        (None, None) => return Err(uri.refuse("it has neither private=PEM nor recipient=PEM")),
+    };
+    Ok(Box::new(keyring.map_err(|error| uri.refuse(&error.to_string()))?))
+}
+
+#[cfg(feature = "aws")]
+fn aws_kms(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
+    aws_kms::keyring(uri)
+}
+
+#[cfg(not(feature = "aws"))]
+fn aws_kms(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
+    Err(uri.refuse("this sealwax was built without AWS KMS: build it with the feature aws"))
+}
+
+#[cfg(unix)]
+fn decode_path(text: &str) -> Option<PathBuf> {
+    let bytes: Vec<u8> = percent_decode_str(text).collect();
+    Some(<OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes).into())
+}
+
+#[cfg(not(unix))]
+fn decode_path(text: &str) -> Option<PathBuf> {
+    Some(OsString::from(percent_decode_str(text).decode_utf8().ok()?.into_owned()).into())
+}
+
+/// Reads at most `limit` bytes of a file that holds a key.
+pub(crate) fn read_secret(path: &Path, limit: usize) -> io::Result<SecretBytes> {
+    let mut bytes = SecretBytes::zeroed(limit);
+    let mut file = File::open(path)?;
+    let mut length = 0;
+    while length < bytes.len() {
+        match file.read(&mut bytes.as_mut()[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(SecretBytes::from(&bytes.as_bytes()[..length]))
+}

@@ -1,0 +1,21 @@
+//! The tests of the command-line tool, run as a user runs it, as one program.
+
+#[path = "../../../../tests/forge/mod.rs"]
+mod forge;
+mod place;
+#[cfg(feature = "aws")]
+#[path = "../../../../tests/support/server.rs"]
+mod server;
+#[path = "../../../../tests/support/mod.rs"]
+mod support;
+
+#[cfg(feature = "aws")]
+mod aws_kms;
+mod folders;
+mod interrupted;
+mod key_uris;
+mod keys;
+mod manual;
+mod messages;
+mod official;
+mod tool;

@@ -1,0 +1,219 @@
+//! Errors of a key store.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use sealwax::{
+    Error, Escaped,
+    keyring::{KmsError, KmsErrorKind, KmsOperation},
+};
+
+/// An error of a key store.
+///
+/// No text contains a key, a plaintext, a passphrase or a context value.
+///
+/// ```
+/// use sealwax_kms::{LocalKms, LocalKmsError};
+///
+/// let dir = tempfile::tempdir()?;
+/// assert!(matches!(LocalKms::open(dir.path()), Err(LocalKmsError::NoStore { .. })));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocalKmsError {
+    /// The key or alias does not exist, or has been deleted.
+    #[error("the store has no key {}", Escaped(.name))]
+    NotFound {
+        /// The requested name.
+        name: String,
+    },
+
+    /// The key is disabled and can neither encrypt nor decrypt until it is enabled.
+    #[error("key {} is disabled; enable it to use it", Escaped(.key_id))]
+    Disabled {
+        /// The key.
+        key_id: String,
+    },
+
+    /// The key is pending deletion and can neither encrypt nor decrypt.
+    #[error(
+        "key {} is pending deletion on {}; to keep it, cancel the deletion and enable the key",
+        Escaped(.key_id),
+        Escaped(.date)
+    )]
+    PendingDeletion {
+        /// The key.
+        key_id: String,
+        /// When the key will be deleted, in RFC 3339.
+        date: String,
+    },
+
+    /// The key's state does not allow the operation.
+    #[error("key {} {why}", Escaped(.key_id))]
+    InvalidState {
+        /// The key.
+        key_id: String,
+        /// What is wrong with the state.
+        why: &'static str,
+    },
+
+    /// The alias exists already.
+    #[error("alias {} already exists; update it to point it to another key", Escaped(.alias))]
+    AliasExists {
+        /// The alias.
+        alias: String,
+    },
+
+    /// A length, a name or a period is invalid.
+    #[error("{0}")]
+    InvalidRequest(String),
+
+    /// The ciphertext belongs to another key of the store than the requested one.
+    #[error("the ciphertext was not encrypted under key {}", Escaped(.key_id))]
+    IncorrectKey {
+        /// The requested key.
+        key_id: String,
+    },
+
+    /// The ciphertext cannot be decrypted: it was altered, or belongs to another encryption context
+    /// or store.
+    #[error("the ciphertext cannot be decrypted (altered, or from another encryption context or store)")]
+    InvalidCiphertext,
+
+    /// The directory contains no store.
+    #[error("there is no key store in {}", .path.display())]
+    NoStore {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// The directory contains a store already.
+    #[error("there is already a key store in {}", .path.display())]
+    StoreExists {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// The store is sealed under another kind of root than the given one.
+    #[error("the key store in {} is sealed under {needed}, which is needed to open it", .path.display())]
+    RootNeeded {
+        /// The directory.
+        path: PathBuf,
+        /// The kind of root that is needed.
+        needed: &'static str,
+    },
+
+    /// The root key does not match the store: another key file, passphrase or keyring, or the
+    /// file's header was altered.
+    #[error(
+        "wrong key file, passphrase or keyring for {} (or its header is damaged)",
+        .path.display()
+    )]
+    WrongRoot {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A file of the store was altered, truncated, or replaced by an older copy.
+    #[error("{} is damaged: {what}; restore a backup", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the file, as far as is known.
+        what: String,
+    },
+
+    /// Another process has replaced the root key of the store.
+    #[error("another process has replaced the root key of the key store in {}; open it again", .path.display())]
+    RootChanged {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// The lock timed out because another process held it.
+    #[error("timed out waiting for {}, which another process has locked", .path.display())]
+    Busy {
+        /// The lock file.
+        path: PathBuf,
+    },
+
+    /// A file operation failed; the cause is the source.
+    #[error("{action} {} failed", .path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// The operation that failed.
+        action: &'static str,
+        /// The error of the operating system.
+        source: io::Error,
+    },
+
+    /// The root keyring or a cryptographic operation failed.
+    #[error("the root keyring or a cryptographic operation of the key store failed")]
+    Crypto(#[source] Error),
+}
+
+impl LocalKmsError {
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { path: path.to_owned(), action, source }
+    }
+
+    pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), what: what.into() }
+    }
+
+    /// Returns the kind of failure, as all key management services classify it.
+    #[must_use]
+    pub fn kind(&self) -> KmsErrorKind {
+        match self {
+            Self::NotFound { .. } => KmsErrorKind::NotFound,
+            Self::Disabled { .. } => KmsErrorKind::Disabled,
+            Self::PendingDeletion { .. } | Self::InvalidState { .. } => KmsErrorKind::InvalidState,
+            Self::AliasExists { .. } | Self::InvalidRequest(_) => KmsErrorKind::InvalidRequest,
+            Self::IncorrectKey { .. } => KmsErrorKind::IncorrectKey,
+            Self::InvalidCiphertext => KmsErrorKind::InvalidCiphertext,
+            Self::WrongRoot { .. } | Self::RootNeeded { .. } => KmsErrorKind::AccessDenied,
+            Self::Busy { .. } => KmsErrorKind::TimedOut,
+            _ => KmsErrorKind::Other,
+        }
+    }
+
+    /// Returns one word for the audit log.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "NotFound",
+            Self::Disabled { .. } => "Disabled",
+            Self::PendingDeletion { .. } => "PendingDeletion",
+            Self::InvalidState { .. } => "InvalidState",
+            Self::AliasExists { .. } => "AliasExists",
+            Self::InvalidRequest(_) => "InvalidRequest",
+            Self::IncorrectKey { .. } => "IncorrectKey",
+            Self::InvalidCiphertext => "InvalidCiphertext",
+            _ => "Failed",
+        }
+    }
+
+    /// Converts the error for the interface of key management services.
+    pub(super) fn of_operation(self, operation: KmsOperation, key_id: &str) -> KmsError {
+        let error = KmsError::new(operation, self.kind()).key(key_id);
+        match self {
+            // The kind already says everything.
+            Self::NotFound { .. } | Self::Disabled { .. } | Self::IncorrectKey { .. } | Self::InvalidCiphertext => {
+                error
+            }
+            cause => error.caused_by(cause),
+        }
+    }
+}
+
+impl From<LocalKmsError> for Error {
+    fn from(error: LocalKmsError) -> Self {
+        match error {
+            LocalKmsError::InvalidRequest(why) => Self::Configuration(why),
+            error => Self::keyring(super::PROVIDER_ID, error),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Keys: their states, their names, and changes of the store.
+
+use std::time::{Duration, SystemTime};
+
+use sealwax::SecretBytes;
+
+use super::{
+    LocalKmsError,
+    audit::Event,
+    record::{BackingKey, Contents, KeyRecord, Timestamp},
+    seal::random_hex,
+    store::Session,
+};
+
+type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
+
+/// The prefix of all alias names.
+const ALIAS: &str = "alias/";
+const MAX_ALIAS: usize = 256;
+const MAX_DESCRIPTION: usize = 8192;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A key's metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyMetadata {
+    /// `local:STORE-ID/key/KEY-ID`, which never changes.
+    pub key_id: String,
+    /// The purpose of the key, in its owner's words.
+    pub description: String,
+    /// The state.
+    pub state: KeyState,
+    /// Whether the first material was imported; otherwise the store generated it.
+    pub imported: bool,
+    /// When the key was created.
+    pub created: SystemTime,
+    /// When the current material was created.
+    pub rotated: SystemTime,
+    /// The number of generations of material. The newest encrypts, all of them decrypt.
+    pub generations: usize,
+    /// The interval of automatic rotation in days, if it is enabled.
+    pub rotation_days: Option<u32>,
+    /// The aliases that point to the key.
+    pub aliases: Vec<String>,
+}
+
+/// The state of a key, which determines what it can be used for.
+///
+/// ```
+/// use sealwax_kms::{KeyState, LocalKms};
+///
+/// let dir = tempfile::tempdir()?;
+/// let kms = LocalKms::create(dir.path())?;
+/// let key = kms.create_key("")?;
+/// assert_eq!(key.state, KeyState::Enabled);
+/// assert_eq!(kms.disable_key(&key.key_id)?.state, KeyState::Disabled);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyState {
+    /// The key encrypts and decrypts.
+    Enabled,
+    /// The key can do neither until it is enabled.
+    Disabled,
+    /// The key can do neither and will be destroyed at this time.
+    PendingDeletion(SystemTime),
+}
+
+/// The time until a scheduled deletion.
+///
+/// ```
+/// use std::time::Duration;
+/// use sealwax_kms::{LocalKms, WaitingPeriod};
+///
+/// let dir = tempfile::tempdir()?;
+/// let kms = LocalKms::create(dir.path())?;
+/// let key = kms.create_key("")?;
+/// assert!(kms.schedule_key_deletion(&key.key_id, WaitingPeriod::Days(6)).is_err());
+/// kms.schedule_key_deletion(&key.key_id, WaitingPeriod::Days(7))?;
+/// kms.cancel_key_deletion(&key.key_id)?;
+/// kms.schedule_key_deletion(&key.key_id, WaitingPeriod::Sooner(Duration::from_secs(60)))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitingPeriod {
+    /// 7 to 30 days.
+    Days(u32),
+    /// Less than 7 days, down to zero. Everything encrypted under the key is lost that soon.
+    Sooner(Duration),
+}
+
+impl WaitingPeriod {
+    pub(super) fn duration(self) -> Result<Duration> {
+        match self {
+            Self::Days(days @ 7..=30) => Ok(DAY * days),
+            Self::Sooner(time) if time < DAY * 7 => Ok(time),
+            _ => Err(LocalKmsError::InvalidRequest(
+                "the waiting period must be 7 to 30 days, unless a sooner deletion is requested explicitly".into(),
+            )),
+        }
+    }
+}
+
+/// An alias of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Alias {
+    /// `alias/NAME`.
+    pub name: String,
+    /// The id of the key that it points to.
+    pub key_id: String,
+}
+
+impl KeyRecord {
+    pub(super) fn metadata(&self, contents: &Contents) -> KeyMetadata {
+        let aliases = contents.aliases.iter().filter(|(_, target)| **target == self.id);
+        self.metadata_with(aliases.map(|(name, _)| name.clone()).collect())
+    }
+
+    pub(super) fn metadata_with(&self, aliases: Vec<String>) -> KeyMetadata {
+        KeyMetadata {
+            key_id: self.id.clone(),
+            description: self.description.clone(),
+            state: match self.deletion {
+                Some(date) => KeyState::PendingDeletion(date.into()),
+                None if self.enabled => KeyState::Enabled,
+                None => KeyState::Disabled,
+            },
+            imported: self.imported,
+            created: self.created.into(),
+            rotated: self.backing.last().map_or(self.created, |backing| backing.created).into(),
+            generations: self.backing.len(),
+            rotation_days: self.rotation_days,
+            aliases,
+        }
+    }
+
+    /// Fails if the key is pending deletion, which allows only cancelling.
+    pub(super) fn not_pending(&self) -> Result<()> {
+        match self.deletion {
+            Some(date) => Err(LocalKmsError::PendingDeletion { key_id: self.id.clone(), date: date.to_string() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails unless the key may encrypt and decrypt.
+    pub(super) fn usable(&self) -> Result<()> {
+        self.not_pending()?;
+        if self.enabled { Ok(()) } else { Err(LocalKmsError::Disabled { key_id: self.id.clone() }) }
+    }
+
+    /// Returns the key as if its deletion had been cancelled, if one was scheduled.
+    pub(super) fn without_deletion(mut self) -> Self {
+        self.enabled &= self.deletion.take().is_none();
+        self
+    }
+
+    /// Returns whether automatic rotation is due.
+    pub(super) fn rotation_is_due(&self, now: Timestamp) -> bool {
+        let last = self.backing.last().map_or(self.created, |backing| backing.created);
+        self.rotation_days.is_some_and(|days| last.plus(DAY * days) <= now)
+    }
+}
+
+impl Contents {
+    /// Returns the key with this id, this last part of an id, or this alias, with or without
+    /// `alias/`.
+    pub(super) fn resolve(&self, name: &str) -> Result<&KeyRecord> {
+        let by_alias = |name: &str| self.aliases.get(name).and_then(|id| self.keys.get(id));
+        let by_last_part = || {
+            let mut found =
+                self.keys.values().filter(|key| key.id.rsplit_once('/').is_some_and(|(_, last)| last == name));
+            found.next()
+        };
+        let found = self.keys.get(name).or_else(|| by_alias(name)).or_else(|| by_alias(&format!("{ALIAS}{name}")));
+        found.or_else(by_last_part).ok_or_else(|| LocalKmsError::NotFound { name: name.to_owned() })
+    }
+
+    pub(super) fn key_mut(&mut self, name: &str) -> Result<&mut KeyRecord> {
+        let id = self.resolve(name)?.id.clone();
+        self.keys.get_mut(&id).ok_or_else(|| LocalKmsError::NotFound { name: name.to_owned() })
+    }
+}
+
+/// Returns whether a text has the form of a key id, which is safe to show.
+pub(super) fn is_key_id(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'/' | b'-');
+    text.starts_with("local:") && text.len() < 128 && text.bytes().all(is_plain)
+}
+
+/// Returns the full name of an alias, with the prefix.
+pub(super) fn alias_name(name: &str) -> Result<String> {
+    let whole = if name.starts_with(ALIAS) { name.to_owned() } else { format!("{ALIAS}{name}") };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-');
+    if whole.len() <= ALIAS.len() || whole.len() > MAX_ALIAS || !whole.bytes().all(plain) {
+        let why = "an alias must consist of letters, digits, /, _ and -, with at least one after alias/ and at most 256 bytes";
+        return Err(LocalKmsError::InvalidRequest(why.into()));
+    }
+    Ok(whole)
+}
+
+pub(super) fn check_description(text: &str) -> Result<()> {
+    if text.len() > MAX_DESCRIPTION {
+        return Err(LocalKmsError::InvalidRequest(format!("a description must have at most {MAX_DESCRIPTION} bytes")));
+    }
+    Ok(())
+}
+
+/// Adds new material to a key.
+pub(super) fn rotate(key: &mut KeyRecord, root: &SecretBytes, now: Timestamp) -> Result<()> {
+    key.usable()?;
+    key.backing.push(BackingKey::new(root, &key.id, None, now).map_err(LocalKmsError::Crypto)?);
+    Ok(())
+}
+
+impl Session<'_> {
+    /// Makes a change, entirely or not at all, and logs it either way.
+    pub(super) fn change<T>(
+        &mut self,
+        event: Event,
+        change: impl FnOnce(&mut Contents, &SecretBytes, Timestamp, &mut Event) -> Result<T>,
+    ) -> Result<T> {
+        let mut contents = self.loaded.contents.clone();
+        let mut event = event;
+        match change(&mut contents, self.loaded.root_key(), self.now, &mut event) {
+            Ok(answer) => self.commit(contents, event, None).map(|()| answer),
+            error => self.answer(event, error),
+        }
+    }
+}
+
+/// Returns a random id in the form of a UUID, like the ids of AWS KMS keys.
+pub(super) fn uuid() -> Result<String> {
+    let digits = random_hex::<16>().map_err(LocalKmsError::Crypto)?;
+    let part = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default();
+    // Version 4, and the variant of RFC 9562.
+    Ok([part(0..8), "-", part(8..12), "-4", part(13..16), "-a", part(17..20), "-", part(20..32)].concat())
+}

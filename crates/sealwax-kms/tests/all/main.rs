@@ -1,0 +1,9 @@
+//! The tests of the key store, as one program.
+
+#[path = "../../../../tests/support/mod.rs"]
+mod support;
+
+#[cfg(unix)]
+mod crash;
+mod peers;
+mod store;

@@ -1,0 +1,210 @@
+//! Roots, and files that others may have replaced.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use sealwax::{
+    Error,
+    keyring::{MultiKeyring, RawAesKeyring},
+};
+use sealwax_kms::{KeyState, LocalKms, LocalKmsError, Root, RootKind};
+use tempfile::TempDir;
+
+use super::*;
+
+#[test]
+fn roots_of_every_kind_rotate_into_each_other_without_touching_a_message() {
+    let (place, elsewhere) = (Place::new(), tempfile::tempdir().unwrap());
+    place.key("main");
+    let message = seal(&place.kms, "main", b"text");
+    let wrapping = Arc::new(RawAesKeyring::new("example", "root", vec![9; 32]).unwrap());
+    let file = elsewhere.path().join("root.key");
+    let roots: [(RootKind, Box<dyn Fn() -> Root>); 4] = [
+        (RootKind::Passphrase, Box::new(|| Root::passphrase_with_cost(*b"correct horse", CHEAP))),
+        (RootKind::Keyring, Box::new(move || Root::keyring(wrapping.clone()))),
+        (RootKind::ExternalKeyFile, Box::new(move || Root::key_file(&file))),
+        (RootKind::KeyFile, Box::new(Root::key_file_in_folder)),
+    ];
+    let mut kms = place.kms.clone();
+    for (kind, root) in &roots {
+        kms.rotate_root(root()).wait().unwrap();
+        assert_eq!(LocalKms::root_kind(place.path()).unwrap(), Some(*kind));
+        assert_eq!(open(&kms, "main", &message).unwrap(), b"text");
+        kms = LocalKms::builder(place.path()).root(root()).open().wait().unwrap();
+        assert_eq!(open(&kms, "main", &message).unwrap(), b"text", "{kind:?}");
+        for (other, wrong) in &roots {
+            let refused = LocalKms::builder(place.path()).root(wrong()).open().wait();
+            assert_eq!(refused.is_ok(), other == kind, "{other:?} instead of {kind:?}");
+        }
+        let keys = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let keys = keys.filter(|name| name.ends_with(".key")).count();
+        assert_eq!(keys, usize::from(*kind == RootKind::KeyFile), "old root keys are removed");
+    }
+    assert!(kms.verify_audit_log().unwrap().faults.is_empty());
+}
+
+#[test]
+fn a_root_that_is_none_or_that_would_be_removed_is_refused() {
+    let (place, elsewhere) = (Place::new(), tempfile::tempdir().unwrap());
+    let key = place.key("main");
+    let refused = |file: &Path| {
+        let refused = place.kms.rotate_root(Root::key_file(file)).wait();
+        assert!(matches!(refused, Err(Error::Configuration(_))), "{}", file.display());
+        assert!(place.reopened().describe_key(&key).is_ok(), "{}", file.display());
+    };
+    let present = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().path());
+    let present = present.into_iter().find(|path| path.extension().is_some_and(|part| part == "key")).unwrap();
+    // Its own key, which would be removed as that of the old root, by either name; and a key that
+    // would be removed as soon as it is created.
+    refused(&present);
+    fs::copy(&present, elsewhere.path().join("copy")).unwrap();
+    refused(&elsewhere.path().join("copy"));
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&present, elsewhere.path().join("link")).unwrap();
+        refused(&elsewhere.path().join("link"));
+    }
+    refused(&place.path().join("root-0123456789abcdef.key"));
+    assert!(present.exists());
+
+    place.kms.rotate_root(Root::key_file(elsewhere.path().join("root-0123456789abcdef.key"))).wait().unwrap();
+    assert!(!present.exists());
+}
+
+#[test]
+fn a_store_is_not_sealed_under_a_key_of_its_own() {
+    let place = Place::new();
+    let key = place.key("main");
+    let own = || place.kms.keyring("main").unwrap();
+    let refused = place.kms.rotate_root(Root::keyring(Arc::new(own()))).wait();
+    assert!(matches!(refused, Err(Error::Configuration(_))));
+    assert!(place.reopened().describe_key(&key).is_ok());
+
+    // With another key beside it that is elsewhere, it opens.
+    let elsewhere = || RawAesKeyring::new("example", "root", vec![9; 32]).unwrap();
+    place.kms.rotate_root(Root::keyring(Arc::new(MultiKeyring::new(own()).child(elsewhere())))).wait().unwrap();
+    let opened = builder(place.path(), &place.seconds).root(Root::keyring(Arc::new(elsewhere()))).open().wait();
+    assert!(opened.unwrap().describe_key(&key).is_ok());
+}
+
+#[test]
+fn a_wrong_root_is_one_clear_error() {
+    let place = Place::new();
+    place.kms.rotate_root(Root::passphrase_with_cost(*b"correct", CHEAP)).wait().unwrap();
+    let text = |root| match LocalKms::builder(place.path()).root(root).open().wait() {
+        Ok(_) => panic!("it opened"),
+        Err(error) => std::error::Error::source(&error).unwrap().to_string(),
+    };
+    assert!(text(Root::passphrase(*b"wrong")).contains("wrong key file, passphrase or keyring"));
+    assert!(text(Root::passphrase(*b"")).contains("wrong key file, passphrase or keyring"));
+    assert!(text(Root::default()).contains("sealed under a passphrase"));
+
+    let place = Place::new();
+    let keys = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().path());
+    let file = keys.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "key")).unwrap();
+    fs::write(&file, [1; 32]).unwrap();
+    assert!(matches!(LocalKms::open(place.path()), Err(LocalKmsError::WrongRoot { .. })));
+    fs::write(&file, [1; 33]).unwrap();
+    assert!(matches!(LocalKms::open(place.path()), Err(LocalKmsError::Damaged { .. })));
+    fs::remove_file(&file).unwrap();
+    assert!(matches!(LocalKms::open(place.path()), Err(LocalKmsError::Damaged { .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_owner_can_read_the_store() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("deep/store");
+    LocalKms::create(&store).unwrap().create_key("").unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&store), 0o700);
+    for entry in fs::read_dir(&store).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn an_older_copy_of_the_file_is_refused_by_who_knows_better() {
+    let place = Place::new();
+    let key = place.key("main");
+    let file = place.path().join("store.bin");
+    let old = fs::read(&file).unwrap();
+    place.kms.disable_key(&key).unwrap();
+    fs::write(place.path().join("old"), &old).unwrap();
+    fs::rename(place.path().join("old"), &file).unwrap();
+    let Err(LocalKmsError::Damaged { what, .. }) = place.kms.describe_key(&key) else { panic!("not refused") };
+    assert!(what.contains("older copy"), "{what}");
+    // A newly opened store cannot know; the log does.
+    let reopened = place.reopened();
+    assert_eq!(reopened.describe_key(&key).unwrap().state, KeyState::Enabled);
+}
+
+#[test]
+fn who_may_write_the_folder_cannot_slip_a_root_of_their_own_under_an_open_store() {
+    let place = Place::new();
+    place.key("main");
+    let passphrase = || Root::passphrase_with_cost(*b"correct", CHEAP);
+    place.kms.rotate_root(passphrase()).wait().unwrap();
+    let opened = builder(place.path(), &place.seconds).root(passphrase()).open().wait().unwrap();
+    assert!(opened.describe_key("main").is_ok());
+
+    // What a forger without the passphrase can make looks like this: a store of the same id, of a
+    // later generation, with its root key beside it. The test makes it with the passphrase, in a
+    // copy.
+    let forged = tempfile::tempdir().unwrap();
+    fs::copy(place.path().join("store.bin"), forged.path().join("store.bin")).unwrap();
+    let forger = builder(forged.path(), &place.seconds).root(passphrase()).open().wait().unwrap();
+    forger.rotate_root(Root::key_file_in_folder()).wait().unwrap();
+    for entry in fs::read_dir(forged.path()).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        if name == "store.bin" || name.starts_with("root-") {
+            fs::rename(entry.path(), place.path().join(name)).unwrap();
+        }
+    }
+    // The store that had a root in its directory until it was given a passphrase refuses it as
+    // well.
+    for kms in [&opened, &place.kms] {
+        assert!(matches!(kms.generate_data_key("main", 32, &none()), Err(LocalKmsError::RootChanged { .. })));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_log_that_is_a_link_does_not_get_another_file_cut_off() {
+    let place = Place::new();
+    let (log, other) = (place.path().join("audit.log"), TempDir::new().unwrap());
+    let file = other.path().join("file");
+    fs::write(&file, b"a line\nand no end").unwrap();
+    fs::remove_file(&log).unwrap();
+    std::os::unix::fs::symlink(&file, &log).unwrap();
+    assert!(matches!(place.kms.list_keys(), Err(LocalKmsError::Damaged { .. })));
+    assert!(matches!(LocalKms::open(place.path()), Err(LocalKmsError::Damaged { .. })));
+    assert_eq!(fs::read(&file).unwrap(), b"a line\nand no end");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_lock_file_that_was_removed_keeps_nobody_apart_and_is_not_relied_on() {
+    let place = Place::new();
+    let hasty = builder(place.path(), &place.seconds).lock_timeout(Duration::from_millis(20)).open().wait().unwrap();
+    fs::remove_file(place.path().join("lock")).unwrap();
+    // Another process creates it anew and is at work.
+    let other = fs::File::create(place.path().join("lock")).unwrap();
+    other.lock().unwrap();
+    assert!(matches!(hasty.create_key(""), Err(LocalKmsError::Busy { .. })));
+    other.unlock().unwrap();
+    hasty.create_key("").unwrap();
+    assert_eq!(place.kms.list_keys().unwrap().len(), 1);
+}
+
+#[test]
+fn a_store_that_is_gone_is_not_made_anew_over_its_log() {
+    let place = Place::new();
+    fs::remove_file(place.path().join("store.bin")).unwrap();
+    assert!(matches!(place.kms.list_keys(), Err(LocalKmsError::NoStore { .. })));
+    assert!(matches!(LocalKms::create(place.path()), Err(LocalKmsError::Damaged { .. })));
+    assert!(matches!(LocalKms::open(place.path()), Err(LocalKmsError::Damaged { .. })));
+    assert!(matches!(LocalKms::create(Place::new().path()), Err(LocalKmsError::StoreExists { .. })));
+}
