@@ -149,7 +149,8 @@ fn a_store_that_returns_the_length_with_a_range_is_asked_once() {
 
 #[test]
 fn ends_that_do_not_fit_are_refused() {
-    struct Lying(Vec<u8>, fn(&[u8]) -> Ends<Vec<u8>>);
+    type Tells = fn(&[u8]) -> Ends<Vec<u8>>;
+    struct Lying(Vec<u8>, Tells);
     impl GetRange for Lying {
         type Bytes = Vec<u8>;
 
@@ -166,7 +167,7 @@ fn ends_that_do_not_fit_are_refused() {
             Ok((self.1)(&self.0))
         }
     }
-    let lies: [fn(&[u8]) -> Ends<Vec<u8>>; 4] = [
+    let lies: [Tells; 4] = [
         |all| Ends { size: all.len() as u64 - 1, first: all.to_vec(), last: None },
         |all| Ends { size: all.len() as u64, first: all[..500].to_vec(), last: Some([all, b"x"].concat()) },
         |all| Ends { size: all.len() as u64 + 1, first: all[..500].to_vec(), last: Some(all[500..].to_vec()) },
@@ -177,7 +178,7 @@ fn ends_that_do_not_fit_are_refused() {
         assert!(run(open(Lying(message.clone(), lie))).is_err(), "{index}");
     }
     // What is missing is requested, whatever came with the length.
-    let enough: [fn(&[u8]) -> Ends<Vec<u8>>; 4] = [
+    let enough: [Tells; 4] = [
         |all| Ends { size: all.len() as u64, first: Vec::new(), last: None },
         |all| Ends { size: all.len() as u64, first: all[..1].to_vec(), last: Some(all[all.len() - 1..].to_vec()) },
         |all| Ends { size: all.len() as u64, first: all.to_vec(), last: Some(all.to_vec()) },
