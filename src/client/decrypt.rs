@@ -165,8 +165,9 @@ impl<'a> Decrypt<'a> {
         })
     }
 
-    /// Opens the message of a source, of which this reads only the header, on the calling thread.
-    /// If the source fails within the header, the bytes read so far are lost.
+    /// Opens the message of a source. This reads the header, and up to 4 KiB beyond it that the
+    /// message keeps, on the calling thread. If the source fails within the header, the bytes read
+    /// so far are lost.
     ///
     /// # Errors
     /// The errors of [`bytes`](Self::bytes) that concern the header, [`Error::Io`] if the source

@@ -15,7 +15,8 @@
 //!
 //! The adapters hold a few frames, whatever the length of the message. Those of the standard
 //! library read and write on the calling thread. In the asynchronous ones, every poll does a bounded
-//! amount of work and never blocks the thread, and dropping the future of a call loses nothing.
+//! amount of work and never blocks the thread, and dropping the future of a read or write of a
+//! reader, a writer or a range loses nothing.
 
 #[cfg(any(feature = "tokio", feature = "futures"))]
 mod families;

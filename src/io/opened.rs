@@ -144,7 +144,7 @@ impl<S: Source> Message<S> {
     ///
     /// # Errors
     /// [`Error::SignedStream`] for a signed message whose source is asynchronous, or without the
-    /// feature `fs`; [`Error::Integrity`] and [`Error::Format`] if what has been read of the
+    /// feature `fs`; [`Error::Io`] for a signed message whose source would block; [`Error::Integrity`] and [`Error::Format`] if what has been read of the
     /// message is altered or malformed; and [`Error::Io`] if the source or the temporary file
     /// fails.
     pub fn into_reader(self) -> Result<DecryptingReader<S>> {
@@ -257,24 +257,25 @@ impl<S: ReadAt> StoredMessage<S> {
     /// segments](Verified). Nothing is written to disk.
     ///
     /// # Errors
-    /// [`Error::Integrity`] and [`Error::Format`] if the message is altered or malformed,
-    /// [`Error::Io`] if the source fails, and [`Error::SourceChanged`] if its length changes
-    /// meanwhile.
+    /// [`Error::Integrity`] and [`Error::Format`] if the message is altered, truncated or malformed,
+    /// [`Error::Io`] if the source fails, and [`Error::SourceChanged`] if it grows meanwhile.
     pub fn verify(self) -> Result<StoredMessage<Verified<S>>> {
         let Self { source, at, body } = self;
+        let place = at.body(&body.verified.header);
         let (machine, second) = body.into_passes();
-        let (source, finished) = verify_source(source, at.size, machine, second.provider.clone())?;
+        let (source, finished) = verify_source(source, at.size, place, machine, second.provider.clone())?;
         let (body, length) = second.after(&finished);
         Ok(StoredMessage { source, at: Place { body_length: Some(length), ..at }, body })
     }
 
     /// Returns a reader of any part of the plaintext of a framed message. This reads only the final
-    /// frame.
+    /// frame, or the segments that hold it.
     ///
     /// # Errors
     /// [`Error::SignedStream`] for a signed message that is not [verified](Self::verify),
     /// [`Error::Unframed`] for an unframed message, [`Error::Integrity`] and [`Error::Format`] if
-    /// its end is altered or malformed, and [`Error::Io`] if the source fails.
+    /// its end is altered or malformed, [`Error::SourceChanged`] if it has changed since it was
+    /// verified, and [`Error::Io`] if the source fails.
     pub fn into_ranges(self) -> Result<RangeReader<S>> {
         let Self { source, at, body } = self;
         let (header, opened_by, search) = body.search(at.size, at.body_length)?;
@@ -398,15 +399,17 @@ impl<S: GetRange> RemoteMessage<S> {
     /// The errors of [`StoredMessage::verify`].
     pub async fn verify(self) -> Result<RemoteMessage<Verified<S>>> {
         let Self { source, at, body, .. } = self;
+        let place = at.body(&body.verified.header);
         let (machine, second) = body.into_passes();
-        let (source, finished) = verify_remote_source(source, at.size, machine, second.provider.clone()).await?;
+        let (source, finished) = verify_remote_source(source, at.size, place, machine, second.provider.clone()).await?;
         let (body, length) = second.after(&finished);
         let at = Place { body_length: Some(length), ..at };
         Ok(RemoteMessage { source, at, body, tail: Vec::new() })
     }
 
-    /// Returns a reader of any part of the plaintext of a framed message. This makes no request, or
-    /// one for a final frame that is longer than what was read with the header.
+    /// Returns a reader of any part of the plaintext of a framed message. This makes no request,
+    /// unless the final frame is longer than what was read with the header, or the message was
+    /// [verified](Self::verify).
     ///
     /// # Errors
     /// The errors of [`StoredMessage::into_ranges`].

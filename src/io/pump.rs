@@ -36,10 +36,17 @@ impl<M: Machine> Pump<M> {
         on_this_thread(self.poll_read(&mut Context::from_waker(Waker::noop()), source, buffer))
     }
 
-    /// Writes all output to a sink, on a thread that may block.
+    /// Writes all output to a sink, on a thread that may block. Every error is final.
     pub(super) fn copy_to(&mut self, source: &mut impl Feed, mut sink: impl Write) -> Result<()> {
         loop {
-            on_this_thread(self.poll_output(&mut Context::from_waker(Waker::noop()), source))?;
+            if let Err(error) = on_this_thread(self.poll_output(&mut Context::from_waker(Waker::noop()), source)) {
+                if error.kind() != io::ErrorKind::WouldBlock || !matches!(self, Self::Running(..)) {
+                    return Err(error.into());
+                }
+                // A source that would block has failed too, here: what is behind it comes first.
+                self.settle_with(Some(error));
+                continue;
+            }
             let output = self.output();
             if output.is_empty() {
                 return Ok(sink.flush()?);

@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     pump::yield_once,
-    range::{GetRange, InFlight, ReadAt, fetch, read_range, source_error},
+    range::{GetRange, InFlight, ReadAt, read_range, source_error, step},
 };
 use crate::{
     crypto::{CryptoProvider, HashAlgorithm},
@@ -31,9 +31,6 @@ const DIGEST_LENGTH: u64 = 32;
 /// The minimum length of a segment in bytes.
 const MIN_SEGMENT_LENGTH: u64 = 1 << 20;
 
-/// The number of bytes of an asynchronous source that are requested at a time.
-const REMOTE_STEP: u64 = 4 << 20;
-
 /// Returns the length of segments that minimizes the memory for one segment and all digests: 1 MiB
 /// each for a source of 32 GiB, about 6 MiB each for one of 1 TiB.
 fn segment_length(size: u64) -> u64 {
@@ -44,7 +41,8 @@ fn segment_length(size: u64) -> u64 {
 ///
 /// It holds a digest of each segment of the source, and one segment. A segment has 1 MiB or, for
 /// sources longer than 32 GiB, the square root of 32 times the length of the source; the digests
-/// take at most about as much. Every read reads whole segments.
+/// take at most about as much. Every read reads whole segments; over an asynchronous source it holds
+/// up to 32 MiB of them, or one, that have arrived before they are needed.
 ///
 /// [`StoredMessage::verify`](super::StoredMessage::verify) and
 /// [`RemoteMessage::verify`](super::RemoteMessage::verify) make it.
@@ -70,6 +68,11 @@ struct Segment {
 }
 
 impl Digests {
+    /// Returns the index of the segment that contains the byte at this offset.
+    fn index_of(&self, offset: u64) -> u64 {
+        offset / self.segment_length
+    }
+
     /// Returns the range of a segment in the source.
     fn range_of(&self, index: u64) -> Range<u64> {
         let start = index * self.segment_length;
@@ -77,14 +80,9 @@ impl Digests {
     }
 
     /// Compares the digest of a segment.
-    fn check(&self, index: u64, bytes: Vec<u8>) -> Result<Segment> {
-        let mut digest = self.provider.digest(DIGEST);
-        digest.update(&bytes);
+    fn check(&self, index: u64, digest: &[u8]) -> Result<()> {
         let expected = usize::try_from(index).ok().and_then(|index| self.digests.get(index));
-        if expected != Some(&digest.finish()) {
-            return Err(Error::SourceChanged);
-        }
-        Ok(Segment { index, bytes })
+        if expected.map(Vec::as_slice) == Some(digest) { Ok(()) } else { Err(Error::SourceChanged) }
     }
 
     /// Returns whether this is the last segment. Bytes that were appended to the source lie behind
@@ -97,8 +95,9 @@ impl Digests {
 /// A first pass, which verifies a message and computes the digests of its segments.
 struct FirstPass {
     machine: Decryptor,
-    /// How many bytes of the header are still to come.
+    /// How many bytes of the header, and then of the body and footer, are still to come.
     header_left: u64,
+    body_left: u64,
     /// The position in the source.
     at: u64,
     digest: Box<dyn crate::crypto::Digest>,
@@ -106,11 +105,12 @@ struct FirstPass {
 }
 
 impl FirstPass {
-    fn new(machine: Decryptor, size: u64, provider: Arc<dyn CryptoProvider>) -> Self {
-        let header_left = machine.header().length() as u64;
+    /// `body` is where the body is in the source, with the footer unless it was verified before.
+    fn new(machine: Decryptor, size: u64, body: Range<u64>, provider: Arc<dyn CryptoProvider>) -> Self {
+        let (header_left, body_left) = (body.start, body.end - body.start);
         let digest = provider.digest(DIGEST);
         let done = Digests { size, segment_length: segment_length(size), digests: Vec::new(), provider };
-        Self { machine, header_left, at: 0, digest, done }
+        Self { machine, header_left, body_left, at: 0, digest, done }
     }
 
     /// Adds the next bytes of the source, at most up to the end of a segment, to its digest.
@@ -124,7 +124,10 @@ impl FirstPass {
         }
         let in_header = self.header_left.min(bytes.len() as u64);
         self.header_left -= in_header;
-        &bytes[in_header as usize..]
+        let bytes = &bytes[in_header as usize..];
+        let in_body = self.body_left.min(bytes.len() as u64);
+        self.body_left -= in_body;
+        &bytes[..in_body as usize]
     }
 
     /// Returns how many bytes are left of the segment.
@@ -160,14 +163,15 @@ impl FirstPass {
 }
 
 /// Reads a whole message and verifies it. `size` is the length of the source, which begins with the
-/// header.
+/// header, and `body` is where the body is in it.
 pub(super) fn verify_source<S: ReadAt>(
     source: S,
     size: u64,
+    body: Range<u64>,
     machine: Decryptor,
     provider: Arc<dyn CryptoProvider>,
 ) -> Result<(Verified<S>, Finished)> {
-    let mut pass = FirstPass::new(machine, size, provider);
+    let mut pass = FirstPass::new(machine, size, body, provider);
     let mut buffer = vec![0; CHUNK];
     while pass.at < size {
         // Each piece is processed before the next one is read, so that a long source that is not a
@@ -186,19 +190,20 @@ pub(super) fn verify_source<S: ReadAt>(
 }
 
 /// Returns consecutive ranges that cover a source.
-fn steps(size: u64) -> impl Iterator<Item = Range<u64>> {
-    (0..size.div_ceil(REMOTE_STEP)).map(move |index| index * REMOTE_STEP..size.min((index + 1) * REMOTE_STEP))
+fn steps(size: u64, step: u64) -> impl Iterator<Item = Range<u64>> {
+    (0..size.div_ceil(step)).map(move |index| index * step..size.min((index + 1).saturating_mul(step)))
 }
 
 /// Works like [`verify_source`] over an asynchronous source, with several requests in flight.
 pub(super) async fn verify_remote_source<S: GetRange>(
     source: S,
     size: u64,
+    body: Range<u64>,
     machine: Decryptor,
     provider: Arc<dyn CryptoProvider>,
 ) -> Result<(Verified<S>, Finished)> {
-    let mut pass = FirstPass::new(machine, size, provider);
-    let mut pieces = InFlight::new(&source, steps(size));
+    let mut pass = FirstPass::new(machine, size, body, provider);
+    let mut pieces = InFlight::new(&source, steps(size, step(&source)));
     while let Some(piece) = pieces.next().await {
         pass.accept(piece?.as_ref()).await?;
     }
@@ -235,11 +240,11 @@ impl<S> Verified<S> {
     }
 
     /// Returns the part of a range that lies in a segment. The range must start within the segment.
-    fn bytes_at<'s>(&self, segment: &'s Segment, range: &Range<u64>) -> &'s [u8] {
-        let start = self.digests.range_of(segment.index).start;
+    fn bytes_at<'s>(&self, index: u64, segment: &'s [u8], range: &Range<u64>) -> &'s [u8] {
+        let start = self.digests.range_of(index).start;
         let from = usize::try_from(range.start - start).unwrap_or(usize::MAX);
-        let to = usize::try_from(range.end - start).unwrap_or(usize::MAX).min(segment.bytes.len());
-        segment.bytes.get(from..to).unwrap_or_default()
+        let to = usize::try_from(range.end - start).unwrap_or(usize::MAX).min(segment.len());
+        segment.get(from..to).unwrap_or_default()
     }
 }
 
@@ -259,26 +264,30 @@ impl<S: ReadAt> Verified<S> {
             return Ok(kept);
         }
         let bytes = read_range(&self.source, self.digests.range_of(index)).map_err(source_error);
-        let segment = self.digests.check(index, bytes.map_err(changed_if_shorter)?)?;
+        let bytes = bytes.map_err(changed_if_shorter)?;
+        let mut digest = self.digests.provider.digest(DIGEST);
+        digest.update(&bytes);
+        self.digests.check(index, &digest.finish())?;
         if self.digests.is_last(index) && self.source.size()? != self.digests.size {
             return Err(Error::SourceChanged);
         }
-        Ok(self.keep(segment))
+        Ok(self.keep(Segment { index, bytes }))
     }
 }
 
 impl<S: GetRange> Verified<S> {
-    /// Works like [`segment`](Self::segment) over an asynchronous source.
-    async fn get_segment(&self, index: u64) -> Result<Arc<Segment>> {
-        if let Some(kept) = self.kept(index) {
-            return Ok(kept);
+    /// Checks a segment that was read, a few bytes at a time.
+    async fn check(&self, index: u64, bytes: &[u8]) -> Result<()> {
+        let mut digest = self.digests.provider.digest(DIGEST);
+        for piece in bytes.chunks(CHUNK) {
+            digest.update(piece);
+            yield_once().await;
         }
-        let bytes = fetch(&self.source, self.digests.range_of(index)).await.map_err(changed_if_shorter)?;
-        let segment = self.digests.check(index, bytes.as_ref().to_vec())?;
+        self.digests.check(index, &digest.finish())?;
         if self.digests.is_last(index) && self.source.size().await? != self.digests.size {
             return Err(Error::SourceChanged);
         }
-        Ok(self.keep(segment))
+        Ok(())
     }
 }
 
@@ -291,8 +300,8 @@ impl<S: ReadAt> ReadAt for Verified<S> {
         let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.digests.size);
         let mut range = offset..end.ok_or(io::ErrorKind::UnexpectedEof)?;
         while !buffer.is_empty() {
-            let segment = self.segment(range.start / self.digests.segment_length)?;
-            let bytes = self.bytes_at(&segment, &range);
+            let segment = self.segment(self.digests.index_of(range.start))?;
+            let bytes = self.bytes_at(segment.index, &segment.bytes, &range);
             let (now, rest) = std::mem::take(&mut buffer).split_at_mut(bytes.len());
             now.copy_from_slice(bytes);
             buffer = rest;
@@ -310,17 +319,36 @@ impl<S: GetRange + Sync> GetRange for Verified<S> {
     }
 
     async fn get_range(&self, mut range: Range<u64>) -> io::Result<Vec<u8>> {
-        if range.end > self.digests.size {
+        if range.is_empty() || range.end > self.digests.size {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        let (mut first, last) = (self.digests.index_of(range.start), self.digests.index_of(range.end - 1));
         let mut bytes = Vec::new();
-        while range.start < range.end {
-            let segment = self.get_segment(range.start / self.digests.segment_length).await?;
-            let part = self.bytes_at(&segment, &range);
+        let mut take = |index, segment: &[u8]| {
+            let part = self.bytes_at(index, segment, &range);
             bytes.extend_from_slice(part);
             range.start += part.len() as u64;
+        };
+        if let Some(kept) = self.kept(first) {
+            take(first, &kept.bytes);
+            first += 1;
+        }
+        let mut segments = InFlight::new(&self.source, (first..=last).map(|index| self.digests.range_of(index)));
+        for index in first..=last {
+            let Some(segment) = segments.next().await else { break };
+            let segment = segment.map_err(changed_if_shorter)?;
+            self.check(index, segment.as_ref()).await?;
+            take(index, segment.as_ref());
+            if index == last {
+                self.keep(Segment { index, bytes: segment.as_ref().to_vec() });
+            }
         }
         Ok(bytes)
+    }
+
+    fn max_requests(&self) -> usize {
+        // Each reads whole segments, several at a time, and the next one begins in the last of them.
+        1
     }
 }
 

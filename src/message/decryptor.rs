@@ -392,13 +392,13 @@ impl Machine for Decryptor {
     }
 
     fn accept(&mut self, input: &[u8]) -> Result<usize> {
+        let taken = &input[..input.len().min(CHUNK)];
         self.guarded(|machine| {
             if let Stage::Spread(body) = &mut machine.stage {
-                return body.take(input, &mut machine.output);
+                return body.take(taken, &mut machine.output);
             }
             // The whole piece is processed on this thread. Only an incomplete frame at its end is
             // submitted to the other threads, which does not wait.
-            let taken = &input[..input.len().min(CHUNK)];
             let plan = std::mem::take(&mut machine.plan);
             machine.try_push(taken)?;
             machine.plan = plan;

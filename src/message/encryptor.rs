@@ -304,15 +304,15 @@ impl Machine for Encryptor {
     }
 
     fn accept(&mut self, input: &[u8]) -> Result<usize> {
+        let taken = &input[..input.len().min(CHUNK)];
         self.guarded(|machine| {
             if let Stage::Spread(sealer) = &mut machine.stage {
-                let taken = sealer.take(input, &mut machine.output)?;
+                let taken = sealer.take(taken, &mut machine.output)?;
                 machine.count(taken)?;
                 return Ok(taken);
             }
             // The whole piece is processed on this thread. Only an incomplete frame at its end is
             // submitted to the other threads, which does not wait.
-            let taken = &input[..input.len().min(CHUNK)];
             let plan = std::mem::take(&mut machine.plan);
             machine.try_push(taken)?;
             machine.plan = plan;

@@ -56,6 +56,28 @@ impl Frames {
         self.sealed_of(self.access.frame_at(range.start)..=self.access.frame_at(range.end - 1))
     }
 
+    /// Cuts consecutive frames into pieces of at most `step` bytes of the message, or one frame.
+    pub(super) fn pieces(&self, frames: Range<u64>, step: u64) -> impl Iterator<Item = Range<u64>> + use<> {
+        let at_once = (step / self.access.sealed_length()).max(1);
+        let mut at = frames.start;
+        std::iter::from_fn(move || {
+            let piece = at..frames.end.min(at + at_once);
+            at = piece.end;
+            (!piece.is_empty()).then_some(piece)
+        })
+    }
+
+    /// Returns the range of the message that holds consecutive frames, of which there is at least
+    /// one.
+    pub(super) fn sealed(&self, frames: &Range<u64>) -> Range<u64> {
+        self.sealed_of(frames.start..=frames.end - 1)
+    }
+
+    /// Returns how many frames have at most this length together.
+    pub(super) fn frames_in(&self, length: u64) -> u64 {
+        length / self.access.sealed_length()
+    }
+
     fn sealed_of(&self, frames: std::ops::RangeInclusive<u64>) -> Range<u64> {
         self.access.sealed_of(*frames.start()).start..self.access.sealed_of(*frames.end()).end
     }
@@ -107,17 +129,7 @@ impl<'a> Request<'a> {
     /// bytes together or one frame.
     pub(super) fn ranges(&self, step: u64) -> impl Iterator<Item = Range<u64>> + use<'a> {
         let frames = self.frames;
-        let access = &frames.access;
-        let at_once = (step / access.sealed_length()).max(1);
-        let (mut next, mut after) = (0, 0);
-        if !self.missing.is_empty() {
-            (next, after) = (access.frame_at(self.missing.start), access.frame_at(self.missing.end - 1) + 1);
-        }
-        std::iter::from_fn(move || {
-            let first = next;
-            next = after.min(first + at_once);
-            (first < next).then(|| frames.sealed_of(first..=next - 1))
-        })
+        frames.pieces(self.frames(), step).map(|piece| frames.sealed(&piece))
     }
 
     /// Copies the part that the kept frame holds.
@@ -144,11 +156,42 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`Error::Integrity`] if they are not the frames of this message. The buffer is then cleared
     /// when the request is dropped.
-    pub(super) fn supply(&mut self, mut sealed: &[u8]) -> Result<()> {
-        while !sealed.is_empty() && !self.missing.is_empty() {
-            sealed = self.open_first(sealed).inspect_err(|_| self.failed = true)?;
+    pub(super) fn supply(&mut self, sealed: &[u8]) -> Result<()> {
+        self.supply_some(sealed, usize::MAX).map(|_| ())
+    }
+
+    /// Works like [`supply`](Self::supply), but stops once `enough` bytes have been opened. Returns
+    /// the rest.
+    pub(super) fn supply_some<'s>(&mut self, mut sealed: &'s [u8], enough: usize) -> Result<&'s [u8]> {
+        let all = sealed.len();
+        while !sealed.is_empty() && !self.missing.is_empty() && all - sealed.len() < enough {
+            // A provider may panic too.
+            self.failed = true;
+            sealed = self.open_first(sealed)?;
+            self.failed = false;
         }
-        Ok(())
+        Ok(sealed)
+    }
+
+    /// Returns whether nothing is missing.
+    pub(super) fn is_complete(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// Returns the part of a piece of the message, which begins with the frame `first`, from the
+    /// first frame on that is missing.
+    pub(super) fn part_of<'s>(&self, first: u64, piece: &'s [u8]) -> &'s [u8] {
+        let skipped = self.frames().start.saturating_sub(first).saturating_mul(self.frames.access.sealed_length());
+        usize::try_from(skipped).ok().and_then(|skipped| piece.get(skipped..)).unwrap_or_default()
+    }
+
+    /// Returns the frames that are missing, at least in part.
+    pub(super) fn frames(&self) -> Range<u64> {
+        let access = &self.frames.access;
+        match self.missing.end.checked_sub(1) {
+            Some(last) if !self.missing.is_empty() => access.frame_at(self.missing.start)..access.frame_at(last) + 1,
+            _ => 0..0,
+        }
     }
 
     /// Opens the first missing frame from the front of `sealed`, and returns the rest of `sealed`.

@@ -12,17 +12,21 @@ use std::{
 use super::{exactly, source::GetRange};
 use crate::error::Result;
 
-/// The maximum number of requests in flight.
-const REQUESTS: usize = 8;
-
 /// The maximum number of bytes that are requested or have arrived before they are needed, unless a
 /// single request is longer.
 const BYTES: u64 = 32 << 20;
+
+/// Returns the length of requests to a source, unless a single frame is longer: as many of them as
+/// it takes at a time are as long as what may be in flight.
+pub(crate) fn step(source: &impl GetRange) -> u64 {
+    BYTES / source.max_requests().clamp(1, 32) as u64
+}
 
 /// Ranges of a source that are requested in order, several at a time, and returned in order.
 pub(crate) struct InFlight<'a, S: GetRange, I: Iterator> {
     source: &'a S,
     left: std::iter::Peekable<I>,
+    max_requests: usize,
     requests: VecDeque<Request<'a, S::Bytes>>,
 }
 
@@ -38,7 +42,8 @@ enum State<'a, B> {
 
 impl<'a, S: GetRange, I: Iterator<Item = Range<u64>>> InFlight<'a, S, I> {
     pub(crate) fn new(source: &'a S, ranges: I) -> Self {
-        Self { source, left: ranges.peekable(), requests: VecDeque::new() }
+        let max_requests = source.max_requests().max(1);
+        Self { source, left: ranges.peekable(), max_requests, requests: VecDeque::new() }
     }
 
     /// Returns the bytes of the next range, or `None` after the last.
@@ -50,7 +55,7 @@ impl<'a, S: GetRange, I: Iterator<Item = Range<u64>>> InFlight<'a, S, I> {
 
     fn request_more(&mut self) {
         let mut bytes: u64 = self.requests.iter().map(|request| request.length).sum();
-        while self.requests.len() < REQUESTS
+        while self.requests.len() < self.max_requests
             && let Some(range) = self.left.next_if(|range| bytes == 0 || bytes + (range.end - range.start) <= BYTES)
         {
             let length = range.end - range.start;

@@ -7,7 +7,7 @@ mod reader_async;
 mod source;
 
 pub(crate) use frames::Frames;
-pub(crate) use in_flight::InFlight;
+pub(crate) use in_flight::{InFlight, step};
 pub use reader::RangeReader;
 pub use reader_async::AsyncRangeReader;
 pub(crate) use source::read_range;

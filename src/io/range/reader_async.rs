@@ -4,23 +4,48 @@ use std::ops::Range;
 
 use super::{
     frames::{Frames, Request},
-    in_flight::InFlight,
+    in_flight::{InFlight, step},
     room,
     source::GetRange,
 };
-use crate::{error::Result, format::Header, materials::OpenedBy};
-
-/// The number of bytes that one request asks for, unless a single frame is longer.
-const STEP: u64 = 4 << 20;
+use crate::{error::Result, format::Header, io::pump::yield_once, materials::OpenedBy, message::CHUNK};
 
 /// The maximum number of bytes between two ranges of a message that are read as one.
 const GAP: u64 = 1 << 20;
 
+/// Opens the frames of a piece, a few at a time.
+async fn supply(request: &mut Request<'_>, mut piece: &[u8]) -> Result<()> {
+    while !piece.is_empty() && !request.is_complete() {
+        piece = request.supply_some(piece, CHUNK)?;
+        yield_once().await;
+    }
+    Ok(())
+}
+
+/// Merges ranges of frames, which are sorted by their start, if they overlap or if at most `gap`
+/// frames lie between them, and no more than are wanted.
+fn merge(ranges: impl Iterator<Item = Range<u64>>, gap: u64) -> Vec<Range<u64>> {
+    let mut merged: Vec<(Range<u64>, u64)> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some((last, wanted)) if range.start.saturating_sub(last.end) <= gap.min(*wanted) => {
+                *wanted += range.end.saturating_sub(range.start.max(last.end));
+                last.end = last.end.max(range.end);
+            }
+            _ => {
+                let wanted = range.end - range.start;
+                merged.push((range, wanted));
+            }
+        }
+    }
+    merged.into_iter().map(|(range, _)| range).collect()
+}
+
 /// A reader of parts of a framed message in an object store or another asynchronous source. It
 /// makes the same checks as [`RangeReader`](super::RangeReader).
 ///
-/// A read makes requests of at most 4 MiB or one frame, up to eight at a time, and holds at most 32
-/// MiB, or one frame, that has arrived before it is needed.
+/// A read makes several requests [at a time](GetRange::max_requests), of 4 MiB each or one frame if
+/// there are eight, and holds at most 32 MiB, or one frame, that has arrived before it is needed.
 ///
 /// ```
 /// # use std::{io, ops::Range};
@@ -54,8 +79,8 @@ impl<S: GetRange> AsyncRangeReader<S> {
         Self { source, frames }
     }
 
-    /// Returns the header, which is authentic. If the message is signed, its signature is not
-    /// verified.
+    /// Returns the header, which is authentic. The signature of a signed message has been verified
+    /// only if the message [was](crate::io::RemoteMessage::verify).
     pub fn header(&self) -> &Header {
         &self.frames.header
     }
@@ -89,9 +114,9 @@ impl<S: GetRange> AsyncRangeReader<S> {
     /// The errors of [`RangeReader::read_at`](super::RangeReader::read_at).
     pub async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let mut request = Request::new(&self.frames, offset, buffer);
-        let mut pieces = InFlight::new(&self.source, request.ranges(STEP));
+        let mut pieces = InFlight::new(&self.source, request.ranges(step(&self.source)));
         while let Some(piece) = pieces.next().await {
-            request.supply(piece?.as_ref())?;
+            supply(&mut request, piece?.as_ref()).await?;
         }
         Ok(request.length())
     }
@@ -110,54 +135,41 @@ impl<S: GetRange> AsyncRangeReader<S> {
 
     /// Returns the plaintext in each of several ranges, up to the end of the plaintext.
     ///
-    /// Ranges that overlap, or lie within 1 MiB of each other in the message, are read as one, along
-    /// with what is between them. Several requests are made at a time.
+    /// Several requests are made at a time. Ranges that overlap, or lie close together in the
+    /// message, are requested as one: within 1 MiB, unless that is more than what is wanted of them.
     ///
     /// # Errors
     /// The errors of [`read_range`](Self::read_range). It then returns none of the plaintext.
     pub async fn read_ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
-        let groups = self.groups(ranges);
-        let mut buffers = groups.iter().map(|group| room(group.end - group.start)).collect::<Result<Vec<_>>>()?;
-        let mut requests: Vec<_> = groups
-            .iter()
-            .zip(&mut buffers)
-            .map(|(group, buffer)| Request::new(&self.frames, group.start, buffer))
+        let length = |range: &Range<u64>| range.end.min(self.len()).saturating_sub(range.start);
+        let mut buffers = ranges.iter().map(|range| room(length(range))).collect::<Result<Vec<_>>>()?;
+        let mut requests: Vec<_> = (ranges.iter().zip(&mut buffers))
+            .map(|(range, buffer)| Request::new(&self.frames, range.start, buffer))
+            .filter(|request| !request.is_complete())
             .collect();
-        let owners: Vec<_> = (requests.iter().enumerate())
-            .flat_map(|(index, request)| request.ranges(STEP).map(move |range| (index, range)))
-            .collect();
-        let mut pieces = InFlight::new(&self.source, owners.iter().map(|(_, range)| range.clone()));
-        for (owner, _) in &owners {
+        requests.sort_by_key(|request| request.frames().start);
+        let wanted = merge(requests.iter().map(Request::frames), self.frames.frames_in(GAP));
+        let step = step(&self.source);
+        let planned: Vec<_> = wanted.into_iter().flat_map(|frames| self.frames.pieces(frames, step)).collect();
+        let sealed: Vec<_> = planned.iter().map(|frames| self.frames.sealed(frames)).collect();
+        let mut pieces = InFlight::new(&self.source, sealed.into_iter());
+        let mut complete = 0;
+        for frames in planned {
             let Some(piece) = pieces.next().await else { break };
-            requests[*owner].supply(piece?.as_ref())?;
+            let piece = piece?;
+            for request in &mut requests[complete..] {
+                if !request.is_complete() && request.frames().start >= frames.end {
+                    break;
+                }
+                if !request.is_complete() {
+                    let part = request.part_of(frames.start, piece.as_ref());
+                    supply(request, part).await?;
+                }
+            }
+            complete += requests[complete..].iter().take_while(|request| request.is_complete()).count();
         }
         drop(requests);
-        let part_of = |range: &Range<u64>| -> Vec<u8> {
-            let end = range.end.min(self.len());
-            let group = groups.iter().zip(&buffers).find(|(group, _)| group.start <= range.start && end <= group.end);
-            let part = group.and_then(|(group, buffer)| {
-                buffer.get((range.start - group.start) as usize..end.checked_sub(group.start)? as usize)
-            });
-            part.unwrap_or_default().to_vec()
-        };
-        Ok(ranges.iter().map(part_of).collect())
-    }
-
-    /// Merges ranges of plaintext whose frames lie close together. Leaves out empty ones.
-    fn groups(&self, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
-        let mut sorted: Vec<_> = ranges.iter().map(|range| range.start..range.end.min(self.len())).collect();
-        sorted.retain(|range| !range.is_empty());
-        sorted.sort_by_key(|range| range.start);
-        let mut groups: Vec<Range<u64>> = Vec::new();
-        for range in sorted {
-            match groups.last_mut() {
-                Some(group) if self.plan(range.clone()).start.saturating_sub(self.plan(group.clone()).end) <= GAP => {
-                    group.end = group.end.max(range.end);
-                }
-                _ => groups.push(range),
-            }
-        }
-        groups
+        Ok(buffers.iter_mut().map(|buffer| std::mem::take(&mut **buffer)).collect())
     }
 
     /// Returns a reference to the source.

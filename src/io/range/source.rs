@@ -91,19 +91,31 @@ pub trait GetRange {
     /// Returns the length of the source in bytes.
     fn size(&self) -> impl Future<Output = io::Result<u64>> + Send;
 
-    /// Returns exactly the bytes from `range.start` up to but not including `range.end`.
+    /// Returns exactly the bytes from `range.start` up to but not including `range.end`. The range
+    /// is never empty.
     fn get_range(&self, range: Range<u64>) -> impl Future<Output = io::Result<Self::Bytes>> + Send;
+
+    /// Returns how many requests a reader makes at a time. The default is 8.
+    fn max_requests(&self) -> usize {
+        8
+    }
 
     /// Returns the length of the source with its first and last bytes.
     ///
     /// This asks for the length and then for both ends at once. Override it if the store returns
     /// the length along with a range, which saves a round trip.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] if the source is empty, and the error of the source.
     fn get_ends(&self, first: u64, last: u64) -> impl Future<Output = io::Result<Ends<Self::Bytes>>> + Send
     where
         Self: Sync,
     {
         async move {
             let size = self.size().await?;
+            if size == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             if size <= first.saturating_add(last) {
                 return Ok(Ends { size, first: self.get_range(0..size).await?, last: None });
             }
@@ -201,6 +213,10 @@ macro_rules! forward_async {
 
             fn get_range(&self, range: Range<u64>) -> impl Future<Output = io::Result<Self::Bytes>> + Send {
                 (**self).get_range(range)
+            }
+
+            fn max_requests(&self) -> usize {
+                (**self).max_requests()
             }
 
             fn get_ends(&self, first: u64, last: u64) -> impl Future<Output = io::Result<Ends<Self::Bytes>>> + Send
