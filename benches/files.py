@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times the tool on files: one large file beside cat, age and rage; a folder of small ones; commands on a large key store.
 
-    cargo build --release --features cli,aws-lc-rs && benches/files.py [MiB]
+    cargo build --release --package sealwax-cli && benches/files.py [MiB]
 
 The file (1024 MiB by default) lies in memory where there is /dev/shm, so that no disk is measured. Cases take turns; figures are the
 fastest of five, since fresh memory for a gigabyte comes at very different speeds. age and rage are timed where they are installed.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How much memory the command-line tool takes for a long pipe: the peak of each process, in MiB.
 
-    cargo build --release --features cli && python3 benches/pipe_memory.py [GIGABYTES]
+    cargo build --release --package sealwax-cli --no-default-features && python3 benches/pipe_memory.py [GIGABYTES]
 """
 
 import os

@@ -6,7 +6,7 @@
 set -euo pipefail
 file=${1:?which file? say its path}
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cargo build --quiet --release --locked --features cli --bin sealwax --manifest-path "$project/Cargo.toml"
+cargo build --quiet --release --locked --package sealwax-cli --manifest-path "$project/Cargo.toml"
 sealwax=${CARGO_TARGET_DIR:-$project/target}/release/sealwax
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT

@@ -1,4 +1,4 @@
-"""Computes the ids of cache entries apart from sealwax, one JSON request a line, for tests/caching.rs.
+"""Computes the ids of cache entries apart from sealwax, one JSON request a line, for tests/per_provider/caching/ids.rs.
 
     {"partition":..,"suite":"0x0478"|null,"context":{..}}                 for encryption
     {"partition":..,"suite":"0x0478","context":{..},"keys":[[..],..]}     for decryption; ciphertexts etc. in base64

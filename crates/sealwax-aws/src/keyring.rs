@@ -64,7 +64,7 @@ impl AwsKmsKeyring {
     /// the ARN of an alias, `alias/NAME` or the id of the key.
     ///
     /// # Errors
-    /// [`Error::Configuration`](crate::Error::Configuration) if `key_id` is none of these.
+    /// [`Error::Configuration`](sealwax::Error::Configuration) if `key_id` is none of these.
     pub fn new(key_id: impl Into<String>, kms: Arc<dyn KmsApi>) -> Result<Self> {
         Self::with(key_id.into(), Opens::ThisKey, "aws-kms", kms)
     }
