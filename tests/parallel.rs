@@ -24,7 +24,7 @@ use sealwax::{
 
 use crate::{
     alone,
-    support::{self, OddReader, OddWriter, pattern},
+    support::{OddReader, OddWriter, pattern},
 };
 
 const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
@@ -448,7 +448,8 @@ mod asynchronous {
 
     use futures_util::{Stream, StreamExt};
 
-    use super::{Error, Failing, Outcome, Read, Result, io, support::patient::drive};
+    use super::{Error, Failing, Outcome, Read, Result, io};
+    use crate::support::patient::drive;
 
     impl tokio::io::AsyncRead for Failing<'_> {
         fn poll_read(
