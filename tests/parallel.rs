@@ -25,7 +25,7 @@ use sealwax::{
 
 use crate::{
     alone,
-    support::{self, OddReader, OddWriter, pattern},
+    support::{OddReader, OddWriter, pattern},
 };
 
 const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
@@ -474,7 +474,8 @@ mod asynchronous {
 
     use futures_util::{Stream, StreamExt};
 
-    use super::{Error, Failing, Outcome, Read, Result, io, support::patient::drive};
+    use super::{Error, Failing, Outcome, Read, Result, io};
+    use crate::support::patient::drive;
 
     impl tokio::io::AsyncRead for Failing<'_> {
         fn poll_read(
