@@ -13,13 +13,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "tokio")]
+use sealwax::io::Tokio;
+#[cfg(all(feature = "tokio", feature = "futures"))]
+use sealwax::io::{Futures, Pieces};
 use sealwax::{
     AlgorithmSuite, Client, CommitmentPolicy, Error, Result,
     crypto::{
         AeadKey, CryptoProvider, Digest, Expand, HashAlgorithm, Iv, RustCrypto, SignatureAlgorithm, SigningKey, Tag,
         VerifyingKey,
     },
-    io::{Futures, Pieces, Tokio},
     keyring::RawAesKeyring,
 };
 

@@ -10,7 +10,6 @@ use std::{
 use sealwax::{
     AlgorithmSuite, Client,
     crypto::CryptoProvider,
-    io::Overwrite,
     keyring::RawAesKeyring,
     materials::{CachingManager, DefaultMaterialsManager, MemoryCache},
 };
@@ -87,7 +86,7 @@ const ENCRYPTIONS: &[Step] = &[
     #[cfg(feature = "fs")]
     ("encrypt file", |s| {
         let (source, target) = (s.folder.path().join("text"), s.folder.path().join("new"));
-        s.client.encrypt(&s.keyring).suite(s.suite).file(&source, &target, Overwrite::Replace).unwrap();
+        s.client.encrypt(&s.keyring).suite(s.suite).file(&source, &target, sealwax::io::Overwrite::Replace).unwrap();
     }),
 ];
 
@@ -180,7 +179,7 @@ const DECRYPTIONS: &[Step] = &[
     #[cfg(feature = "fs")]
     ("decrypt file", |s| {
         let (source, target) = (s.folder.path().join("message"), s.folder.path().join("new"));
-        s.client.decrypt(&s.keyring).file(&source, &target, Overwrite::Replace).unwrap();
+        s.client.decrypt(&s.keyring).file(&source, &target, sealwax::io::Overwrite::Replace).unwrap();
     }),
     ("re-encrypt", |s| {
         let to = s.client.encrypt(&s.keyring).suite(s.suite);

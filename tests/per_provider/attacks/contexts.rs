@@ -2,9 +2,10 @@
 //! a message by expecting its `aws-crypto-public-key`. An unsigned message must not pass as a
 //! signed one by authenticating that pair without storing it.
 
-use sealwax::io::Overwrite;
 use std::time::Duration;
 
+#[cfg(feature = "fs")]
+use sealwax::io::Overwrite;
 use sealwax::materials::{CachingManager, MemoryCache, OpenedBy, RequiredContextManager};
 
 use super::{

@@ -2,7 +2,6 @@
 //! message, or a plaintext, that looks complete: reading it ends in an error, and remains in that
 //! state.
 
-use sealwax::io::{Futures, Pieces, Tokio};
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -316,6 +315,7 @@ mod asynchronous {
     use std::pin::Pin;
 
     use futures_util::{AsyncReadExt as FuturesRead, Stream, StreamExt};
+    use sealwax::io::{Futures, Pieces, Tokio};
     use tokio::io::{AsyncReadExt as TokioRead, ReadBuf};
 
     use super::{super::super::support::patient::drive, *};
