@@ -9,49 +9,41 @@ use sealwax::{
     materials::{DefaultMaterialsManager, MaterialsManager, RequiredContextManager},
 };
 
-use crate::{
-    failure::Failure,
-    keys::{self, KeysArguments, StoreArguments},
-    notes, provider,
-};
+use crate::{failure::Failure, provider};
 
-mod folders;
+mod directories;
+mod keys;
 mod reencrypt;
+mod store;
 
-pub(crate) use folders::FolderArguments;
+pub(crate) use directories::DirectoryArguments;
+pub(crate) use keys::{AliasCommand, KeysArguments, KeysCommand};
 pub(crate) use reencrypt::ReencryptArguments;
+pub(crate) use store::{AwsArguments, StoreArguments};
 
 /// Encrypts files and streams before they leave the machine, in the AWS Encryption SDK message format.
 #[derive(Parser)]
 #[command(name = "sealwax", version, long_version = provider::VERSION, after_help = EXIT_CODES)]
-struct CommandLine {
+pub(crate) struct CommandLine {
     #[command(subcommand)]
-    command: Command,
-
-    /// Say nothing on standard error but errors, and show no progress
-    #[arg(short, long, global = true, display_order = 900)]
-    quiet: bool,
+    pub(crate) command: Command,
 
     #[command(flatten)]
-    store: StoreArguments,
-
-    #[cfg(feature = "aws")]
-    #[command(flatten)]
-    aws: AwsArguments,
+    pub(crate) global: GlobalArguments,
 }
 
-/// Whose keys in AWS KMS are meant, and where.
-#[cfg(feature = "aws")]
+/// The options of every command.
 #[derive(Args)]
-#[command(next_help_heading = "AWS KMS")]
-struct AwsArguments {
-    /// The AWS region of keys whose URI names none; by default that of the environment or the profile
-    #[arg(long, value_name = "REGION", global = true)]
-    region: Option<String>,
+pub(crate) struct GlobalArguments {
+    /// Say nothing on standard error but errors, and show no progress
+    #[arg(short, long, global = true, display_order = 900)]
+    pub(crate) quiet: bool,
 
-    /// The profile of the AWS configuration files; by default that of the environment
-    #[arg(long, value_name = "NAME", global = true)]
-    profile: Option<String>,
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+
+    #[command(flatten)]
+    pub(crate) aws: AwsArguments,
 }
 
 const EXIT_CODES: &str = "\
@@ -66,11 +58,11 @@ Exit codes:
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Encrypt a file, a stream or a folder
+    /// Encrypt a file, a stream or a directory
     Encrypt(EncryptArguments),
-    /// Decrypt a file, a stream or a folder, and verify it
+    /// Decrypt a file, a stream or a directory, and verify it
     Decrypt(DecryptArguments),
-    /// Verify a message or a folder of them, and write no plaintext
+    /// Verify a message or a directory of them, and write no plaintext
     Verify(VerifyArguments),
     /// Encrypt a message again, in place or to another file: with other keys, suite, frame length or context
     Reencrypt(ReencryptArguments),
@@ -80,7 +72,7 @@ pub(crate) enum Command {
     Keygen(KeygenArguments),
     /// Print a script that completes commands and options in a shell
     Completions(CompletionsArguments),
-    /// Print the manual page, or write the pages of all commands into a folder
+    /// Print the manual page, or write the pages of all commands into a directory
     Man(ManArguments),
     /// Manage the embedded key store: the keys for local:NAME, and the one that is used when no key is given
     Keys(KeysArguments),
@@ -89,7 +81,7 @@ pub(crate) enum Command {
 /// Where bytes come from and where they go.
 #[derive(Args)]
 pub(crate) struct StreamArguments {
-    /// The file to write, or - for standard output (the default); with --recursive a folder
+    /// The file to write, or - for standard output (the default); with --recursive a directory
     #[arg(short, long, value_name = "OUT", default_value = "-", hide_default_value = true)]
     pub(crate) output: PathBuf,
 
@@ -97,7 +89,7 @@ pub(crate) struct StreamArguments {
     #[arg(short, long)]
     pub(crate) force: bool,
 
-    /// The file to read, or - for standard input; with --recursive a folder
+    /// The file to read, or - for standard input; with --recursive a directory
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
 }
@@ -142,7 +134,7 @@ pub(crate) struct KeyArguments {
     commitment_policy: Policy,
 
     /// On how many threads to work on a message; by default as many as the machine runs at once, and one for each file of a
-    /// folder
+    /// directory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 }
@@ -221,7 +213,7 @@ pub(crate) struct EncryptArguments {
     pub(crate) preserve: bool,
 
     #[command(flatten)]
-    pub(crate) folders: FolderArguments,
+    pub(crate) directories: DirectoryArguments,
 
     #[command(flatten)]
     pub(crate) report: ReportArguments,
@@ -230,8 +222,8 @@ pub(crate) struct EncryptArguments {
 const ENCRYPT_EXAMPLES: &str = "\
 Examples:
   sealwax encrypt -c tenant=blue -o report.pdf.sealed report.pdf
-  tar c folder | sealwax encrypt -k \"$KEY\" - > folder.tar.sealed
-  sealwax encrypt -r -k \"$KEY\" folder -o folder.sealed";
+  tar c directory | sealwax encrypt -k \"$KEY\" - > directory.tar.sealed
+  sealwax encrypt -r -k \"$KEY\" directory -o directory.sealed";
 
 /// What kind of message is written.
 #[derive(Args)]
@@ -280,7 +272,7 @@ pub(crate) struct DecryptArguments {
     pub(crate) preserve: bool,
 
     #[command(flatten)]
-    pub(crate) folders: FolderArguments,
+    pub(crate) directories: DirectoryArguments,
 
     #[command(flatten)]
     pub(crate) report: ReportArguments,
@@ -289,8 +281,8 @@ pub(crate) struct DecryptArguments {
 const DECRYPT_EXAMPLES: &str = "\
 Examples:
   sealwax decrypt -c tenant=blue -o report.pdf report.pdf.sealed
-  sealwax decrypt -k \"$KEY\" - < folder.tar.sealed | tar x
-  sealwax decrypt -r -k \"$KEY\" folder.sealed -o folder";
+  sealwax decrypt -k \"$KEY\" - < directory.tar.sealed | tar x
+  sealwax decrypt -r -k \"$KEY\" directory.sealed -o directory";
 
 #[derive(Args)]
 pub(crate) struct VerifyArguments {
@@ -301,12 +293,12 @@ pub(crate) struct VerifyArguments {
     pub(crate) limits: LimitArguments,
 
     #[command(flatten)]
-    pub(crate) folders: FolderArguments,
+    pub(crate) directories: DirectoryArguments,
 
     #[command(flatten)]
     pub(crate) report: ReportArguments,
 
-    /// The file to read, or - for standard input; with --recursive a folder
+    /// The file to read, or - for standard input; with --recursive a directory
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
 }
@@ -382,9 +374,9 @@ pub(crate) struct CompletionsArguments {
 
 #[derive(Args)]
 pub(crate) struct ManArguments {
-    /// The folder to write sealwax.1 and the others into; what is there of that name is replaced
+    /// The directory to write sealwax.1 and the others into; what is there of that name is replaced
     #[arg(value_name = "DIR")]
-    pub(crate) folder: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
 }
 
 /// Returns the command line as clap's `Command`.
@@ -401,17 +393,9 @@ fn suite(text: &str) -> Result<AlgorithmSuite, String> {
 }
 
 /// Parses the command line. Help and version are printed unchanged; an error becomes one line.
-pub(crate) fn parse() -> Result<Command, Failure> {
+pub(crate) fn parse() -> Result<CommandLine, Failure> {
     let error = match CommandLine::try_parse() {
-        Ok(line) => {
-            if line.quiet {
-                notes::be_quiet();
-            }
-            keys::set_place(line.store);
-            #[cfg(feature = "aws")]
-            crate::key_uri::aws_kms::set_defaults(line.aws.region, line.aws.profile);
-            return Ok(line.command);
-        }
+        Ok(line) => return Ok(line),
         Err(error) => error,
     };
     match error.kind() {

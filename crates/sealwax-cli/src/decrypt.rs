@@ -6,43 +6,45 @@ use sealwax::{Client, EncryptionContext, materials::MaterialsManager};
 use zeroize::Zeroizing;
 
 use crate::{
-    arguments::{DecryptArguments, FolderArguments, KeyArguments, LimitArguments},
+    arguments::{DecryptArguments, DirectoryArguments, KeyArguments, LimitArguments},
     behind::write_behind,
+    directories::{self, Directory, Task},
     failure::Failure,
-    folders::{self, Folder, Task},
-    key_uri,
+    keyring,
     metadata::Metadata,
     preserve,
     report::{Report, Sizes},
+    session::Session,
     streams::{Ahead, Input, Nowhere, Output, is_standard},
 };
 
-pub(crate) fn run(arguments: &DecryptArguments) -> Result<(), Failure> {
-    let DecryptArguments { keys, limits, release_unverified, preserve, folders, report, streams } = arguments;
+pub(crate) fn run(arguments: &DecryptArguments, session: &Session) -> Result<(), Failure> {
+    let DecryptArguments { keys, limits, release_unverified, preserve, directories, report, streams } = arguments;
     if *preserve && is_standard(&streams.output) {
         return Err(Failure::usage("--preserve needs a file to write: say -o OUT"));
     }
-    let opening = Opening { preserve: *preserve, ..Opening::new(keys, limits, folders)? };
-    if folders.recursive {
-        return run_recursive(arguments, &opening);
+    let opening = Opening { preserve: *preserve, ..Opening::new(session, keys, limits, directories)? };
+    if directories.recursive {
+        return run_recursive(arguments, &opening, session);
     }
     let metadata = Metadata::open(report.metadata.as_deref())?;
-    let input = Input::open(&streams.input)?;
+    let input = Input::open(&streams.input, session.notes)?;
     let output = Output::create(&streams.output, streams.force)?;
     opening.open(input, output, *release_unverified)?.tell(report, metadata.as_ref())
 }
 
-fn run_recursive(arguments: &DecryptArguments, opening: &Opening) -> Result<(), Failure> {
-    let DecryptArguments { folders, report, streams, .. } = arguments;
-    let folder = Folder {
+fn run_recursive(arguments: &DecryptArguments, opening: &Opening, session: &Session) -> Result<(), Failure> {
+    let DecryptArguments { directories, report, streams, .. } = arguments;
+    let directory = Directory {
         task: Task::Decrypt,
-        arguments: folders,
+        arguments: directories,
         report,
+        notes: session.notes,
         from: &streams.input,
         to: Some(&streams.output),
         force: streams.force,
     };
-    folder.run(|job, to, bar| {
+    directory.run(|job, to, bar| {
         let output = Output::create(to.unwrap_or(&streams.output), streams.force)?;
         opening.open(Input::open_one_of_many(&job.from, bar)?, output, false)
     })
@@ -60,18 +62,19 @@ pub(crate) struct Opening {
 
 impl Opening {
     pub(crate) fn new(
+        session: &Session,
         keys: &KeyArguments,
         limits: &LimitArguments,
-        folders: &FolderArguments,
+        directories: &DirectoryArguments,
     ) -> Result<Self, Failure> {
-        let manager = folders::sharing(folders, keys.manager(key_uri::keyring(&keys.keys, None)?)?)?;
-        let client = limits.apply(keys.client(folders.recursive)).build();
+        let manager = directories::sharing(directories, keys.manager(keyring::to_decrypt(session, &keys.keys)?)?)?;
+        let client = limits.apply(keys.client(directories.recursive)).build();
         Ok(Self {
             client,
             manager,
             context: keys.context()?,
             preserve: false,
-            threads: keys.threads(folders.recursive),
+            threads: keys.threads(directories.recursive),
         })
     }
 

@@ -10,45 +10,47 @@ use sealwax::{Client, EncryptionContext, Error, materials::MaterialsManager};
 use crate::{
     arguments::{EncryptArguments, MessageArguments},
     behind::write_behind,
+    directories::{self, Directory, Task},
     failure::Failure,
-    folders::{self, Folder, Task},
-    key_uri, metadata, preserve,
+    keyring, metadata, preserve,
     report::{Report, Sizes},
+    session::Session,
     streams::{Ahead, Input, Output, is_standard},
 };
 
-pub(crate) fn run(arguments: &EncryptArguments) -> Result<(), Failure> {
-    let EncryptArguments { folders, report, streams, .. } = arguments;
-    if folders.recursive {
-        return run_recursive(arguments);
+pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(), Failure> {
+    let EncryptArguments { directories, report, streams, .. } = arguments;
+    if directories.recursive {
+        return run_recursive(arguments, session);
     }
     // Open the input before the keys: the first use of the key store creates it.
-    let input = Input::open(&streams.input)?;
-    let sealing = Sealing::new(arguments)?;
+    let input = Input::open(&streams.input, session.notes)?;
+    let sealing = Sealing::new(arguments, session)?;
     let metadata = metadata::Metadata::open(report.metadata.as_deref())?;
     let output = Output::create_for_message(&streams.output, streams.force)?;
     sealing.seal(input, output)?.tell(report, metadata.as_ref())
 }
 
-fn run_recursive(arguments: &EncryptArguments) -> Result<(), Failure> {
-    let EncryptArguments { folders, report, streams, .. } = arguments;
+fn run_recursive(arguments: &EncryptArguments, session: &Session) -> Result<(), Failure> {
+    let EncryptArguments { directories, report, streams, .. } = arguments;
     // Check the input before the keys: the first use of the key store creates it.
     if !is_standard(&streams.input) {
         let found = std::fs::metadata(&streams.input);
         found.map_err(|error| Failure::about(&streams.input.display().to_string(), error))?;
     }
-    let sealing = Sealing::new(arguments)?;
+    let sealing = Sealing::new(arguments, session)?;
     // Detect once, before anything is written, what would make every file fail.
     sealing.try_out()?;
-    let folder = Folder {
+    let directory = Directory {
         task: Task::Encrypt,
-        arguments: folders,
+        arguments: directories,
         report,
+        notes: session.notes,
         from: &streams.input,
         to: Some(&streams.output),
         force: streams.force,
     };
-    folder.run(|job, to, bar| {
+    directory.run(|job, to, bar| {
         let output = Output::create(to.unwrap_or(&streams.output), streams.force)?;
         sealing.seal(Input::open_one_of_many(&job.from, bar)?, output)
     })
@@ -68,21 +70,21 @@ struct Sealing<'a> {
 }
 
 impl<'a> Sealing<'a> {
-    fn new(arguments: &'a EncryptArguments) -> Result<Self, Failure> {
-        let EncryptArguments { keys, message, folders, preserve, .. } = arguments;
-        let mut manager = keys.manager(key_uri::keyring_to_encrypt(&keys.keys, message.quorum)?)?;
+    fn new(arguments: &'a EncryptArguments, session: &Session) -> Result<Self, Failure> {
+        let EncryptArguments { keys, message, directories, preserve, .. } = arguments;
+        let mut manager = keys.manager(keyring::to_encrypt(session, &keys.keys, message.quorum)?)?;
         // Files with contexts of their own cannot share a data key.
-        let shares = folders.shared_by().is_some() && !preserve;
+        let shares = directories.shared_by().is_some() && !preserve;
         if shares {
-            manager = folders::sharing(folders, manager)?;
+            manager = directories::sharing(directories, manager)?;
         }
         Ok(Self {
-            client: keys.client(folders.recursive).build(),
+            client: keys.client(directories.recursive).build(),
             manager,
             context: keys.context()?,
             message,
             preserve: *preserve,
-            threads: keys.threads(folders.recursive),
+            threads: keys.threads(directories.recursive),
             shares,
         })
     }

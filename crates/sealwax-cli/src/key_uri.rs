@@ -1,57 +1,25 @@
 //! Key URIs, which name a keyring and the location of its key.
 
 #[cfg(feature = "aws")]
-pub(crate) mod aws_kms;
+mod aws_kms;
 
 use std::{
     ffi::OsString,
     fmt::Display,
-    fs::File,
-    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use sealwax::{
     SecretBytes,
-    keyring::{EcdhCurve, Keyring, MultiKeyring, RawAesKeyring, RawEcdhKeyring},
+    keyring::{EcdhCurve, Keyring, RawAesKeyring, RawEcdhKeyring},
 };
 
-use crate::{failure::Failure, keys};
+use crate::{aws::AwsKms, failure::Failure, secrets::read_secret};
 
 /// The characters that must be percent-encoded in a part of a URI.
 const RESERVED: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'&').add(b'<').add(b'>').add(b'?').add(b'`').add(b'+');
-
-/// Returns the keyring over all the keys, for encryption: the first generates the data key and the
-/// others wrap it too, or at least `quorum` of them. Without keys it is the default key of the key
-/// store, which the first use creates.
-pub(crate) fn keyring_to_encrypt(uris: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
-    if uris.is_empty() {
-        return all_of(keys::default_for_encryption()?, &[], quorum);
-    }
-    keyring(uris, quorum)
-}
-
-/// Returns the keyring over all the keys; without keys, the default key of the key store if it
-/// exists.
-pub(crate) fn keyring(uris: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
-    match uris.split_first() {
-        Some((first, others)) => all_of(parse(first)?, others, quorum),
-        None => all_of(keys::default_for_decryption()?, &[], quorum),
-    }
-}
-
-fn all_of(first: Box<dyn Keyring>, others: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
-    if others.is_empty() && quorum.is_none() {
-        return Ok(first);
-    }
-    let all = others.iter().try_fold(MultiKeyring::new(first), |all, uri| Ok::<_, Failure>(all.child(parse(uri)?)))?;
-    Ok(Box::new(match quorum {
-        Some(quorum) => all.require(quorum),
-        None => all,
-    }))
-}
 
 /// Returns the URI of a raw AES key in a file.
 pub(crate) fn raw_aes_uri(namespace: &str, name: &str, file: &str) -> String {
@@ -134,35 +102,33 @@ const FORMS: &str = "it is not of a form such as local:NAME or raw-aes://NAMESPA
 /// The parameters that may be repeated.
 const REPEATABLE: [&str; 2] = ["account", "region"];
 
-fn parse(uri: &str) -> Result<Box<dyn Keyring>, Failure> {
-    if let Some(name) = uri.strip_prefix("local:") {
-        return local(uri, name);
-    }
+/// Returns the keyring of a key that is not in the embedded key store.
+pub(crate) fn keyring(uri: &str, aws: &AwsKms) -> Result<Box<dyn Keyring>, Failure> {
     let uri = KeyUri::new(uri)?;
     match uri.scheme {
         "raw-aes" => Ok(Box::new(raw_aes(&uri)?)),
         "raw-rsa" => raw_rsa(&uri),
         "raw-ecdh" => raw_ecdh(&uri),
-        "aws-kms" => aws_kms(&uri),
+        "aws-kms" => aws_kms(&uri, aws),
         _ => Err(uri.refuse(FORMS)),
     }
 }
 
-/// Returns the keyring of a key in the embedded key store, given by its alias, its id, or the last
-/// part of its id.
-fn local(uri: &str, name: &str) -> Result<Box<dyn Keyring>, Failure> {
-    let refuse = |why: &str| Failure::usage(format!("the key {uri} cannot be used: {why}"));
-    let kms = keys::open()?;
+/// Returns the name of the key in the embedded key store that a URI stands for, which is its alias,
+/// its id, or the last part of its id; `None` for a key elsewhere.
+pub(crate) fn local_name(uri: &str) -> Option<Result<String, Failure>> {
+    let name = uri.strip_prefix("local:")?;
+    let refuse = |why: &str| Err(Failure::usage(format!("the key {uri} cannot be used: {why}")));
     // A whole key id is also a key URI.
     let is_store_id = |part: &str| part.len() == 32 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     if name.split_once("/key/").is_some_and(|(store_id, _)| is_store_id(store_id)) {
-        return keys::keyring(&kms, uri);
+        return Some(Ok(uri.to_owned()));
     }
-    let name = percent_decode_str(name).decode_utf8().map_err(|_| refuse("it is not UTF-8"))?;
-    if name.is_empty() {
-        return Err(refuse("it has no name: local:NAME-OR-ALIAS"));
-    }
-    keys::keyring(&kms, &name)
+    Some(match percent_decode_str(name).decode_utf8() {
+        Ok(name) if name.is_empty() => refuse("it has no name: local:NAME-OR-ALIAS"),
+        Ok(name) => Ok(name.into_owned()),
+        Err(_) => refuse("it is not UTF-8"),
+    })
 }
 
 fn raw_aes(uri: &KeyUri<'_>) -> Result<RawAesKeyring, Failure> {
@@ -231,12 +197,12 @@ fn raw_ecdh(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
 }
 
 #[cfg(feature = "aws")]
-fn aws_kms(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
-    aws_kms::keyring(uri)
+fn aws_kms(uri: &KeyUri<'_>, aws: &AwsKms) -> Result<Box<dyn Keyring>, Failure> {
+    aws_kms::keyring(uri, aws)
 }
 
 #[cfg(not(feature = "aws"))]
-fn aws_kms(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
+fn aws_kms(uri: &KeyUri<'_>, _: &AwsKms) -> Result<Box<dyn Keyring>, Failure> {
     Err(uri.refuse("this sealwax was built without AWS KMS: build it with the feature aws"))
 }
 
@@ -249,20 +215,4 @@ fn decode_path(text: &str) -> Option<PathBuf> {
 #[cfg(not(unix))]
 fn decode_path(text: &str) -> Option<PathBuf> {
     Some(OsString::from(percent_decode_str(text).decode_utf8().ok()?.into_owned()).into())
-}
-
-/// Reads at most `limit` bytes of a file that holds a key.
-pub(crate) fn read_secret(path: &Path, limit: usize) -> io::Result<SecretBytes> {
-    let mut bytes = SecretBytes::zeroed(limit);
-    let mut file = File::open(path)?;
-    let mut length = 0;
-    while length < bytes.len() {
-        match file.read(&mut bytes.as_mut()[length..]) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(SecretBytes::from(&bytes.as_bytes()[..length]))
 }

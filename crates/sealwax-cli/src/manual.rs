@@ -19,15 +19,15 @@ pub(crate) fn completions(arguments: &CompletionsArguments) -> Result<(), Failur
 
 /// Prints the manual page, or writes one for each command.
 pub(crate) fn man(arguments: &ManArguments) -> Result<(), Failure> {
-    let Some(folder) = &arguments.folder else {
+    let Some(directory) = &arguments.directory else {
         let mut page = Vec::new();
         let rendered = clap_mangen::Man::new(arguments::command()).render(&mut page);
         rendered.map_err(|error| Failure::about("the manual page", error))?;
         return print(&page);
     };
-    fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(arguments::command(), folder))
-        .map_err(|error| Failure::about(&folder.display().to_string(), error))
+    fs::create_dir_all(directory)
+        .and_then(|()| clap_mangen::generate_to(arguments::command(), directory))
+        .map_err(|error| Failure::about(&directory.display().to_string(), error))
 }
 
 fn print(bytes: &[u8]) -> Result<(), Failure> {

@@ -7,22 +7,23 @@ use sealwax::materials::DefaultMaterialsManager;
 use crate::{
     arguments::ReencryptArguments,
     failure::Failure,
-    key_uri,
+    keyring,
     metadata::Metadata,
     report::{Report, Sizes},
+    session::Session,
     streams::{Input, Output},
 };
 
 /// How much of a message is kept in memory before a temporary file is used.
 const SPOOLED_IN_MEMORY: usize = 1 << 20;
 
-pub(crate) fn run(arguments: &ReencryptArguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &ReencryptArguments, session: &Session) -> Result<(), Failure> {
     let ReencryptArguments { keys, old_keys, message, limits, report, .. } = arguments;
     // Resolve the keys of the old message first: the keyring for the new one creates the key store
     // on its first use.
-    let mut input = Input::open(&arguments.input)?;
-    let old_keyring = key_uri::keyring(if old_keys.is_empty() { &keys.keys } else { old_keys }, None)?;
-    let new_keyring = key_uri::keyring_to_encrypt(&keys.keys, message.quorum)?;
+    let mut input = Input::open(&arguments.input, session.notes)?;
+    let old_keyring = keyring::to_decrypt(session, if old_keys.is_empty() { &keys.keys } else { old_keys })?;
+    let new_keyring = keyring::to_encrypt(session, &keys.keys, message.quorum)?;
     let (new, old) = (keys.manager(new_keyring)?, DefaultMaterialsManager::new(old_keyring));
     let (expected, context) = (arguments.expected_context()?, arguments.new_context()?);
     let metadata = Metadata::open(report.metadata.as_deref())?;

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use sealwax::io::{Overwrite, PendingFile};
 use zeroize::Zeroizing;
 
-use crate::{failure::Failure, notes};
+use crate::{failure::Failure, notes::Notes};
 
 /// The path that stands for standard input or output.
 const STANDARD: &str = "-";
@@ -35,9 +35,9 @@ pub(crate) struct Input {
 
 impl Input {
     /// Opens an input with its own progress bar, which is shown on a terminal only.
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path, notes: Notes) -> Result<Self, Failure> {
         let mut input = Self::open_silently(path)?;
-        input.bar = bar(input.found.as_ref().map(Metadata::len));
+        input.bar = bar(input.found.as_ref().map(Metadata::len), notes);
         Ok(input)
     }
 
@@ -58,7 +58,7 @@ impl Input {
         let found = file.metadata().map_err(fail)?;
         if found.is_dir() {
             let how = "encrypt, decrypt and verify take one with --recursive";
-            return Err(Failure::other(format!("{name}: this is a folder ({how})")));
+            return Err(Failure::other(format!("{name}: this is a directory ({how})")));
         }
         let found = Some(found).filter(Metadata::is_file);
         Ok(Self { name, found, reader: Box::new(file), bar, read: 0 })
@@ -98,8 +98,8 @@ impl Read for Input {
 }
 
 /// Returns a bar for this many bytes, which is shown on a terminal only.
-pub(crate) fn bar(length: Option<u64>) -> ProgressBar {
-    if !notes::shows_progress() {
+pub(crate) fn bar(length: Option<u64>, notes: Notes) -> ProgressBar {
+    if !notes.shows_progress() {
         return ProgressBar::hidden();
     }
     let bar = match length {

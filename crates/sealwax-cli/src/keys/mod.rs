@@ -7,33 +7,32 @@ use sealwax::{EncryptionContext, SecretBytes};
 use sealwax_kms::{AuditReport, LocalKms, MAX_PLAINTEXT, Root, WaitingPeriod};
 use serde_json::json;
 
-use self::place::{passphrase_from, store_failure};
-use crate::{arguments::context_of, failure::Failure, key_uri};
+use crate::{
+    arguments::{AliasCommand, KeysArguments, KeysCommand, context_of},
+    failure::Failure,
+    secrets::{passphrase_from, read_secret},
+    session::Session,
+    store::{Store, store_failure},
+};
 
-mod arguments;
-mod place;
 mod show;
-
-use arguments::{AliasCommand, KeysCommand};
-pub(crate) use arguments::{KeysArguments, StoreArguments};
-pub(crate) use place::{default_for_decryption, default_for_encryption, keyring, open, set_place};
 
 /// The longest text that `keys open` reads: the longest plaintext as base64 with line ends, and a
 /// margin.
 const MAX_SEALED: usize = 3 * MAX_PLAINTEXT;
 
-pub(crate) fn run(arguments: &KeysArguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &KeysArguments, session: &Session) -> Result<(), Failure> {
     let KeysArguments { json, command } = arguments;
-    let json = *json;
+    let (json, store) = (*json, Store::new(session));
     if let KeysCommand::Create { alias, description } = command {
-        let kms = place::open_or_create()?;
+        let kms = store.open_or_create()?;
         let key = match alias {
             Some(alias) => kms.create_key_with_alias(description, alias)?,
             None => kms.create_key(description)?,
         };
         return show::key(&key, json);
     }
-    let kms = open()?;
+    let kms = store.open()?;
     match command {
         KeysCommand::Create { .. } => Ok(()),
         KeysCommand::List => show::keys(&kms.list_keys()?, json),
@@ -43,7 +42,7 @@ pub(crate) fn run(arguments: &KeysArguments) -> Result<(), Failure> {
         KeysCommand::Rotate { key, never: true, .. } => show::key(&kms.disable_key_rotation(key)?, json),
         KeysCommand::Rotate { key, .. } => show::key(&kms.rotate_key(key)?, json),
         KeysCommand::RotateRoot { .. } => {
-            kms.rotate_root(new_root(command)?).wait().map_err(store_failure)?;
+            kms.rotate_root(new_root(store, command)?).wait().map_err(store_failure)?;
             done("the store has a new root key", json)
         }
         KeysCommand::Enable { key } => show::key(&kms.enable_key(key)?, json),
@@ -55,7 +54,7 @@ pub(crate) fn run(arguments: &KeysArguments) -> Result<(), Failure> {
         KeysCommand::CancelDelete { key } => show::key(&kms.cancel_key_deletion(key)?, json),
         KeysCommand::Import { file, material: true, alias, description, .. } => {
             // Read one byte more than a key has, so that a longer file is not taken for a key.
-            let material = key_uri::read_secret(file, 33);
+            let material = read_secret(file, 33);
             let material = material.map_err(|error| Failure::about(&file.display().to_string(), error))?;
             let mut key = kms.import_key(material, description)?;
             if let Some(alias) = alias {
@@ -103,13 +102,13 @@ fn alias(kms: &LocalKms, command: &AliasCommand, json: bool) -> Result<(), Failu
     show::aliases(&[alias], json)
 }
 
-fn new_root(command: &KeysCommand) -> Result<Root, Failure> {
+fn new_root(store: Store<'_>, command: &KeysCommand) -> Result<Root, Failure> {
     let KeysCommand::RotateRoot { new_passphrase, new_passphrase_file, new_root_key_file, new_root_key } = command
     else {
         return Ok(Root::key_file_in_folder());
     };
     Ok(match (new_root_key, new_root_key_file) {
-        (Some(uri), _) => place::wrapped(uri)?,
+        (Some(uri), _) => store.wrapped_root(uri)?,
         (None, Some(file)) => Root::key_file(file),
         _ if *new_passphrase || new_passphrase_file.is_some() => {
             Root::passphrase(passphrase_from(new_passphrase_file.as_deref(), "New passphrase: ", true)?)

@@ -10,9 +10,9 @@ use std::{
 use crate::place::{Place, code, stderr};
 
 /// Waits until a file has grown in a directory, and returns whether it did.
-fn wait_for_partial(folder: &Path) -> bool {
+fn wait_for_partial(directory: &Path) -> bool {
     for _ in 0..500 {
-        let partial = fs::read_dir(folder).unwrap().any(|entry| {
+        let partial = fs::read_dir(directory).unwrap().any(|entry| {
             let entry = entry.unwrap();
             entry.file_name().to_string_lossy().ends_with(".partial")
                 && entry.metadata().is_ok_and(|m| m.len() > 100_000)
@@ -38,7 +38,7 @@ fn a_kill_in_the_middle_leaves_nothing_under_the_final_name() {
     let place = Place::new();
     let text = vec![3; 2_000_000];
     let (mut child, stdin) = start_and_feed(&place, &["encrypt", "-k", &place.key, "-o", "out", "-"], &text);
-    assert!(wait_for_partial(place.folder.path()));
+    assert!(wait_for_partial(place.directory.path()));
     child.kill().unwrap();
     child.wait().unwrap();
     drop(stdin);
@@ -48,7 +48,7 @@ fn a_kill_in_the_middle_leaves_nothing_under_the_final_name() {
     place.write("target", b"precious");
     let decrypt = ["decrypt", "-k", &place.key, "-o", "target", "--force", "-"];
     let (mut child, stdin) = start_and_feed(&place, &decrypt, &sealed[..sealed.len() - 10]);
-    assert!(wait_for_partial(place.folder.path()));
+    assert!(wait_for_partial(place.directory.path()));
     child.kill().unwrap();
     child.wait().unwrap();
     drop(stdin);

@@ -11,7 +11,7 @@ mod support;
 
 #[cfg(feature = "aws")]
 mod aws_kms;
-mod folders;
+mod directories;
 mod interrupted;
 mod key_uris;
 mod keys;

@@ -97,7 +97,7 @@ fn the_commands_of_the_guide_work() {
         .args(["-c", &script])
         .env("PATH", path)
         .env("SEALWAX_STORE", place.path("no-store"))
-        .current_dir(place.folder.path())
+        .current_dir(place.directory.path())
         .output();
     let Ok(output) = bash else {
         support::skip("SEALWAX_REQUIRE_PEERS", "there is no bash");

@@ -25,7 +25,7 @@ fn verify_says_yes_and_writes_no_plaintext() {
         [(0, &[][..]), (100, &["--suite", "0x0478"]), (300_000, &[]), (300_000, &["--suite", "0x0478"])]
     {
         let place = place_with_message(length, more);
-        let before = snapshot(place.folder.path());
+        let before = snapshot(place.directory.path());
         let output = place.run(&["verify", "-k", &place.key, "-c", "tenant=blue", "sealed"]);
         assert_eq!((code(&output), stderr(&output).as_str()), (0, "sealed: verified\n"));
         assert!(output.stdout.is_empty());
@@ -36,7 +36,7 @@ fn verify_says_yes_and_writes_no_plaintext() {
         assert_eq!((&json["operation"], &json["plaintext_length"]), (&"verify".into(), &length.into()));
         let piped = place.run_with_input(&["verify", "-k", &place.key, "-v", "-"], &place.read("sealed"));
         assert_eq!(stderr(&piped), "verified, opened by raw-aes://sealwax/main (encrypted data key 0)\n");
-        assert!(snapshot(place.folder.path()) == before);
+        assert!(snapshot(place.directory.path()) == before);
     }
 }
 
@@ -86,7 +86,7 @@ fn reencrypt_changes_the_keys_in_place() {
             assert_eq!(std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777, 0o640);
         }
         // No other file is left in the directory: two keys, plain, sealed.
-        assert_eq!(snapshot(place.folder.path()).len(), 4);
+        assert_eq!(snapshot(place.directory.path()).len(), 4);
     }
 }
 
@@ -215,8 +215,8 @@ fn reencrypt_leaves_what_it_does_not_verify() {
         "no encrypted data key matches this key",
     );
     place.refused(&["reencrypt", "sealed"], 2, "--key");
-    fs::create_dir(place.path("folder")).unwrap();
-    place.refused(&["reencrypt", "-k", key, "folder"], 1, "folder: this is a folder");
+    fs::create_dir(place.path("directory")).unwrap();
+    place.refused(&["reencrypt", "-k", key, "directory"], 1, "directory: this is a directory");
 
     let piped = place.run_with_input(&["reencrypt", "-k", key, "-"], &sealed);
     assert_eq!(code(&piped), 0, "{}", stderr(&piped));

@@ -15,7 +15,7 @@ fn a_file_goes_there_and_back() {
     place.ok(&["decrypt", "--key", &place.key, "-c", "tenant=blue", "-o", "back", "sealed"]);
     assert!(place.read("back") == text);
     assert!(place.ok(&["decrypt", "--key", &place.key, "sealed"]) == text);
-    assert_eq!(snapshot(place.folder.path()).len(), 4, "nothing but key, plain, sealed and back");
+    assert_eq!(snapshot(place.directory.path()).len(), 4, "nothing but key, plain, sealed and back");
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn keygen_makes_a_private_file_and_never_replaces_one() {
     }
     place.refused(&["keygen", "main.key"], 6, "never replaced");
     place.refused(&["keygen", "--namespace", "aws-kms", "new.key"], 2, "aws-kms");
-    place.refused(&["keygen", "no/such/folder/new.key"], 1, "no such file or directory");
+    place.refused(&["keygen", "no/such/directory/new.key"], 1, "no such file or directory");
     assert!(place.read("main.key") != place.read("k256"));
 }
 
@@ -164,9 +164,9 @@ fn a_target_that_is_no_regular_file_is_refused_and_a_link_is_followed() {
     let place = Place::new();
     place.write("plain", b"text");
     place.refused(&["encrypt", "-k", &place.key, "-o", "/dev/null", "--force", "plain"], 2, "not a regular file");
-    fs::create_dir(place.path("folder")).unwrap();
-    place.refused(&["encrypt", "-k", &place.key, "-o", "folder", "--force", "plain"], 2, "not a regular file");
-    place.refused(&["encrypt", "-k", &place.key, "-o", "out", "folder"], 1, "folder: ");
+    fs::create_dir(place.path("directory")).unwrap();
+    place.refused(&["encrypt", "-k", &place.key, "-o", "directory", "--force", "plain"], 2, "not a regular file");
+    place.refused(&["encrypt", "-k", &place.key, "-o", "out", "directory"], 1, "directory: ");
 
     place.write("real", b"old");
     std::os::unix::fs::symlink("real", place.path("link")).unwrap();

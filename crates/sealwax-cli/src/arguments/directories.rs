@@ -5,29 +5,29 @@ use std::{ffi::OsString, num::NonZero, thread};
 use clap::Args;
 
 /// The heading of these options in the help.
-const FOLDERS: &str = "Folders";
+const DIRECTORIES: &str = "Directories";
 
 #[derive(Args)]
-pub(crate) struct FolderArguments {
-    /// Take IN for a folder, with all that is in it; OUT is a folder then. Files that are in OUT already are skipped
-    #[arg(short, long, help_heading = FOLDERS)]
+pub(crate) struct DirectoryArguments {
+    /// Take IN for a directory, with all that is in it; OUT is a directory then. Files that are in OUT already are skipped
+    #[arg(short, long, help_heading = DIRECTORIES)]
     pub(crate) recursive: bool,
 
     /// What the names of messages end in
-    #[arg(long, value_name = "TEXT", default_value = ".sealed", requires = "recursive", help_heading = FOLDERS)]
+    #[arg(long, value_name = "TEXT", default_value = ".sealed", requires = "recursive", help_heading = DIRECTORIES)]
     pub(crate) suffix: OsString,
 
     /// How many files are worked on at a time; by default one for each processor
-    #[arg(long, value_name = "N", requires = "recursive", help_heading = FOLDERS)]
+    #[arg(long, value_name = "N", requires = "recursive", help_heading = DIRECTORIES)]
     jobs: Option<NonZero<usize>>,
 
     /// How many files share a data key, and a signing key, for up to 5 minutes; with 1 each has its own
-    #[arg(long, value_name = "N", default_value_t = 1000, requires = "recursive", help_heading = FOLDERS,
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "recursive", help_heading = DIRECTORIES,
           value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     pub(crate) cache_messages: u64,
 }
 
-impl FolderArguments {
+impl DirectoryArguments {
     pub(crate) fn jobs(&self) -> usize {
         self.jobs.map_or_else(|| thread::available_parallelism().map_or(1, NonZero::get), NonZero::get)
     }

@@ -27,25 +27,25 @@ fn full() -> bool {
 
 /// Returns everything in a directory: files with their content, directories, and links with their
 /// targets.
-fn tree(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+fn tree(directory: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
-    for entry in walkdir::WalkDir::new(folder).min_depth(1) {
+    for entry in walkdir::WalkDir::new(directory).min_depth(1) {
         let entry = entry.unwrap();
         let content = entry.file_type().is_file().then(|| fs::read(entry.path()).unwrap());
-        found.insert(entry.path().strip_prefix(folder).unwrap().to_owned(), content);
+        found.insert(entry.path().strip_prefix(directory).unwrap().to_owned(), content);
     }
     found
 }
 
 /// Creates a file and its parent directories.
 fn put(place: &Place, path: impl AsRef<Path>, bytes: &[u8]) {
-    let path = place.folder.path().join(path);
+    let path = place.directory.path().join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();
 }
 
 /// Returns a place with a directory `in` that contains some of everything.
-fn place_with_folder() -> Place {
+fn place_with_directory() -> Place {
     let place = Place::new();
     put(&place, "in/empty", b"");
     put(&place, "in/a", b"text a");
@@ -76,7 +76,7 @@ fn assert_done(output: &std::process::Output, said: &str) {
 #[test]
 fn a_tree_goes_there_and_back() {
     for more in [&[][..], &["--suite", "0x0478"], &["--jobs", "1"], &["--suffix", ".aws+é"], &["--suffix", ""]] {
-        let place = place_with_folder();
+        let place = place_with_directory();
         let suffix = more.iter().position(|word| *word == "--suffix").map(|at| ["--suffix", more[at + 1]]);
         let suffix: &[&str] = suffix.as_ref().map_or(&[], |words| words);
         assert_done(&encrypt(&place, more), "encrypted 6 files, 293.01 KiB\n");
@@ -105,12 +105,12 @@ fn names_that_are_not_utf8_are_kept() {
     use std::os::unix::ffi::OsStringExt;
 
     let place = Place::new();
-    let names = [b"\xff\xfe".to_vec(), b"line\nbreak".to_vec(), b"folder\xff/\x80".to_vec()];
+    let names = [b"\xff\xfe".to_vec(), b"line\nbreak".to_vec(), b"directory\xff/\x80".to_vec()];
     for name in &names {
         put(&place, Path::new("in").join(OsString::from_vec(name.clone())), name);
     }
-    assert_done(&encrypt(&place, &["--metadata", "log"]), "encrypted 3 files, 21 B\n");
-    assert_done(&decrypt(&place, &[]), "decrypted and verified 3 files, 21 B\n");
+    assert_done(&encrypt(&place, &["--metadata", "log"]), "encrypted 3 files, 24 B\n");
+    assert_done(&decrypt(&place, &[]), "decrypted and verified 3 files, 24 B\n");
     assert!(tree(&place.path("back")) == tree(&place.path("in")));
     assert_eq!(json_lines(&place.read("log")).len(), 3);
 }
@@ -144,10 +144,10 @@ fn files_share_a_data_key_unless_told_not_to() {
 #[cfg(unix)]
 #[test]
 fn links_and_special_files_are_said_and_skipped() {
-    let place = place_with_folder();
+    let place = place_with_directory();
     let link = std::os::unix::fs::symlink::<&str, PathBuf>;
     link("a", place.path("in/link")).unwrap();
-    link("deep", place.path("in/folder link")).unwrap();
+    link("deep", place.path("in/directory link")).unwrap();
     link("..", place.path("in/deep/loop")).unwrap();
     assert!(Command::new("mkfifo").arg(place.path("in/pipe")).status().unwrap().success());
     let output = encrypt(&place, &[]);
@@ -155,7 +155,7 @@ fn links_and_special_files_are_said_and_skipped() {
     assert_eq!(code(&output), 0);
     for line in [
         "in/link: skipped, it is a link\n",
-        "in/folder link: skipped, it is a link\n",
+        "in/directory link: skipped, it is a link\n",
         "in/deep/loop: skipped, it is a link\n",
         "in/pipe: skipped, it is no regular file\n",
         "encrypted 6 files, 293.01 KiB; 4 skipped\n",
@@ -168,7 +168,7 @@ fn links_and_special_files_are_said_and_skipped() {
 
 #[test]
 fn what_is_there_is_skipped_unless_forced() {
-    let place = place_with_folder();
+    let place = place_with_directory();
     assert_eq!(code(&encrypt(&place, &[])), 0);
     let first = tree(&place.path("out"));
     assert_done(&encrypt(&place, &[]), "encrypted 0 files, 0 B; 6 done before\n");
@@ -188,7 +188,7 @@ fn what_is_there_is_skipped_unless_forced() {
 
 #[test]
 fn files_that_fail_are_named_and_the_others_go_on() {
-    let place = place_with_folder();
+    let place = place_with_directory();
     assert_eq!(code(&encrypt(&place, &[])), 0);
     let message = place.read("out/deep/er/still/b.sealed");
     let mut damaged = message.clone();
@@ -225,7 +225,7 @@ fn files_that_fail_are_named_and_the_others_go_on() {
     fs::create_dir_all(place.path("back/a")).unwrap();
     let output = decrypt(&place, &["--quiet"]);
     assert_eq!((code(&output), stderr(&output).lines().count()), (1, 4));
-    assert!(stderr(&output).contains("sealwax: back/a: there is a folder in the place of this file\n"));
+    assert!(stderr(&output).contains("sealwax: back/a: there is a directory in the place of this file\n"));
 
     let output = decrypt(&place, &["--json"]);
     let (lines, skipped): (Vec<_>, Vec<_>) = json_lines(&output.stderr)
@@ -249,8 +249,8 @@ fn files_that_fail_are_named_and_the_others_go_on() {
 fn a_file_that_cannot_be_read_is_named() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-    let place = place_with_folder();
-    if fs::metadata(place.folder.path()).unwrap().uid() == 0 {
+    let place = place_with_directory();
+    if fs::metadata(place.directory.path()).unwrap().uid() == 0 {
         support::skip("SEALWAX_REQUIRE_USER", "modes keep nothing from root");
         return;
     }
@@ -267,7 +267,7 @@ fn a_file_that_cannot_be_read_is_named() {
 #[cfg(unix)]
 #[test]
 fn nothing_is_written_outside_of_the_output_folder() {
-    let place = place_with_folder();
+    let place = place_with_directory();
     assert_eq!(code(&encrypt(&place, &[])), 0);
     for outside in ["outside", "back"] {
         fs::create_dir(place.path(outside)).unwrap();
@@ -282,7 +282,7 @@ fn nothing_is_written_outside_of_the_output_folder() {
         let text = stderr(&output);
         assert_eq!(code(&output), 2);
         for line in [
-            "sealwax: back/deep: there is a link or a file in the place of this folder",
+            "sealwax: back/deep: there is a link or a file in the place of this directory",
             "sealwax: back/a: there is a link in the place of this file",
             "sealwax: back/empty: there is a link in the place of this file",
             "; 3 failed\n",
@@ -300,22 +300,22 @@ fn nothing_is_written_outside_of_the_output_folder() {
 
 #[test]
 fn what_makes_no_sense_is_refused_before_anything_is_written() {
-    let place = place_with_folder();
+    let place = place_with_directory();
     let key = place.key.as_str();
     let encrypt = |more: &[&'static str], code, text| {
         place.refused(&[&["encrypt", "-r", "-k", key], more].concat(), code, text);
     };
     encrypt(&["in"], 2, "-o OUT");
     encrypt(&["-", "-o", "out"], 2, "name both");
-    encrypt(&["in", "-o", "in"], 2, "OUT lies in the folder");
-    encrypt(&["in", "-o", "in/deep/out"], 2, "OUT lies in the folder");
-    encrypt(&["in", "-o", "in/../in/new/out"], 2, "OUT lies in the folder");
+    encrypt(&["in", "-o", "in"], 2, "OUT lies in the directory");
+    encrypt(&["in", "-o", "in/deep/out"], 2, "OUT lies in the directory");
+    encrypt(&["in", "-o", "in/../in/new/out"], 2, "OUT lies in the directory");
     // Creating one directory would make the other reachable.
-    encrypt(&["in", "-o", "new/../in/out"], 2, "OUT lies in the folder");
+    encrypt(&["in", "-o", "new/../in/out"], 2, "OUT lies in the directory");
     encrypt(&["in/deep", "-o", "in"], 2, "lies in OUT");
-    encrypt(&["in/a", "-o", "out"], 2, "in/a: this is no folder");
-    encrypt(&["in", "-o", "in/a"], 2, "OUT lies in the folder");
-    encrypt(&["in", "-o", "main.key"], 2, "main.key: this is no folder");
+    encrypt(&["in/a", "-o", "out"], 2, "in/a: this is no directory");
+    encrypt(&["in", "-o", "in/a"], 2, "OUT lies in the directory");
+    encrypt(&["in", "-o", "main.key"], 2, "main.key: this is no directory");
     encrypt(&["missing", "-o", "out"], 1, "missing: no such file or directory");
     encrypt(&["in", "-o", "out", "--suffix", "/../x"], 2, "--suffix");
     encrypt(&["in", "-o", "out", "--jobs", "0"], 2, "--jobs");
@@ -327,13 +327,13 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
     encrypt(&["in", "-o", "out", "--metadata", "no/such/file"], 1, "no/such/file");
     place.refused(&["encrypt", "-k", key, "in", "-o", "out"], 1, "--recursive");
     place.refused(&["encrypt", "-k", key, "--jobs", "2", "in/a", "-o", "out"], 2, "--recursive");
-    place.refused(&["decrypt", "-r", "-k", key, "in", "-o", "in/deep"], 2, "OUT lies in the folder");
+    place.refused(&["decrypt", "-r", "-k", key, "in", "-o", "in/deep"], 2, "OUT lies in the directory");
     place.refused(&["decrypt", "-r", "-k", key, "--release-unverified", "in", "-o", "out"], 2, "--release-unverified");
 }
 
 #[test]
 fn far_too_many_jobs_are_as_many_as_there_can_be() {
-    let place = place_with_folder();
+    let place = place_with_directory();
     assert_eq!(code(&encrypt(&place, &["--jobs", "18446744073709551615"])), 0);
     place.ok(&["decrypt", "-r", "-k", &place.key, "--jobs", "4000000", "out", "-o", "back"]);
     assert!(tree(&place.path("back")) == tree(&place.path("in")));
@@ -341,7 +341,7 @@ fn far_too_many_jobs_are_as_many_as_there_can_be() {
 
 #[test]
 fn metadata_has_a_line_for_each_file() {
-    let place = place_with_folder();
+    let place = place_with_directory();
     assert_eq!(code(&encrypt(&place, &["-c", "tenant=blue", "--metadata", "log", "--jobs", "4"])), 0);
     assert_eq!(code(&encrypt(&place, &["--metadata", "log"])), 0);
     let lines = json_lines(&place.read("log"));
@@ -361,7 +361,7 @@ fn metadata_has_a_line_for_each_file() {
 fn modes_and_times_are_kept_if_asked_for() {
     use std::os::unix::fs::PermissionsExt;
 
-    let place = place_with_folder();
+    let place = place_with_directory();
     let time = std::time::UNIX_EPOCH + Duration::new(1_000_000_000, 123_456_789);
     let set = |name: &str, mode| {
         let file = fs::File::options().write(true).open(place.path(name)).unwrap();

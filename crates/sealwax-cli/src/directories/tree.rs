@@ -15,7 +15,7 @@ use std::{
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Folder, Task};
+use super::{Directory, Task};
 use crate::failure::Failure;
 
 /// An entry of the walk.
@@ -54,7 +54,7 @@ impl Job {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Target::ToWrite(to)),
             Err(error) => Err(Failure::about(&to.display().to_string(), error)),
             Ok(found) if found.is_symlink() => fail("there is a link in the place of this file"),
-            Ok(found) if found.is_dir() => fail("there is a folder in the place of this file"),
+            Ok(found) if found.is_dir() => fail("there is a directory in the place of this file"),
             Ok(found) if !found.is_file() => fail("there is no regular file in the place of this file"),
             Ok(_) if force => Ok(Target::ToWrite(to)),
             Ok(found) => {
@@ -74,23 +74,23 @@ pub(super) struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    pub(super) fn new(folder: &Folder<'a>) -> Result<Self, Failure> {
-        let Folder { task, arguments, from, to, .. } = *folder;
+    pub(super) fn new(directory: &Directory<'a>) -> Result<Self, Failure> {
+        let Directory { task, arguments, from, to, .. } = *directory;
         let suffix = arguments.suffix.as_os_str();
         if suffix.as_encoded_bytes().iter().any(|byte| std::path::is_separator(char::from(*byte)) || *byte == 0) {
-            return Err(Failure::usage("--suffix is the end of a name, and names no folder"));
+            return Err(Failure::usage("--suffix is the end of a name, and names no directory"));
         }
         let name = from.display().to_string();
         let found = fs::metadata(from).map_err(|error| Failure::about(&name, error))?;
         if !found.is_dir() {
-            return Err(Failure::usage(format!("{name}: this is no folder; --recursive takes one")));
+            return Err(Failure::usage(format!("{name}: this is no directory; --recursive takes one")));
         }
         if let Some(to) = to {
             check_apart(task, from, to)?;
             let name = to.display().to_string();
             fs::create_dir_all(to).map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-                    Failure::usage(format!("{name}: this is no folder; --recursive writes into one"))
+                    Failure::usage(format!("{name}: this is no directory; --recursive writes into one"))
                 }
                 _ => Failure::about(&name, error),
             })?;
@@ -116,7 +116,7 @@ impl<'a> Tree<'a> {
         std::iter::from_fn(move || {
             loop {
                 let met = match entries.next()? {
-                    Ok(entry) if entry.file_type().is_dir() => match self.make_folder(&entry) {
+                    Ok(entry) if entry.file_type().is_dir() => match self.make_directory(&entry) {
                         Ok(()) => continue,
                         Err(failure) => {
                             entries.skip_current_dir();
@@ -169,14 +169,14 @@ impl<'a> Tree<'a> {
     }
 
     /// Creates the output directory for this one, with the same permissions.
-    fn make_folder(&self, entry: &DirEntry) -> Result<(), Failure> {
+    fn make_directory(&self, entry: &DirEntry) -> Result<(), Failure> {
         let Some(to) = self.to else { return Ok(()) };
         let to = to.join(self.below(entry));
         let fail = |error: io::Error| Failure::about(&to.display().to_string(), error);
         match fs::symlink_metadata(&to) {
             Ok(found) if found.is_dir() => Ok(()),
             Ok(_) => {
-                let why = "there is a link or a file in the place of this folder, and nothing is written through it";
+                let why = "there is a link or a file in the place of this directory, and nothing is written through it";
                 Err(Failure::usage(format!("{}: {why}", to.display())))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -232,11 +232,11 @@ fn check_apart(task: Task, from: &Path, to: &Path) -> Result<(), Failure> {
     let fail = |error: io::Error| Failure::about(&from.display().to_string(), error);
     let (from, to) = (fs::canonicalize(from).map_err(fail)?, canonical(to));
     if to.starts_with(&from) {
-        return Err(Failure::usage("OUT lies in the folder that is read: choose one outside of it"));
+        return Err(Failure::usage("OUT lies in the directory that is read: choose one outside of it"));
     }
     // Existing messages there would be indistinguishable from new ones.
     if task == Task::Encrypt && from.starts_with(&to) {
-        return Err(Failure::usage("the folder that is read lies in OUT: choose another OUT"));
+        return Err(Failure::usage("the directory that is read lies in OUT: choose another OUT"));
     }
     Ok(())
 }

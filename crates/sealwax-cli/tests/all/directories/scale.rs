@@ -67,9 +67,9 @@ fn a_file_that_grows_is_said() {
 }
 
 /// Waits until a directory has some of the files but not all, and returns whether that happened.
-fn wait_for_some(folder: &Path, all: usize) -> bool {
+fn wait_for_some(directory: &Path, all: usize) -> bool {
     for _ in 0..2_000 {
-        let found = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok);
+        let found = walkdir::WalkDir::new(directory).into_iter().filter_map(Result::ok);
         match found.filter(|entry| entry.path().extension().is_some_and(|end| end == "sealed")).count() {
             count if count >= all => return false,
             count if count > 20 => return true,

@@ -17,10 +17,10 @@ use sealwax::{Escaped, materials::MaterialsManager};
 use serde::Serialize;
 
 use crate::{
-    arguments::{FolderArguments, ReportArguments},
+    arguments::{DirectoryArguments, ReportArguments},
     failure::Failure,
     metadata::Metadata,
-    notes,
+    notes::{self, Notes},
     report::Report,
     streams::{bar, is_standard},
 };
@@ -43,10 +43,11 @@ pub(crate) enum Task {
 }
 
 /// A directory, and the operation to perform on it.
-pub(crate) struct Folder<'a> {
+pub(crate) struct Directory<'a> {
     pub(crate) task: Task,
-    pub(crate) arguments: &'a FolderArguments,
+    pub(crate) arguments: &'a DirectoryArguments,
     pub(crate) report: &'a ReportArguments,
+    pub(crate) notes: Notes,
     pub(crate) from: &'a Path,
     /// The output directory; `None` for an operation that writes no files.
     pub(crate) to: Option<&'a Path>,
@@ -55,13 +56,13 @@ pub(crate) struct Folder<'a> {
 
 /// Returns a materials manager that the files of a directory share, if they are to share one.
 pub(crate) fn sharing(
-    arguments: &FolderArguments,
+    arguments: &DirectoryArguments,
     manager: Box<dyn MaterialsManager>,
 ) -> Result<Box<dyn MaterialsManager>, Failure> {
     cache::shared(arguments.shared_by(), manager)
 }
 
-impl Folder<'_> {
+impl Directory<'_> {
     /// Runs `work` for every file, several in parallel, from its input path to its output path and
     /// with one progress bar.
     ///
@@ -73,15 +74,16 @@ impl Folder<'_> {
     ) -> Result<(), Failure> {
         if is_standard(self.from) || self.to.is_some_and(is_standard) {
             return Err(Failure::usage(
-                "--recursive works from a folder to a folder: name both, the second with -o OUT",
+                "--recursive works from a directory to a directory: name both, the second with -o OUT",
             ));
         }
         let metadata = Metadata::open(self.report.metadata.as_deref())?;
         let tree = Tree::new(self)?;
         // Count in advance only if the progress is shown.
-        let bar = if notes::shows_progress() { bar(Some(tree.count_bytes())) } else { ProgressBar::hidden() };
+        let bar =
+            if self.notes.shows_progress() { bar(Some(tree.count_bytes()), self.notes) } else { ProgressBar::hidden() };
         let (tally, jobs) = (Mutex::new(Tally::default()), self.arguments.jobs().min(MOST_JOBS));
-        let worker = Worker { folder: self, bar: &bar, tally: &tally, metadata: metadata.as_ref(), work: &work };
+        let worker = Worker { directory: self, bar: &bar, tally: &tally, metadata: metadata.as_ref(), work: &work };
         let (sender, receiver) = sync_channel(2 * jobs);
         let receiver = Arc::new(Mutex::new(receiver));
         thread::scope(|scope| {
@@ -115,7 +117,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The state of one thread.
 struct Worker<'a, W> {
-    folder: &'a Folder<'a>,
+    directory: &'a Directory<'a>,
     bar: &'a ProgressBar,
     tally: &'a Mutex<Tally>,
     metadata: Option<&'a Metadata>,
@@ -134,11 +136,11 @@ impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker
     }
 
     fn take(&self, job: &Job) {
-        let target = match job.target(self.folder.force) {
+        let target = match job.target(self.directory.force) {
             Ok(Target::Finished { older }) => {
                 let mut tally = lock(self.tally);
                 tally.finished += 1;
-                tally.older += u64::from(older && self.folder.task == Task::Encrypt);
+                tally.older += u64::from(older && self.directory.task == Task::Encrypt);
                 self.bar.inc(job.length);
                 return;
             }
@@ -158,9 +160,9 @@ impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker
 
     /// Reports what was done with a file, if requested.
     fn tell(&self, report: &Report) -> Result<(), Failure> {
-        let line = if self.folder.report.json {
+        let line = if self.directory.report.json {
             serde_json::to_string(report).ok()
-        } else if self.folder.report.verbose {
+        } else if self.directory.report.verbose {
             Some(match &report.output {
                 Some(output) => format!("{} -> {}", Escaped(&report.input), Escaped(output)),
                 None => format!("{}: verified", Escaped(&report.input)),
@@ -177,12 +179,12 @@ impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker
     fn skip(&self, path: &Path, why: &str) {
         lock(self.tally).skipped += 1;
         let name = path.display().to_string();
-        let line = if self.folder.report.json {
+        let line = if self.directory.report.json {
             serde_json::json!({ "skipped": name, "reason": why }).to_string()
         } else {
             format!("{}: skipped, {}", Escaped(&name), Escaped(why))
         };
-        self.bar.suspend(|| notes::note(line));
+        self.bar.suspend(|| self.directory.notes.note(line));
     }
 
     fn fail(&self, failure: Failure) {
@@ -196,7 +198,7 @@ impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker
             tally.stopped.get_or_insert_with(|| failure.line(false));
         }
         drop(tally);
-        self.bar.suspend(|| notes::say(failure.line(self.folder.report.json)));
+        self.bar.suspend(|| notes::say(failure.line(self.directory.report.json)));
     }
 }
 
@@ -224,8 +226,8 @@ struct Tally {
 
 impl Tally {
     /// Reports the outcome in one line.
-    fn tell(self, folder: &Folder<'_>) -> Result<(), Failure> {
-        let (did, operation) = match folder.task {
+    fn tell(self, directory: &Directory<'_>) -> Result<(), Failure> {
+        let (did, operation) = match directory.task {
             Task::Encrypt => ("encrypted", "encrypt"),
             Task::Decrypt => ("decrypted and verified", "decrypt"),
             Task::Verify => ("verified", "verify"),
@@ -255,16 +257,16 @@ impl Tally {
             tally: &'a Tally,
             stopped: bool,
         }
-        if folder.report.json {
+        if directory.report.json {
             let line = Line { operation, tally: &self, stopped: self.stopped.is_some() };
             notes::say(serde_json::to_string(&line).unwrap_or_default());
         }
         match self.code {
-            Some(code) if folder.report.json => Err(Failure::said(code)),
+            Some(code) if directory.report.json => Err(Failure::said(code)),
             Some(code) => Err(Failure::of_many(text, code)),
-            None if folder.report.json => Ok(()),
+            None if directory.report.json => Ok(()),
             None => {
-                notes::note(text);
+                directory.notes.note(text);
                 Ok(())
             }
         }

@@ -1,33 +1,8 @@
-//! `sealwax keys`: what can be said.
+//! The arguments of `sealwax keys`.
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
-
-/// Where the key store is, and what opens it.
-#[derive(Args, Default)]
-#[command(next_help_heading = "Key store")]
-pub(crate) struct StoreArguments {
-    /// The folder of the key store; by default that of the variable SEALWAX_STORE, or one in the data folder of the platform
-    #[arg(long, value_name = "DIR", global = true)]
-    pub(crate) store: Option<PathBuf>,
-
-    /// A file whose first line is the passphrase of the store; without it, the variable SEALWAX_PASSPHRASE, or a question
-    #[arg(long, value_name = "FILE", global = true)]
-    pub(crate) passphrase_file: Option<PathBuf>,
-
-    /// The file with the root key of the store, if it does not lie in the folder
-    #[arg(long, value_name = "FILE", global = true)]
-    pub(crate) root_key_file: Option<PathBuf>,
-
-    /// The key that the root key of the store is wrapped under, as a key URI
-    #[arg(long, value_name = "URI", global = true)]
-    pub(crate) root_key: Option<String>,
-
-    /// Who the audit log says it was
-    #[arg(long, value_name = "NAME", global = true)]
-    pub(crate) identity: Option<String>,
-}
 
 /// Keys of the embedded key store.
 #[derive(Args)]
@@ -72,7 +47,7 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         never: bool,
     },
-    /// Give the store a new root key: a file in its folder, if nothing else is said
+    /// Give the store a new root key: a file in its directory, if nothing else is said
     RotateRoot {
         /// A new passphrase, which is asked for
         #[arg(long, conflicts_with = "new_root_key_file")]
@@ -80,7 +55,7 @@ pub(crate) enum KeysCommand {
         /// A file whose first line is the new passphrase
         #[arg(long, value_name = "FILE", group = "new")]
         new_passphrase_file: Option<PathBuf>,
-        /// A file outside of the folder; it is made if it is not there
+        /// A file outside of the directory; it is made if it is not there
         #[arg(long, value_name = "FILE", group = "new")]
         new_root_key_file: Option<PathBuf>,
         /// A key to wrap it under, as a key URI
