@@ -21,7 +21,7 @@ use crate::{
 pub(crate) fn run(arguments: &DecryptArguments, session: &Session) -> Result<(), Failure> {
     let DecryptArguments { keys, limits, release_unverified, preserve, directories, report, streams } = arguments;
     if *preserve && is_standard(&streams.output) {
-        return Err(Failure::usage("--preserve needs a file to write: say -o OUT"));
+        return Err(Failure::usage("--preserve needs an output file; use -o FILE"));
     }
     let opening = Opening { preserve: *preserve, ..Opening::new(session, keys, limits, directories)? };
     if directories.recursive {
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &DecryptArguments, session: &Session) -> Result<(),
     let metadata = Metadata::open(report.metadata.as_deref())?;
     let input = Input::open(&streams.input, session.notes)?;
     let output = Output::create(&streams.output, streams.force)?;
-    opening.open(input, output, *release_unverified)?.tell(report, metadata.as_ref())
+    opening.open(input, output, *release_unverified)?.print(report, metadata.as_ref())
 }
 
 fn run_recursive(arguments: &DecryptArguments, opening: &Opening, session: &Session) -> Result<(), Failure> {

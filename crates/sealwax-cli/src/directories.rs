@@ -73,9 +73,7 @@ impl Directory<'_> {
         work: impl Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure> + Sync,
     ) -> Result<(), Failure> {
         if is_standard(self.from) || self.to.is_some_and(is_standard) {
-            return Err(Failure::usage(
-                "--recursive works from a directory to a directory: name both, the second with -o OUT",
-            ));
+            return Err(Failure::usage("--recursive needs an input and an output directory; use -o DIR"));
         }
         let metadata = Metadata::open(self.report.metadata.as_deref())?;
         let tree = Tree::new(self)?;
@@ -107,7 +105,7 @@ impl Directory<'_> {
         });
         bar.finish_and_clear();
         let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-        tally.tell(self)
+        tally.print(self)
     }
 }
 
@@ -148,7 +146,7 @@ impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker
             Ok(Target::None) => None,
             Err(failure) => return self.fail(failure),
         };
-        match (self.work)(job, target, self.bar).and_then(|report| self.tell(&report).map(|()| report)) {
+        match (self.work)(job, target, self.bar).and_then(|report| self.print(&report).map(|()| report)) {
             Ok(report) => {
                 let mut tally = lock(self.tally);
                 tally.files += 1;
@@ -159,7 +157,7 @@ impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker
     }
 
     /// Reports what was done with a file, if requested.
-    fn tell(&self, report: &Report) -> Result<(), Failure> {
+    fn print(&self, report: &Report) -> Result<(), Failure> {
         let line = if self.directory.report.json {
             serde_json::to_string(report).ok()
         } else if self.directory.report.verbose {
@@ -182,7 +180,7 @@ impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker
         let line = if self.directory.report.json {
             serde_json::json!({ "skipped": name, "reason": why }).to_string()
         } else {
-            format!("{}: skipped, {}", Escaped(&name), Escaped(why))
+            format!("{}: skipped: {}", Escaped(&name), Escaped(why))
         };
         self.bar.suspend(|| self.directory.notes.note(line));
     }
@@ -226,7 +224,7 @@ struct Tally {
 
 impl Tally {
     /// Reports the outcome in one line.
-    fn tell(self, directory: &Directory<'_>) -> Result<(), Failure> {
+    fn print(self, directory: &Directory<'_>) -> Result<(), Failure> {
         let (did, operation) = match directory.task {
             Task::Encrypt => ("encrypted", "encrypt"),
             Task::Decrypt => ("decrypted and verified", "decrypt"),
@@ -236,10 +234,10 @@ impl Tally {
         let Self { files, bytes, finished, older, skipped, failed, .. } = self;
         let mut text = format!("{did} {} file{}, {}", HumanCount(files), plural(files), HumanBytes(bytes));
         if finished > 0 {
-            let _ = write!(text, "; {} done before", HumanCount(finished));
+            let _ = write!(text, "; {} skipped because they exist", HumanCount(finished));
         }
         if older > 0 {
-            let _ = write!(text, ", of which {} changed since (--force does them again)", HumanCount(older));
+            let _ = write!(text, ", of which {} changed since (--force encrypts them again)", HumanCount(older));
         }
         if skipped > 0 {
             let _ = write!(text, "; {} skipped", HumanCount(skipped));
@@ -248,7 +246,7 @@ impl Tally {
             let _ = write!(text, "; {} failed", HumanCount(failed));
         }
         if self.stopped.is_some() {
-            text.push_str("; stopped, the rest was not tried");
+            text.push_str("; stopped, the remaining files were not processed");
         }
         #[derive(Serialize)]
         struct Line<'a> {

@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
     let sealing = Sealing::new(arguments, session)?;
     let metadata = metadata::Metadata::open(report.metadata.as_deref())?;
     let output = Output::create_for_message(&streams.output, streams.force)?;
-    sealing.seal(input, output)?.tell(report, metadata.as_ref())
+    sealing.seal(input, output)?.print(report, metadata.as_ref())
 }
 
 fn run_recursive(arguments: &EncryptArguments, session: &Session) -> Result<(), Failure> {
@@ -101,13 +101,15 @@ impl<'a> Sealing<'a> {
         let name = input.name.clone();
         let fail = |error: Error, about: &str| match error {
             Error::PlaintextTooLong { declared: true, .. } => {
-                Failure::other(format!("{name}: the file grew while it was read; try again when it is at rest"))
+                Failure::other(format!("{name}: the file grew while it was read; try again when nothing writes to it"))
             }
             error => Failure::about(about, error),
         };
         let mut context = self.context.clone();
         if self.preserve {
-            let found = input.found.as_ref().ok_or_else(|| Failure::usage("--preserve needs a file to encrypt"))?;
+            let found = input.found.as_ref().ok_or_else(|| {
+                Failure::usage("--preserve needs an input file; standard input has no mode or modification time")
+            })?;
             preserve::store(found, &mut context)?;
         }
         let encrypt = self.message.apply(self.client.encrypt_with(&*self.manager).context(context));

@@ -125,13 +125,13 @@ impl From<Error> for Failure {
         };
         // An I/O error kind without a message from the system adds nothing to the text. The causes
         // of failed attempts are reported with the attempts.
-        let says_it_all = match &error {
+        let is_complete = match &error {
             Error::Io(inner) => inner.raw_os_error().is_none() && inner.get_ref().is_none(),
             Error::NotUnwrapped(_) => true,
             _ => false,
         };
         let mut text = if attempts.is_empty() { error.to_string() } else { describe(&attempts) };
-        append_causes(&mut text, error.source().filter(|_| !says_it_all));
+        append_causes(&mut text, error.source().filter(|_| !is_complete));
         if let Some(hint) = hint(&error) {
             let _ = write!(text, " ({hint})");
         }
@@ -181,20 +181,20 @@ fn describe(attempts: &[Attempt]) -> String {
 fn hint(error: &Error) -> Option<&'static str> {
     match error {
         Error::Commitment { operation: Direction::Decrypt, .. } => {
-            Some("--commitment-policy require-encrypt-allow-decrypt")
+            Some("use --commitment-policy require-encrypt-allow-decrypt to read it")
         }
         Error::Commitment { suite, .. } if suite.is_committing() => {
-            Some("--suite, or --commitment-policy require-encrypt-allow-decrypt")
+            Some("use another --suite, or --commitment-policy require-encrypt-allow-decrypt")
         }
-        Error::Commitment { .. } => Some("--suite, or --commitment-policy forbid-encrypt-allow-decrypt"),
+        Error::Commitment { .. } => Some("use another --suite, or --commitment-policy forbid-encrypt-allow-decrypt"),
         Error::Context(ContextError::WouldBeStored) => {
-            Some("--require-context KEY keeps it out; --context or --no-context replaces it")
+            Some("use --require-context KEY to keep it out, or --context or --no-context to replace the context")
         }
-        Error::Limit(LimitError::EncryptedDataKeys { .. }) => Some("--max-encrypted-data-keys"),
-        Error::Limit(LimitError::HeaderLength { .. }) => Some("--max-header-length"),
-        Error::Limit(LimitError::FrameLength { .. }) => Some("--max-frame-length"),
-        Error::PlaintextTooLong { declared: false, .. } => Some("--frame-length"),
-        Error::Io(inner) if inner.kind() == io::ErrorKind::AlreadyExists => Some("--force replaces it"),
+        Error::Limit(LimitError::EncryptedDataKeys { .. }) => Some("use --max-encrypted-data-keys to allow more"),
+        Error::Limit(LimitError::HeaderLength { .. }) => Some("use --max-header-length to allow more"),
+        Error::Limit(LimitError::FrameLength { .. }) => Some("use --max-frame-length to allow more"),
+        Error::PlaintextTooLong { declared: false, .. } => Some("use a larger --frame-length"),
+        Error::Io(inner) if inner.kind() == io::ErrorKind::AlreadyExists => Some("use --force to replace it"),
         _ => None,
     }
 }

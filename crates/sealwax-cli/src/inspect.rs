@@ -121,7 +121,7 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "suite        {} {}", self.suite, self.suite_name)?;
         writeln!(f, "version      {}", self.version)?;
-        writeln!(f, "message id   {}", self.message_id)?;
+        writeln!(f, "message ID   {}", self.message_id)?;
         if self.encryption_context.is_empty() {
             writeln!(f, "context      empty")?;
         }
@@ -136,7 +136,7 @@ impl fmt::Display for Report<'_> {
             writeln!(f, "{title:<12} {position}: provider {}, key {name}", Escaped(key.provider_id))?;
         }
         match self.frame_length {
-            Some(length) => writeln!(f, "body         framed, {length} bytes a frame")?,
+            Some(length) => writeln!(f, "body         framed, {length} bytes per frame")?,
             None => writeln!(f, "body         unframed")?,
         }
         write!(f, "sizes        header {}", self.header_length)?;
@@ -151,6 +151,6 @@ impl fmt::Display for Report<'_> {
             }
         }
         writeln!(f)?;
-        writeln!(f, "Nothing of this is verified: that takes a key (sealwax decrypt).")
+        writeln!(f, "None of this is verified; sealwax verify does that, with a key.")
     }
 }

@@ -47,7 +47,7 @@ impl<'a> KeyUri<'a> {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             let again = uri.parameters.iter().any(|(other, _)| *other == name) && !REPEATABLE.contains(&name);
             if value.is_empty() || again {
-                return Err(uri.refuse(&format!("{name} is empty or given twice")));
+                return Err(uri.refuse(&format!("parameter {name} is empty or given twice")));
             }
             uri.parameters.push((name, value));
         }
@@ -56,7 +56,7 @@ impl<'a> KeyUri<'a> {
     }
 
     fn refuse(&self, why: &str) -> Failure {
-        Failure::usage(format!("the key {} cannot be used: {why}", self.whole))
+        Failure::usage(format!("invalid key {}: {why}", self.whole))
     }
 
     /// Fails if there are parameters that the scheme does not have.
@@ -74,7 +74,7 @@ impl<'a> KeyUri<'a> {
     /// Returns the path that a parameter names, if the parameter is present.
     fn file(&self, name: &str) -> Result<Option<PathBuf>, Failure> {
         let Some(text) = self.parameter(name) else { return Ok(None) };
-        decode_path(text).map(Some).ok_or_else(|| self.refuse("its file is not a path on this system"))
+        decode_path(text).map(Some).ok_or_else(|| self.refuse("the file is not a valid path on this system"))
     }
 
     /// Returns the path that a parameter names and at most `limit` bytes of the file there, if the
@@ -87,8 +87,11 @@ impl<'a> KeyUri<'a> {
 
     /// Returns the namespace and key name from the path.
     fn names(&self) -> Result<(String, String), Failure> {
-        let names = self.path.split_once('/').ok_or_else(|| self.refuse("it has no key name after the namespace"))?;
-        let text = |part| percent_decode_str(part).decode_utf8().map_err(|_| self.refuse("it is not UTF-8"));
+        let names = self
+            .path
+            .split_once('/')
+            .ok_or_else(|| self.refuse("there is no key name after the namespace; use NAMESPACE/NAME"))?;
+        let text = |part| percent_decode_str(part).decode_utf8().map_err(|_| self.refuse("not UTF-8"));
         Ok((text(names.0)?.into_owned(), text(names.1)?.into_owned()))
     }
 
@@ -98,7 +101,8 @@ impl<'a> KeyUri<'a> {
     }
 }
 
-const FORMS: &str = "it is not of a form such as local:NAME or raw-aes://NAMESPACE/NAME?file=PATH";
+const FORMS: &str =
+    "unknown form; use one such as local:NAME or raw-aes://NAMESPACE/NAME?file=PATH (see sealwax encrypt --help)";
 /// The parameters that may be repeated.
 const REPEATABLE: [&str; 2] = ["account", "region"];
 
@@ -118,16 +122,16 @@ pub(crate) fn keyring(uri: &str, aws: &AwsKms) -> Result<Box<dyn Keyring>, Failu
 /// its id, or the last part of its id; `None` for a key elsewhere.
 pub(crate) fn local_name(uri: &str) -> Option<Result<String, Failure>> {
     let name = uri.strip_prefix("local:")?;
-    let refuse = |why: &str| Err(Failure::usage(format!("the key {uri} cannot be used: {why}")));
+    let refuse = |why: &str| Err(Failure::usage(format!("invalid key {uri}: {why}")));
     // A whole key id is also a key URI.
     let is_store_id = |part: &str| part.len() == 32 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     if name.split_once("/key/").is_some_and(|(store_id, _)| is_store_id(store_id)) {
         return Some(Ok(uri.to_owned()));
     }
     Some(match percent_decode_str(name).decode_utf8() {
-        Ok(name) if name.is_empty() => refuse("it has no name: local:NAME-OR-ALIAS"),
+        Ok(name) if name.is_empty() => refuse("there is no name; use local:NAME-OR-ALIAS"),
         Ok(name) => Ok(name.into_owned()),
-        Err(_) => refuse("it is not UTF-8"),
+        Err(_) => refuse("not UTF-8"),
     })
 }
 
@@ -135,7 +139,7 @@ fn raw_aes(uri: &KeyUri<'_>) -> Result<RawAesKeyring, Failure> {
     uri.only(&["file"])?;
     let (namespace, name) = uri.names()?;
     // Read one byte more than the longest key has, so that a longer file is not taken for a key.
-    let (file, key) = uri.secret("file", 33)?.ok_or_else(|| uri.refuse("it has no ?file=PATH"))?;
+    let (file, key) = uri.secret("file", 33)?.ok_or_else(|| uri.refuse("there is no key file; add ?file=PATH"))?;
     RawAesKeyring::new(namespace, name, key).map_err(|error| uri.refuse_file(&file, &error))
 }
 
@@ -154,9 +158,9 @@ fn raw_rsa(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
         Some("oaep-sha256") => RsaPadding::OaepSha256,
         Some("oaep-sha384") => RsaPadding::OaepSha384,
         Some("oaep-sha512") => RsaPadding::OaepSha512,
-        _ => return Err(uri.refuse("it has no padding=pkcs1, oaep-sha1, oaep-sha256, oaep-sha384 or oaep-sha512")),
+        _ => return Err(uri.refuse("add padding=pkcs1, oaep-sha1, oaep-sha256, oaep-sha384 or oaep-sha512")),
     };
-    let (file, key) = uri.secret("file", MAX_PEM)?.ok_or_else(|| uri.refuse("it has no ?file=PEM"))?;
+    let (file, key) = uri.secret("file", MAX_PEM)?.ok_or_else(|| uri.refuse("there is no key file; add ?file=PEM"))?;
     let is_private = key.as_bytes().windows(11).any(|window| window == b"PRIVATE KEY");
     let other = uri.secret("public", MAX_PEM)?;
 
@@ -174,7 +178,7 @@ fn raw_rsa(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
 
 #[cfg(not(feature = "aws-lc-rs"))]
 fn raw_rsa(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
-    Err(uri.refuse("this sealwax was built without RSA: build it with the feature aws-lc-rs"))
+    Err(uri.refuse("this sealwax was built without RSA; build it with the feature aws-lc-rs"))
 }
 
 fn raw_ecdh(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
@@ -183,7 +187,7 @@ fn raw_ecdh(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
         "p256" => EcdhCurve::P256,
         "p384" => EcdhCurve::P384,
         "p521" => EcdhCurve::P521,
-        _ => return Err(uri.refuse("its curve is not p256, p384 or p521")),
+        _ => return Err(uri.refuse("unknown curve; use p256, p384 or p521")),
     };
     let keyring = match (uri.secret("private", MAX_PEM)?, uri.secret("recipient", MAX_PEM)?) {
         (Some((_, private)), Some((_, recipient))) => {
@@ -191,7 +195,7 @@ fn raw_ecdh(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
         }
         (None, Some((_, recipient))) => RawEcdhKeyring::ephemeral(curve, recipient.as_bytes()),
         (Some((_, private)), None) => RawEcdhKeyring::discovery(curve, private.as_bytes()),
-        (None, None) => return Err(uri.refuse("it has neither private=PEM nor recipient=PEM")),
+        (None, None) => return Err(uri.refuse("there is neither private=PEM nor recipient=PEM; add one")),
     };
     Ok(Box::new(keyring.map_err(|error| uri.refuse(&error.to_string()))?))
 }
@@ -203,7 +207,7 @@ fn aws_kms(uri: &KeyUri<'_>, aws: &AwsKms) -> Result<Box<dyn Keyring>, Failure> 
 
 #[cfg(not(feature = "aws"))]
 fn aws_kms(uri: &KeyUri<'_>, _: &AwsKms) -> Result<Box<dyn Keyring>, Failure> {
-    Err(uri.refuse("this sealwax was built without AWS KMS: build it with the feature aws"))
+    Err(uri.refuse("this sealwax was built without AWS KMS; build it with the feature aws"))
 }
 
 #[cfg(unix)]

@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &KeygenArguments) -> Result<(), Failure> {
 
     write_new(file, key.as_bytes()).map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
-            Failure::exists(format!("{shown} exists already; a key file is never replaced"))
+            Failure::exists(format!("{shown}: the file exists; a key file is never replaced, choose another name"))
         } else {
             Failure::about(&shown, error)
         }

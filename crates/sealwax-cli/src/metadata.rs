@@ -34,7 +34,7 @@ impl Metadata {
     /// Appends a line in a single system call, so that lines from several processes do not mix.
     pub(crate) fn append(&self, line: &impl Serialize) -> Result<(), Failure> {
         let fail = |error: io::Error| {
-            let done = "the message is done, but its line of metadata is not written";
+            let done = "the message is complete, but its line of metadata could not be written";
             Failure::other(format!("{}: {done}: {error}", self.name))
         };
         let mut line = serde_json::to_vec(line).map_err(|error| fail(error.into()))?;

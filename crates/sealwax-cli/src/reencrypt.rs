@@ -59,5 +59,5 @@ pub(crate) fn run(arguments: &ReencryptArguments, session: &Session) -> Result<(
     let mut done = Report::reencrypted(&done.opened, &done.sealed, name, output_name);
     done.sizes = Sizes { input_length: input.count(), output_length, plaintext_length: None };
     drop(input);
-    done.tell(report, metadata.as_ref())
+    done.print(report, metadata.as_ref())
 }

@@ -42,18 +42,18 @@ pub(crate) fn passphrase_from(file: Option<&Path>, prompt: &str, twice: bool) ->
         None => {
             let ask = |prompt: &str| {
                 rpassword::prompt_password(prompt).map(|text| SecretBytes::from(text.into_bytes())).map_err(|_| {
-                    Failure::usage("a passphrase is needed, and there is no terminal to ask at: give it in a file")
+                    Failure::usage("a passphrase is needed and there is no terminal to prompt on; give it in a file")
                 })
             };
             let first = ask(prompt)?;
-            if twice && !first.ct_eq(ask("Once more: ")?.as_bytes()) {
-                return Err(Failure::usage("the two passphrases are not the same"));
+            if twice && !first.ct_eq(ask("Repeat the passphrase: ")?.as_bytes()) {
+                return Err(Failure::usage("the two passphrases differ; try again"));
             }
             first
         }
     };
     if passphrase.is_empty() {
-        return Err(Failure::usage("the passphrase is empty"));
+        return Err(Failure::usage("the passphrase must not be empty"));
     }
     Ok(passphrase)
 }

@@ -39,7 +39,8 @@ impl<'a> Store<'a> {
         if let Some(directory) = self.arguments.store.clone().or_else(variable) {
             return Ok(directory);
         }
-        let home = |error| Failure::usage(format!("{error}: say where the key store is with --store or {STORE}"));
+        let home =
+            |error| Failure::usage(format!("{error}; use --store or {STORE} to name the directory of the key store"));
         Ok(etcetera::choose_base_strategy().map_err(home)?.data_dir().join("sealwax").join("keys"))
     }
 
@@ -49,9 +50,12 @@ impl<'a> Store<'a> {
         self.session.store_in(directory.clone(), || match LocalKms::root_kind(&directory)? {
             Some(kind) => Ok(self.builder(&directory, self.root_for(kind)?).open().wait().map_err(store_failure)?),
             None => {
-                // The error of this call says whether there is a store.
+                // This call fails if there is a store that cannot be read, rather than none. there is a store.
                 LocalKms::open(&directory)?;
-                Err(Failure::usage(format!("there is no key store in {}", directory.display())))
+                Err(Failure::usage(format!(
+                    "there is no key store in {}; create it with `sealwax keys create`",
+                    directory.display()
+                )))
             }
         })
     }
@@ -66,9 +70,10 @@ impl<'a> Store<'a> {
             let root = self.root_to_make()?;
             let kms = self.builder(&directory, root).open_or_create().wait().map_err(store_failure)?;
             let notes = self.session.notes;
-            notes.note(format!("sealwax: made a key store in {}", Escaped(&directory.display().to_string())));
+            notes.note(format!("sealwax: created a key store in {}", Escaped(&directory.display().to_string())));
             notes.note(
-                "sealwax: whoever loses it loses all that is encrypted with its keys; sealwax keys export makes a backup",
+                "sealwax: WARNING: without this directory your data cannot be decrypted. \
+                 Back it up now: sealwax keys export -o FILE",
             );
             Ok(kms)
         })
@@ -93,7 +98,7 @@ impl<'a> Store<'a> {
         let directory = self.directory()?;
         if LocalKms::root_kind(&directory)?.is_none() {
             return Err(Failure::usage(format!(
-                "no key is given, and there is no key store in {}: say --key raw-aes://NAMESPACE/NAME?file=PATH, or --store",
+                "no --key is given, and there is no key store in {}; use --key, or --store to name the key store",
                 directory.display()
             )));
         }
@@ -121,7 +126,7 @@ impl<'a> Store<'a> {
         match kms.keyring(name) {
             Ok(keyring) => Ok(Box::new(keyring)),
             Err(LocalKmsError::NotFound { .. }) if name == DEFAULT_KEY => Err(Failure::usage(format!(
-                "the key store in {} has no {DEFAULT_KEY}: sealwax keys alias create default KEY makes one of its keys the default",
+                "the key store in {} has no default key; choose one with `sealwax keys alias create default KEY`",
                 self.directory()?.display()
             ))),
             Err(error) => Err(error.into()),
@@ -142,12 +147,14 @@ impl<'a> Store<'a> {
         Ok(match kind {
             RootKind::Passphrase => Root::passphrase(self.passphrase("Passphrase of the key store: ")?),
             RootKind::ExternalKeyFile => Root::key_file(root_key_file.as_ref().ok_or_else(|| {
-                Failure::usage("the root key of the store lies in a file elsewhere: say --root-key-file")
+                Failure::usage(
+                    "the root key of the store is in a file outside of its directory; use --root-key-file FILE",
+                )
             })?),
             RootKind::Keyring => self.wrapped_root(root_key.as_deref().ok_or_else(|| {
-                Failure::usage("the root key of the store is wrapped under another key: say --root-key")
+                Failure::usage("the root key of the store is wrapped under another key; use --root-key URI")
             })?)?,
-            // The file itself says what it needs, and is not authenticated yet. A caller that gives
+            // The kind of root comes from the store file, which is not authenticated yet. A caller that gives
             // a root key expects a store that only its holders can seal, and must not be given one
             // that an attacker with write access put in its place.
             _ => match root_key_file {
@@ -155,8 +162,8 @@ impl<'a> Store<'a> {
                 None if root_key.is_some() || self.has_passphrase() => {
                     return Err(Failure::new(
                         4,
-                        "a passphrase or root key is given, but the root key of the store lies in its directory: whoever can write there \
-                         may have exchanged the store; if it is the right one, leave out what is given"
+                        "a passphrase or root key is given, but the root key of this store is in its directory; an attacker \
+                         who can write there may have replaced the store. If it is the right store, omit the passphrase or root key"
                             .to_owned(),
                     ));
                 }

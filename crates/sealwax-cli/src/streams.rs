@@ -57,8 +57,7 @@ impl Input {
         let file = File::open(path).map_err(fail)?;
         let found = file.metadata().map_err(fail)?;
         if found.is_dir() {
-            let how = "encrypt, decrypt and verify take one with --recursive";
-            return Err(Failure::other(format!("{name}: this is a directory ({how})")));
+            return Err(Failure::usage(format!("{name}: is a directory; use --recursive to process it")));
         }
         let found = Some(found).filter(Metadata::is_file);
         Ok(Self { name, found, reader: Box::new(file), bar, read: 0 })
@@ -145,7 +144,9 @@ impl Output {
     pub(crate) fn create_for_message(path: &Path, force: bool) -> Result<Self, Failure> {
         let output = Self::create(path, force)?;
         if matches!(output.sink, Sink::Standard(_)) && io::stdout().is_terminal() {
-            return Err(Failure::usage("a message is no text for a terminal: say -o OUT, or redirect the output"));
+            return Err(Failure::usage(
+                "refusing to write binary data to a terminal; use -o FILE or redirect standard output",
+            ));
         }
         Ok(output)
     }

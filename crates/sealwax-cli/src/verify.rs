@@ -32,5 +32,5 @@ pub(crate) fn run(arguments: &VerifyArguments, session: &Session) -> Result<(), 
     if !report.json && !report.verbose {
         session.notes.note(format_args!("{}: verified", Escaped(&verified.input)));
     }
-    verified.tell(report, metadata.as_ref())
+    verified.print(report, metadata.as_ref())
 }

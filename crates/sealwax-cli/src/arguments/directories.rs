@@ -9,19 +9,19 @@ const DIRECTORIES: &str = "Directories";
 
 #[derive(Args)]
 pub(crate) struct DirectoryArguments {
-    /// Take IN for a directory, with all that is in it; OUT is a directory then. Files that are in OUT already are skipped
+    /// Process the directory IN recursively, to the directory OUT; files that exist in OUT are skipped
     #[arg(short, long, help_heading = DIRECTORIES)]
     pub(crate) recursive: bool,
 
-    /// What the names of messages end in
+    /// Suffix of the names of messages
     #[arg(long, value_name = "TEXT", default_value = ".sealed", requires = "recursive", help_heading = DIRECTORIES)]
     pub(crate) suffix: OsString,
 
-    /// How many files are worked on at a time; by default one for each processor
+    /// Files to process in parallel [default: one per processor]
     #[arg(long, value_name = "N", requires = "recursive", help_heading = DIRECTORIES)]
     jobs: Option<NonZero<usize>>,
 
-    /// How many files share a data key, and a signing key, for up to 5 minutes; with 1 each has its own
+    /// Maximum number of files that share a data key and a signing key, for up to 5 minutes
     #[arg(long, value_name = "N", default_value_t = 1000, requires = "recursive", help_heading = DIRECTORIES,
           value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     pub(crate) cache_messages: u64,

@@ -17,128 +17,128 @@ pub(crate) struct KeysArguments {
 
 #[derive(Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Make a key; the first makes the store
+    /// Create a key, and the key store if there is none
     Create {
-        /// A name for it
+        /// Alias for the key
         #[arg(long)]
         alias: Option<String>,
-        /// What it is for
+        /// Description of the key
         #[arg(long, default_value = "")]
         description: String,
     },
     /// List all keys
     List,
-    /// Show a key
+    /// Show all details of a key
     Describe {
-        /// Its id or an alias
+        /// Key ID or alias
         key: String,
     },
-    /// Names for keys
+    /// Manage aliases
     #[command(subcommand)]
     Alias(AliasCommand),
-    /// Give a key new material; what was encrypted before still opens
+    /// Generate new material for a key; earlier messages still decrypt
     Rotate {
-        /// Its id or an alias
+        /// Key ID or alias
         key: String,
-        /// Have it rotate by itself, every so many days from 1 to 2,560, and not now
+        /// Rotate the key automatically every DAYS days (1 to 2,560), instead of now
         #[arg(long, value_name = "DAYS", conflicts_with = "never")]
         every: Option<u32>,
-        /// Have it rotate by itself no more
+        /// Disable automatic rotation
         #[arg(long)]
         never: bool,
     },
-    /// Give the store a new root key: a file in its directory, if nothing else is said
+    /// Replace the root key of the store [default: by a key file in its directory]
     RotateRoot {
-        /// A new passphrase, which is asked for
+        /// Prompt for a new passphrase
         #[arg(long, conflicts_with = "new_root_key_file")]
         new_passphrase: bool,
-        /// A file whose first line is the new passphrase
+        /// File whose first line is the new passphrase
         #[arg(long, value_name = "FILE", group = "new")]
         new_passphrase_file: Option<PathBuf>,
-        /// A file outside of the directory; it is made if it is not there
+        /// File outside of the store directory for the root key; created if it does not exist
         #[arg(long, value_name = "FILE", group = "new")]
         new_root_key_file: Option<PathBuf>,
-        /// A key to wrap it under, as a key URI
+        /// URI of a key to wrap the root key under
         #[arg(long, value_name = "URI", group = "new", conflicts_with = "new_passphrase")]
         new_root_key: Option<String>,
     },
-    /// Make a key usable
+    /// Enable a key
     Enable {
-        /// Its id or an alias
+        /// Key ID or alias
         key: String,
     },
-    /// Make a key unusable, until it is enabled
+    /// Disable a key until it is enabled again
     Disable {
-        /// Its id or an alias
+        /// Key ID or alias
         key: String,
     },
-    /// Destroy a key after a wait, and all that is encrypted under it with it
+    /// Schedule the deletion of a key; without it, data encrypted under it cannot be decrypted
     Delete {
-        /// Its id or an alias
+        /// Key ID or alias
         key: String,
-        /// How long it can still be cancelled: 7 to 30 days
+        /// Waiting period in days (7 to 30) in which cancel-delete keeps the key
         #[arg(long, default_value_t = 30)]
         days: u32,
-        /// A shorter wait than 7 days, such as 1h or 0s
+        /// Waiting period of less than 7 days, such as 1h or 0s
         #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "days")]
         sooner: Option<Duration>,
     },
-    /// Keep a key that was to be deleted; it is disabled then
+    /// Cancel the deletion of a key, which is then disabled
     CancelDelete {
-        /// Its id or an alias
+        /// Key ID or alias
         key: String,
     },
-    /// Take in the keys of a backup, or with --material a key of 32 bytes from a file
+    /// Import the keys of a backup, or with --material a key of 32 bytes
     Import {
-        /// The file
+        /// Backup file, or file with the key
         file: PathBuf,
-        /// The file is the material of one key
+        /// Read the 32 bytes of one key instead of a backup
         #[arg(long)]
         material: bool,
-        /// A name for that key
+        /// Alias for that key
         #[arg(long, requires = "material")]
         alias: Option<String>,
-        /// What that key is for
+        /// Description of that key
         #[arg(long, requires = "material", default_value = "")]
         description: String,
-        /// A file whose first line is the passphrase of the backup, which is asked for otherwise
+        /// File whose first line is the passphrase of the backup [default: a prompt]
         #[arg(long, value_name = "FILE", conflicts_with = "material")]
         backup_passphrase_file: Option<PathBuf>,
     },
-    /// Write a backup of all keys, or of one, sealed under a passphrase
+    /// Write a backup of all keys, or of one key, encrypted under a passphrase
     Export {
-        /// The file to make; an existing one is never replaced
+        /// File to create; an existing file is never replaced
         #[arg(short, long, value_name = "OUT")]
         output: PathBuf,
-        /// Only this key: its id or an alias
+        /// ID or alias of the only key to export
         key: Option<String>,
-        /// A file whose first line is the passphrase of the backup, which is asked for otherwise
+        /// File whose first line is the passphrase of the backup [default: a prompt]
         #[arg(long, value_name = "FILE")]
         backup_passphrase_file: Option<PathBuf>,
     },
     /// Show the audit log
     Audit {
-        /// Check that no line was altered or is missing, instead
+        /// Verify that no line was altered or removed, instead of showing the log
         #[arg(long)]
         verify: bool,
-        /// With --verify: the log must still have this line, as SEQUENCE:DIGEST, which an earlier check printed
+        /// Line that the log must still contain, as SEQUENCE:DIGEST from an earlier --verify
         #[arg(long, value_name = "HEAD", requires = "verify")]
         head: Option<String>,
-        /// Only the last so many lines
+        /// Show only the last N lines
         #[arg(long, value_name = "N", conflicts_with = "verify")]
         last: Option<usize>,
     },
-    /// Encrypt up to 4,096 bytes of standard input directly under a key, to one line of text
+    /// Encrypt up to 4,096 bytes of standard input directly under a key, to one line of base64
     Seal {
-        /// Its id or an alias
+        /// Key ID or alias
         key: String,
-        /// A pair of the encryption context; it is not stored, and open needs it again
+        /// Encryption context pair; it is not stored, and open must be given it again
         #[arg(short, long = "context", value_name = "K=V")]
         context: Vec<String>,
     },
-    /// Decrypt what seal wrote, from standard input
+    /// Decrypt the output of seal from standard input
     Open {
-        /// A pair of the encryption context
+        /// Encryption context pair
         #[arg(short, long = "context", value_name = "K=V")]
         context: Vec<String>,
     },
@@ -146,26 +146,26 @@ pub(crate) enum KeysCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum AliasCommand {
-    /// Give a key a name
+    /// Create an alias for a key
     Create {
-        /// The name; alias/ may be left out
+        /// Alias; the prefix alias/ is optional
         alias: String,
-        /// The key
+        /// Key ID or alias
         key: String,
     },
-    /// Point a name to another key
+    /// Point an alias to another key
     Update {
-        /// The name
+        /// Alias
         alias: String,
-        /// The key
+        /// Key ID or alias
         key: String,
     },
-    /// Take a name away
+    /// Delete an alias; the key is kept
     Delete {
-        /// The name
+        /// Alias
         alias: String,
     },
-    /// List all names
+    /// List all aliases
     List,
 }
 

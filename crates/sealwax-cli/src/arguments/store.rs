@@ -4,27 +4,27 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Where the key store is, and what opens it.
+/// The location of the key store and of its root key.
 #[derive(Args, Default)]
 #[command(next_help_heading = "Key store")]
 pub(crate) struct StoreArguments {
-    /// The directory of the key store; by default that of the variable SEALWAX_STORE, or one in the data directory of the platform
+    /// Directory of the key store [default: $SEALWAX_STORE, or sealwax/keys in the platform's data directory]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) store: Option<PathBuf>,
 
-    /// A file whose first line is the passphrase of the store; without it, the variable SEALWAX_PASSPHRASE, or a question
+    /// File whose first line is the passphrase of the store [default: $SEALWAX_PASSPHRASE, or a prompt]
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) passphrase_file: Option<PathBuf>,
 
-    /// The file with the root key of the store, if it does not lie in the directory
+    /// File with the root key of the store, if it is outside of the store directory
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) root_key_file: Option<PathBuf>,
 
-    /// The key that the root key of the store is wrapped under, as a key URI
+    /// URI of the key that wraps the root key of the store
     #[arg(long, value_name = "URI", global = true)]
     pub(crate) root_key: Option<String>,
 
-    /// Who the audit log says it was
+    /// Caller name to record in the audit log
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) identity: Option<String>,
 }
@@ -33,12 +33,12 @@ pub(crate) struct StoreArguments {
 #[derive(Args)]
 #[command(next_help_heading = "AWS KMS")]
 pub(crate) struct AwsArguments {
-    /// The AWS region of keys whose URI names none; by default that of the environment or the profile
+    /// AWS region of keys whose URI names none [default: that of the environment or the profile]
     #[cfg(feature = "aws")]
     #[arg(long, value_name = "REGION", global = true)]
     pub(crate) region: Option<String>,
 
-    /// The profile of the AWS configuration files; by default that of the environment
+    /// Profile in the AWS configuration files [default: that of the environment]
     #[cfg(feature = "aws")]
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) profile: Option<String>,

@@ -1,7 +1,7 @@
 //! The files of a directory tree, and where their outputs go: the same tree below another
 //! directory.
 //!
-//! The output path follows from where the input was found, never from what a message says. Links
+//! The output path follows from where the input was found, never from the content of a message. Links
 //! are not followed, neither below the input directory nor below the output directory.
 
 use std::{
@@ -53,9 +53,13 @@ impl Job {
         match fs::symlink_metadata(to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Target::ToWrite(to)),
             Err(error) => Err(Failure::about(&to.display().to_string(), error)),
-            Ok(found) if found.is_symlink() => fail("there is a link in the place of this file"),
-            Ok(found) if found.is_dir() => fail("there is a directory in the place of this file"),
-            Ok(found) if !found.is_file() => fail("there is no regular file in the place of this file"),
+            Ok(found) if found.is_symlink() => {
+                fail("a symbolic link exists under this name; remove it, nothing is written through links")
+            }
+            Ok(found) if found.is_dir() => {
+                fail("a directory exists under this name; remove it or choose another output directory")
+            }
+            Ok(found) if !found.is_file() => fail("not a regular file; remove it or choose another output directory"),
             Ok(_) if force => Ok(Target::ToWrite(to)),
             Ok(found) => {
                 let older = self.modified.zip(found.modified().ok()).is_some_and(|(from, to)| from > to);
@@ -78,19 +82,19 @@ impl<'a> Tree<'a> {
         let Directory { task, arguments, from, to, .. } = *directory;
         let suffix = arguments.suffix.as_os_str();
         if suffix.as_encoded_bytes().iter().any(|byte| std::path::is_separator(char::from(*byte)) || *byte == 0) {
-            return Err(Failure::usage("--suffix is the end of a name, and names no directory"));
+            return Err(Failure::usage("--suffix must not contain a path separator"));
         }
         let name = from.display().to_string();
         let found = fs::metadata(from).map_err(|error| Failure::about(&name, error))?;
         if !found.is_dir() {
-            return Err(Failure::usage(format!("{name}: this is no directory; --recursive takes one")));
+            return Err(Failure::usage(format!("{name}: not a directory; omit --recursive to process one file")));
         }
         if let Some(to) = to {
             check_apart(task, from, to)?;
             let name = to.display().to_string();
             fs::create_dir_all(to).map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-                    Failure::usage(format!("{name}: this is no directory; --recursive writes into one"))
+                    Failure::usage(format!("{name}: not a directory; --recursive writes to a directory"))
                 }
                 _ => Failure::about(&name, error),
             })?;
@@ -134,13 +138,13 @@ impl<'a> Tree<'a> {
     fn meet(&self, entry: &DirEntry) -> Met {
         let skipped = |why: &'static str| Met::Skipped(entry.path().to_owned(), why.into());
         if entry.file_type().is_symlink() {
-            return skipped("it is a link");
+            return skipped("symbolic link");
         }
         if !entry.file_type().is_file() {
-            return skipped("it is no regular file");
+            return skipped("not a regular file");
         }
         let Some(name) = self.name_of_target(entry.file_name()) else {
-            let why = format!("its name is not that of a message, NAME{}", self.suffix.display());
+            let why = format!("the name does not end in {}", self.suffix.display());
             return Met::Skipped(entry.path().to_owned(), why.into());
         };
         let found = match entry.metadata() {
@@ -176,7 +180,8 @@ impl<'a> Tree<'a> {
         match fs::symlink_metadata(&to) {
             Ok(found) if found.is_dir() => Ok(()),
             Ok(_) => {
-                let why = "there is a link or a file in the place of this directory, and nothing is written through it";
+                let why =
+                    "a link or a file exists in place of this directory; remove it, nothing is written through links";
                 Err(Failure::usage(format!("{}: {why}", to.display())))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -232,11 +237,11 @@ fn check_apart(task: Task, from: &Path, to: &Path) -> Result<(), Failure> {
     let fail = |error: io::Error| Failure::about(&from.display().to_string(), error);
     let (from, to) = (fs::canonicalize(from).map_err(fail)?, canonical(to));
     if to.starts_with(&from) {
-        return Err(Failure::usage("OUT lies in the directory that is read: choose one outside of it"));
+        return Err(Failure::usage("the output directory is inside the input directory; choose another with -o DIR"));
     }
     // Existing messages there would be indistinguishable from new ones.
     if task == Task::Encrypt && from.starts_with(&to) {
-        return Err(Failure::usage("the directory that is read lies in OUT: choose another OUT"));
+        return Err(Failure::usage("the input directory is inside the output directory; choose another with -o DIR"));
     }
     Ok(())
 }

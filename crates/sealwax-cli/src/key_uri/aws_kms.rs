@@ -21,7 +21,7 @@ pub(super) fn keyring(uri: &KeyUri<'_>, aws: &AwsKms) -> Result<Box<dyn Keyring>
     }
     uri.only(&["region", "profile"])?;
     if values(uri, "region")?.len() > 1 {
-        return Err(uri.refuse("a key is in one region"));
+        return Err(uri.refuse("a key is in one region; remove the other"));
     }
     let key = decode(uri, uri.path)?;
     let regions = regions(uri, aws)?;
@@ -45,7 +45,7 @@ fn discovery(uri: &KeyUri<'_>, aws: &AwsKms) -> Result<Box<dyn Keyring>, Failure
     let partition = values(uri, "partition")?.pop();
     let filter = match (partition, accounts.is_empty()) {
         (None, true) => None,
-        (Some(_), true) => return Err(uri.refuse("a partition needs an account: say account=ACCOUNT, too")),
+        (Some(_), true) => return Err(uri.refuse("a partition needs an account; add account=ACCOUNT")),
         (partition, false) => {
             let partition = partition.unwrap_or_else(|| "aws".to_owned());
             Some(DiscoveryFilter::new(partition, accounts).map_err(|error| refuse(&error))?)
@@ -58,7 +58,8 @@ fn discovery(uri: &KeyUri<'_>, aws: &AwsKms) -> Result<Box<dyn Keyring>, Failure
         return Ok(Box::new(keyrings.discovery(names, filter).map_err(|error| refuse(&error))?));
     }
     let name = names.pop().or_else(|| regions.default_region().map(str::to_owned));
-    let name = name.ok_or_else(|| uri.refuse("no region is given: say region=REGION, --region, or AWS_REGION"))?;
+    let name =
+        name.ok_or_else(|| uri.refuse("no region is given; add region=REGION, or use --region or AWS_REGION"))?;
     let kms = regions.region(&name).map_err(|error| refuse(&error))?;
     let mut keyring = AwsKmsDiscoveryKeyring::mrk_aware(name, kms).map_err(|error| refuse(&error))?;
     if let Some(filter) = filter {
@@ -74,7 +75,7 @@ fn values(uri: &KeyUri<'_>, name: &str) -> Result<Vec<String>, Failure> {
 }
 
 fn decode(uri: &KeyUri<'_>, text: &str) -> Result<String, Failure> {
-    let text = percent_decode_str(text).decode_utf8().map_err(|_| uri.refuse("it is not UTF-8"))?;
+    let text = percent_decode_str(text).decode_utf8().map_err(|_| uri.refuse("not UTF-8"))?;
     Ok(text.into_owned())
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &KeysArguments, session: &Session) -> Result<(), Fa
         KeysCommand::Rotate { key, .. } => show::key(&kms.rotate_key(key)?, json),
         KeysCommand::RotateRoot { .. } => {
             kms.rotate_root(new_root(store, command)?).wait().map_err(store_failure)?;
-            done("the store has a new root key", json)
+            done("root key replaced", json)
         }
         KeysCommand::Enable { key } => show::key(&kms.enable_key(key)?, json),
         KeysCommand::Disable { key } => show::key(&kms.disable_key(key)?, json),
@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &KeysArguments, session: &Session) -> Result<(), Fa
             let passphrase = passphrase_from(backup_passphrase_file.as_deref(), "Passphrase for the backup: ", true)?;
             let written = kms.export(output, key.as_deref(), Root::passphrase(passphrase)).wait();
             written.map_err(store_failure)?;
-            done("the backup is written", json)
+            done("backup written", json)
         }
         KeysCommand::Audit { verify: true, head, .. } => {
             let report = kms.verify_audit_log()?;
@@ -94,7 +94,7 @@ fn alias(kms: &LocalKms, command: &AliasCommand, json: bool) -> Result<(), Failu
         AliasCommand::List => return show::aliases(&kms.list_aliases()?, json),
         AliasCommand::Delete { alias } => {
             kms.delete_alias(alias)?;
-            return done("the alias is deleted", json);
+            return done("alias deleted", json);
         }
         AliasCommand::Create { alias, key } => kms.create_alias(alias, key)?,
         AliasCommand::Update { alias, key } => kms.update_alias(alias, key)?,
@@ -121,10 +121,10 @@ fn new_root(store: Store<'_>, command: &KeysCommand) -> Result<Root, Failure> {
 fn check(kms: &LocalKms, report: &AuditReport, head: Option<&str>) -> Result<(), Failure> {
     if !report.faults.is_empty() {
         let count = report.faults.len();
-        return Err(Failure::new(3, format!("the audit log is not whole: {count} faults")));
+        return Err(Failure::new(3, format!("the audit log was altered: {count} faults")));
     }
     let Some(head) = head else { return Ok(()) };
-    let usage = || Failure::usage("a head is SEQUENCE:DIGEST, as a check prints it");
+    let usage = || Failure::usage("--head must be SEQUENCE:DIGEST, as `sealwax keys audit --verify` prints it");
     let (sequence, digest) = head.split_once(':').ok_or_else(usage)?;
     let sequence: u64 = sequence.parse().map_err(|_| usage())?;
     // The digest of a line is in the line that follows it; that of the last line is the report's
@@ -137,7 +137,7 @@ fn check(kms: &LocalKms, report: &AuditReport, head: Option<&str>) -> Result<(),
         _ => Err(Failure::new(
             3,
             format!(
-                "the audit log no longer has line {sequence} as it was: an older copy was put in its place, or its end was cut off"
+                "the audit log does not contain line {sequence} with this digest: it was truncated or replaced by an older copy"
             ),
         )),
     }
@@ -154,7 +154,7 @@ fn read_input(limit: usize) -> Result<SecretBytes, Failure> {
     let bytes = SecretBytes::from(bytes);
     read.map_err(|error| Failure::about("standard input", error))?;
     if bytes.len() > limit {
-        let why = format!("standard input has more than {limit} bytes: sealwax encrypt takes any length");
+        let why = format!("standard input has more than {limit} bytes; use sealwax encrypt, which has no limit");
         return Err(Failure::usage(why));
     }
     Ok(bytes)
@@ -170,7 +170,8 @@ fn open_sealed(kms: &LocalKms, context: &EncryptionContext) -> Result<(), Failur
     let text = read_input(MAX_SEALED)?;
     let text: Vec<u8> = text.as_bytes().iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let ciphertext = BASE64_STANDARD.decode(text);
-    let ciphertext = ciphertext.map_err(|_| Failure::new(3, "standard input is not what keys seal wrote".into()))?;
+    let ciphertext =
+        ciphertext.map_err(|_| Failure::new(3, "standard input is not the output of `sealwax keys seal`".into()))?;
     let opened = kms.decrypt(&ciphertext, context)?;
     let mut out = io::stdout().lock();
     let written = out.write_all(opened.plaintext.as_bytes()).and_then(|()| out.flush());

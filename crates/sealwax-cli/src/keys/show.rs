@@ -45,7 +45,7 @@ fn state(key: &KeyMetadata) -> String {
     match key.state {
         KeyState::Enabled => "enabled".into(),
         KeyState::Disabled => "disabled".into(),
-        KeyState::PendingDeletion(time) => format!("to be deleted on {}", date(time)),
+        KeyState::PendingDeletion(time) => format!("deletion on {}", date(time)),
         _ => "unknown".into(),
     }
 }
@@ -91,7 +91,7 @@ pub(super) fn key(key: &KeyMetadata, in_json: bool) -> Result<(), Failure> {
     }
     let rotation = match key.rotation_days {
         Some(days) => format!("every {days} days"),
-        None => "by hand".into(),
+        None => "manual".into(),
     };
     let aliases = key.aliases.iter().map(|alias| Escaped(alias).to_string()).collect::<Vec<_>>().join(", ");
     for (name, value) in [
@@ -99,7 +99,7 @@ pub(super) fn key(key: &KeyMetadata, in_json: bool) -> Result<(), Failure> {
         ("aliases", aliases),
         ("description", Escaped(&key.description).to_string()),
         ("state", state(key)),
-        ("origin", if key.imported { "imported" } else { "made here" }.into()),
+        ("origin", if key.imported { "imported" } else { "generated" }.into()),
         ("created", date(key.created)),
         ("rotated", date(key.rotated)),
         ("generations", key.generations.to_string()),
@@ -129,7 +129,8 @@ pub(super) fn backup(report: &BackupReport, in_json: bool) -> Result<(), Failure
         return json(&value);
     }
     line(&format!("{} keys added, {} completed, {} unchanged", added.len(), completed.len(), unchanged.len()))?;
-    let kept = aliases_kept.iter().map(|alias| format!("{} points to another key here, and stays so", Escaped(alias)));
+    let kept =
+        aliases_kept.iter().map(|alias| format!("{} was kept: it points to another key in this store", Escaped(alias)));
     kept.into_iter().try_for_each(|text| line(&text))
 }
 
@@ -161,7 +162,7 @@ pub(super) fn audit(report: &AuditReport, in_json: bool) -> Result<(), Failure> 
     }
     faults.iter().try_for_each(|fault| line(fault))?;
     if faults.is_empty() {
-        line(&format!("{} lines, all whole\nhead {}", report.lines, head.unwrap_or_default()))?;
+        line(&format!("{} lines verified\nhead {}", report.lines, head.unwrap_or_default()))?;
     }
     Ok(())
 }

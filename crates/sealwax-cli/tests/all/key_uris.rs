@@ -98,7 +98,7 @@ fn the_keys_that_wrapped_and_opened_are_told_when_asked_for() {
                     wrapped by raw-aes://sealwax/second (encrypted data key 1)\n";
     assert_eq!((code(&told), stderr(&told).as_str()), (0, expected));
     let told = place.run(&["decrypt", "-k", &second, "--verbose", "sealed"]);
-    assert_eq!(stderr(&told), "verified, opened by raw-aes://sealwax/second (encrypted data key 1)\n");
+    assert_eq!(stderr(&told), "verified, decrypted by raw-aes://sealwax/second (encrypted data key 1)\n");
     assert_eq!(told.stdout, b"text");
 
     let told = place.run(&[&encrypt[..], &["--force", "--json"]].concat());

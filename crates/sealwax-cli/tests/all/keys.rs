@@ -75,14 +75,14 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
-fn the_first_encryption_makes_the_store_and_says_so() {
+fn the_first_encryption_creates_the_store_and_warns() {
     let place = Place::new();
     fs::write(place.path("plain"), b"text").unwrap();
-    place.refused(&["decrypt", "plain"], 2, "no key is given");
+    place.refused(&["decrypt", "plain"], 2, "no --key is given");
     let first = place.run(&["encrypt", "-o", "sealed", "plain"]);
     assert!(first.status.success(), "{}", stderr(&first));
     let said = stderr(&first);
-    assert!(said.contains("store") && said.contains("loses all") && said.contains("keys export"), "{said}");
+    assert!(said.contains("store") && said.contains("WARNING") && said.contains("keys export"), "{said}");
     let second = place.run(&["encrypt", "-o", "again", "plain"]);
     assert_eq!(stderr(&second), "", "it is said once");
     for arguments in [&["decrypt", "sealed"][..], &["decrypt", "-k", "local:default", "again"]] {
@@ -94,7 +94,7 @@ fn the_first_encryption_makes_the_store_and_says_so() {
 }
 
 #[test]
-fn without_a_word_the_store_is_in_the_data_folder() {
+fn without_an_option_the_store_is_in_the_data_directory() {
     let place = Place::new();
     let home = place.path("home").into_os_string().into_string().unwrap();
     let variables = [("SEALWAX_STORE", ""), ("HOME", home.as_str()), ("XDG_DATA_HOME", "")];
@@ -240,7 +240,7 @@ fn a_store_that_asks_for_less_than_is_given_is_refused() {
     fs::write(place.path("plain"), b"text").unwrap();
     let key = place.ok(&["keygen", "root.raw"]);
     for given in [["--passphrase-file", "phrase"], ["--root-key", key.trim()]] {
-        place.refused(&[&["keys", "list"], &given[..]].concat(), 4, "may have exchanged the store");
+        place.refused(&[&["keys", "list"], &given[..]].concat(), 4, "may have replaced the store");
     }
     let variables = [("SEALWAX_PASSPHRASE", "correct horse")];
     let refused = place.run_in(&variables, &["encrypt", "-o", "sealed", "plain"], b"");
@@ -267,7 +267,7 @@ fn the_log_is_shown_and_checked() {
     place.ok(&["keys", "list"]);
     place.ok(&["keys", "audit", "--verify", "--head", &head]);
     let other = head.replace(':', ":0");
-    place.refused(&["keys", "audit", "--verify", "--head", &other[..head.len()]], 3, "no longer has line");
+    place.refused(&["keys", "audit", "--verify", "--head", &other[..head.len()]], 3, "does not contain line");
 
     let log = place.path("store/audit.log");
     let text = fs::read_to_string(&log).unwrap();

@@ -35,7 +35,7 @@ fn verify_says_yes_and_writes_no_plaintext() {
         let json: serde_json::Value = serde_json::from_slice(&told.stderr).unwrap();
         assert_eq!((&json["operation"], &json["plaintext_length"]), (&"verify".into(), &length.into()));
         let piped = place.run_with_input(&["verify", "-k", &place.key, "-v", "-"], &place.read("sealed"));
-        assert_eq!(stderr(&piped), "verified, opened by raw-aes://sealwax/main (encrypted data key 0)\n");
+        assert_eq!(stderr(&piped), "verified, decrypted by raw-aes://sealwax/main (encrypted data key 0)\n");
         assert!(snapshot(place.directory.path()) == before);
     }
 }
@@ -216,7 +216,7 @@ fn reencrypt_leaves_what_it_does_not_verify() {
     );
     place.refused(&["reencrypt", "sealed"], 2, "--key");
     fs::create_dir(place.path("directory")).unwrap();
-    place.refused(&["reencrypt", "-k", key, "directory"], 1, "directory: this is a directory");
+    place.refused(&["reencrypt", "-k", key, "directory"], 2, "directory: is a directory");
 
     let piped = place.run_with_input(&["reencrypt", "-k", key, "-"], &sealed);
     assert_eq!(code(&piped), 0, "{}", stderr(&piped));
@@ -265,6 +265,6 @@ fn metadata_is_a_line_for_each_message() {
 fn metadata_that_cannot_be_written_is_said() {
     let place = place_with_message(100, &[]);
     let output = place.run(&["decrypt", "-k", &place.key, "--metadata", "/dev/full", "-o", "back", "sealed"]);
-    place.check_refusal(&output, 1, "its line of metadata is not written");
+    place.check_refusal(&output, 1, "its line of metadata could not be written");
     assert!(place.read("back") == place.read("plain"));
 }

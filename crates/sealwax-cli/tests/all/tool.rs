@@ -105,7 +105,7 @@ fn inspect_tells_everything_without_a_key() {
     assert_eq!(json["message_length"], place.read("sealed").len());
 
     let text = String::from_utf8(place.ok(&["inspect", "sealed"])).unwrap();
-    for part in ["0x0578", "k = v", "provider sealwax, key second", "4096 bytes a frame", "10000 bytes in 3 frames"] {
+    for part in ["0x0578", "k = v", "provider sealwax, key second", "4096 bytes per frame", "10000 bytes in 3 frames"] {
         assert!(text.contains(part), "{text}");
     }
     let piped = place.run_with_input(&["inspect", "-"], &place.read("sealed"));
@@ -166,7 +166,7 @@ fn a_target_that_is_no_regular_file_is_refused_and_a_link_is_followed() {
     place.refused(&["encrypt", "-k", &place.key, "-o", "/dev/null", "--force", "plain"], 2, "not a regular file");
     fs::create_dir(place.path("directory")).unwrap();
     place.refused(&["encrypt", "-k", &place.key, "-o", "directory", "--force", "plain"], 2, "not a regular file");
-    place.refused(&["encrypt", "-k", &place.key, "-o", "out", "directory"], 1, "directory: ");
+    place.refused(&["encrypt", "-k", &place.key, "-o", "out", "directory"], 2, "directory: ");
 
     place.write("real", b"old");
     std::os::unix::fs::symlink("real", place.path("link")).unwrap();

@@ -154,10 +154,10 @@ fn links_and_special_files_are_said_and_skipped() {
     let text = stderr(&output);
     assert_eq!(code(&output), 0);
     for line in [
-        "in/link: skipped, it is a link\n",
-        "in/directory link: skipped, it is a link\n",
-        "in/deep/loop: skipped, it is a link\n",
-        "in/pipe: skipped, it is no regular file\n",
+        "in/link: skipped: symbolic link\n",
+        "in/directory link: skipped: symbolic link\n",
+        "in/deep/loop: skipped: symbolic link\n",
+        "in/pipe: skipped: not a regular file\n",
         "encrypted 6 files, 293.01 KiB; 4 skipped\n",
     ] {
         assert!(text.contains(line), "{text}");
@@ -171,19 +171,19 @@ fn what_is_there_is_skipped_unless_forced() {
     let place = place_with_directory();
     assert_eq!(code(&encrypt(&place, &[])), 0);
     let first = tree(&place.path("out"));
-    assert_done(&encrypt(&place, &[]), "encrypted 0 files, 0 B; 6 done before\n");
+    assert_done(&encrypt(&place, &[]), "encrypted 0 files, 0 B; 6 skipped because they exist\n");
     assert!(tree(&place.path("out")) == first);
 
     put(&place, "in/new", b"new");
     fs::remove_file(place.path("out/deep/er/still/b.sealed")).unwrap();
     thread::sleep(Duration::from_millis(20));
     put(&place, "in/a", b"another text a");
-    let said = "encrypted 2 files, 292.97 KiB; 5 done before, of which 1 changed since (--force does them again)\n";
+    let said = "encrypted 2 files, 292.97 KiB; 5 skipped because they exist, of which 1 changed since (--force encrypts them again)\n";
     assert_done(&encrypt(&place, &[]), said);
     assert_done(&encrypt(&place, &["--force"]), "encrypted 7 files, 293.03 KiB\n");
     assert_done(&decrypt(&place, &[]), "decrypted and verified 7 files, 293.03 KiB\n");
     assert!(tree(&place.path("back")) == tree(&place.path("in")));
-    assert_done(&decrypt(&place, &[]), "decrypted and verified 0 files, 0 B; 7 done before\n");
+    assert_done(&decrypt(&place, &[]), "decrypted and verified 0 files, 0 B; 7 skipped because they exist\n");
 }
 
 #[test]
@@ -204,9 +204,9 @@ fn files_that_fail_are_named_and_the_others_go_on() {
     for line in [
         "sealwax: out/damaged.sealed: the message is not authentic",
         "sealwax: out/deep/cut.sealed: the message is truncated",
-        "out/not a message: skipped, its name is not that of a message, NAME.sealed",
-        "out/.sealed: skipped",
-        "out/...sealed: skipped",
+        "out/not a message: skipped: the name does not end in .sealed",
+        "out/.sealed: skipped: ",
+        "out/...sealed: skipped: ",
     ] {
         assert!(text.contains(line), "{text}");
     }
@@ -225,7 +225,9 @@ fn files_that_fail_are_named_and_the_others_go_on() {
     fs::create_dir_all(place.path("back/a")).unwrap();
     let output = decrypt(&place, &["--quiet"]);
     assert_eq!((code(&output), stderr(&output).lines().count()), (1, 4));
-    assert!(stderr(&output).contains("sealwax: back/a: there is a directory in the place of this file\n"));
+    assert!(stderr(&output).contains(
+        "sealwax: back/a: a directory exists under this name; remove it or choose another output directory\n"
+    ));
 
     let output = decrypt(&place, &["--json"]);
     let (lines, skipped): (Vec<_>, Vec<_>) = json_lines(&output.stderr)
@@ -266,7 +268,7 @@ fn a_file_that_cannot_be_read_is_named() {
 
 #[cfg(unix)]
 #[test]
-fn nothing_is_written_outside_of_the_output_folder() {
+fn nothing_is_written_outside_of_the_output_directory() {
     let place = place_with_directory();
     assert_eq!(code(&encrypt(&place, &[])), 0);
     for outside in ["outside", "back"] {
@@ -282,9 +284,9 @@ fn nothing_is_written_outside_of_the_output_folder() {
         let text = stderr(&output);
         assert_eq!(code(&output), 2);
         for line in [
-            "sealwax: back/deep: there is a link or a file in the place of this directory",
-            "sealwax: back/a: there is a link in the place of this file",
-            "sealwax: back/empty: there is a link in the place of this file",
+            "sealwax: back/deep: a link or a file exists in place of this directory",
+            "sealwax: back/a: a symbolic link exists under this name",
+            "sealwax: back/empty: a symbolic link exists under this name",
             "; 3 failed\n",
         ] {
             assert!(text.contains(line), "{text}");
@@ -305,17 +307,17 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
     let encrypt = |more: &[&'static str], code, text| {
         place.refused(&[&["encrypt", "-r", "-k", key], more].concat(), code, text);
     };
-    encrypt(&["in"], 2, "-o OUT");
-    encrypt(&["-", "-o", "out"], 2, "name both");
-    encrypt(&["in", "-o", "in"], 2, "OUT lies in the directory");
-    encrypt(&["in", "-o", "in/deep/out"], 2, "OUT lies in the directory");
-    encrypt(&["in", "-o", "in/../in/new/out"], 2, "OUT lies in the directory");
+    encrypt(&["in"], 2, "-o DIR");
+    encrypt(&["-", "-o", "out"], 2, "-o DIR");
+    encrypt(&["in", "-o", "in"], 2, "the output directory is inside the input directory");
+    encrypt(&["in", "-o", "in/deep/out"], 2, "the output directory is inside the input directory");
+    encrypt(&["in", "-o", "in/../in/new/out"], 2, "the output directory is inside the input directory");
     // Creating one directory would make the other reachable.
-    encrypt(&["in", "-o", "new/../in/out"], 2, "OUT lies in the directory");
-    encrypt(&["in/deep", "-o", "in"], 2, "lies in OUT");
-    encrypt(&["in/a", "-o", "out"], 2, "in/a: this is no directory");
-    encrypt(&["in", "-o", "in/a"], 2, "OUT lies in the directory");
-    encrypt(&["in", "-o", "main.key"], 2, "main.key: this is no directory");
+    encrypt(&["in", "-o", "new/../in/out"], 2, "the output directory is inside the input directory");
+    encrypt(&["in/deep", "-o", "in"], 2, "the input directory is inside the output directory");
+    encrypt(&["in/a", "-o", "out"], 2, "in/a: not a directory");
+    encrypt(&["in", "-o", "in/a"], 2, "the output directory is inside the input directory");
+    encrypt(&["in", "-o", "main.key"], 2, "main.key: not a directory");
     encrypt(&["missing", "-o", "out"], 1, "missing: no such file or directory");
     encrypt(&["in", "-o", "out", "--suffix", "/../x"], 2, "--suffix");
     encrypt(&["in", "-o", "out", "--jobs", "0"], 2, "--jobs");
@@ -325,9 +327,13 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
     encrypt(&["in", "-o", "out", "-c", "=x"], 3, "empty");
     encrypt(&["in", "-o", "out", "-c", "tenant"], 2, "KEY=VALUE");
     encrypt(&["in", "-o", "out", "--metadata", "no/such/file"], 1, "no/such/file");
-    place.refused(&["encrypt", "-k", key, "in", "-o", "out"], 1, "--recursive");
+    place.refused(&["encrypt", "-k", key, "in", "-o", "out"], 2, "--recursive");
     place.refused(&["encrypt", "-k", key, "--jobs", "2", "in/a", "-o", "out"], 2, "--recursive");
-    place.refused(&["decrypt", "-r", "-k", key, "in", "-o", "in/deep"], 2, "OUT lies in the directory");
+    place.refused(
+        &["decrypt", "-r", "-k", key, "in", "-o", "in/deep"],
+        2,
+        "the output directory is inside the input directory",
+    );
     place.refused(&["decrypt", "-r", "-k", key, "--release-unverified", "in", "-o", "out"], 2, "--release-unverified");
 }
 

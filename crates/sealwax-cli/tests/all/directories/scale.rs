@@ -60,7 +60,7 @@ fn a_file_that_grows_is_said() {
         (together, alone)
     });
     assert_eq!(code(&together), 1);
-    let line = "sealwax: in/growing: the file grew while it was read; try again when it is at rest\n";
+    let line = "sealwax: in/growing: the file grew while it was read; try again when nothing writes to it\n";
     assert_eq!(stderr(&together), format!("{line}sealwax: encrypted 1 file, 4 B; 1 failed\n"));
     assert_eq!(code(&alone), 0, "{}", stderr(&alone));
     assert_eq!(code(&encrypt(&place, &[])), 0);
@@ -96,7 +96,7 @@ fn what_was_interrupted_is_resumed() {
         let before = tree(&place.path("out"));
         let verify = place.run(&["verify", "-r", "-k", &place.key, "out"]);
         assert_eq!(code(&verify), 0, "{}", stderr(&verify));
-        assert!(stderr(&encrypt(&place, &["--suite", "0x0478"])).contains(" done before"));
+        assert!(stderr(&encrypt(&place, &["--suite", "0x0478"])).contains(" skipped because they exist"));
         let after = tree(&place.path("out"));
         assert!(before.iter().all(|(path, content)| after.get(path) == Some(content)));
         assert_eq!(code(&decrypt(&place, &["--quiet"])), 0);
@@ -127,14 +127,14 @@ fn a_disk_that_is_full_stops_it_once() {
     let text = stderr(&first);
     assert_eq!(code(&first), 1, "{text}");
     assert!(text.starts_with("sealwax: out/") && text.contains(".sealed: the disk is full"), "{text}");
-    assert!(text.ends_with("; stopped, the rest was not tried\n"), "{text}");
+    assert!(text.ends_with("; stopped, the remaining files were not processed\n"), "{text}");
     assert!(text.lines().count() <= 4, "every thread can meet it once: {text}");
     let done = files.values().flatten().count();
     assert!((1..500).contains(&done), "{done}");
     assert!(files.keys().all(|path| !path.to_string_lossy().contains(".partial")), "nothing half done is left");
     assert!(larger);
     assert_eq!(code(&second), 0, "{}", stderr(&second));
-    assert!(stderr(&second).contains(&format!("; {done} done before\n")), "{}", stderr(&second));
+    assert!(stderr(&second).contains(&format!("; {done} skipped because they exist\n")), "{}", stderr(&second));
     assert_eq!(code(&decrypted), 0);
     assert!(tree(&place.path("back")) == tree(&place.path("in")));
 }
