@@ -209,6 +209,11 @@ pub(crate) struct EncryptArguments {
     #[command(flatten)]
     pub(crate) message: MessageArguments,
 
+    /// Create a key store and its default key if no --key is given and there is no key store; without a terminal, this
+    /// option or `sealwax keys create` is needed
+    #[arg(long)]
+    pub(crate) create_store: bool,
+
     /// Store the file's mode and modification time, unencrypted, in the encryption context for decrypt --preserve
     #[arg(long)]
     pub(crate) preserve: bool,

@@ -39,7 +39,7 @@ fn run_recursive(arguments: &DecryptArguments, opening: &Opening, session: &Sess
         task: Task::Decrypt,
         arguments: directories,
         report,
-        notes: session.notes,
+        session,
         from: &streams.input,
         to: Some(&streams.output),
         force: streams.force,

@@ -20,8 +20,9 @@ use crate::{
     arguments::{DirectoryArguments, ReportArguments},
     failure::Failure,
     metadata::Metadata,
-    notes::{self, Notes},
+    notes::say,
     report::Report,
+    session::Session,
     streams::{bar, is_standard},
 };
 
@@ -47,7 +48,7 @@ pub(crate) struct Directory<'a> {
     pub(crate) task: Task,
     pub(crate) arguments: &'a DirectoryArguments,
     pub(crate) report: &'a ReportArguments,
-    pub(crate) notes: Notes,
+    pub(crate) session: &'a Session,
     pub(crate) from: &'a Path,
     /// The output directory; `None` for an operation that writes no files.
     pub(crate) to: Option<&'a Path>,
@@ -63,6 +64,14 @@ pub(crate) fn sharing(
 }
 
 impl Directory<'_> {
+    /// Fails if the directories cannot be used; creates nothing.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if is_standard(self.from) || self.to.is_some_and(is_standard) {
+            return Err(Failure::usage("--recursive needs an input and an output directory; use -o DIR"));
+        }
+        Tree::check(self)
+    }
+
     /// Runs `work` for every file, several in parallel, from its input path to its output path and
     /// with one progress bar.
     ///
@@ -72,14 +81,15 @@ impl Directory<'_> {
         &self,
         work: impl Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure> + Sync,
     ) -> Result<(), Failure> {
-        if is_standard(self.from) || self.to.is_some_and(is_standard) {
-            return Err(Failure::usage("--recursive needs an input and an output directory; use -o DIR"));
-        }
+        self.check()?;
         let metadata = Metadata::open(self.report.metadata.as_deref())?;
         let tree = Tree::new(self)?;
         // Count in advance only if the progress is shown.
-        let bar =
-            if self.notes.shows_progress() { bar(Some(tree.count_bytes()), self.notes) } else { ProgressBar::hidden() };
+        let bar = if self.session.notes.shows_progress() {
+            bar(Some(tree.count_bytes()), self.session.notes)
+        } else {
+            ProgressBar::hidden()
+        };
         let (tally, jobs) = (Mutex::new(Tally::default()), self.arguments.jobs().min(MOST_JOBS));
         let worker = Worker { directory: self, bar: &bar, tally: &tally, metadata: metadata.as_ref(), work: &work };
         let (sender, receiver) = sync_channel(2 * jobs);
@@ -98,6 +108,7 @@ impl Directory<'_> {
                     // reports.
                     Met::File(job) => drop(sender.send(job)),
                     Met::Skipped(path, why) => worker.skip(&path, &why),
+                    Met::KeyStore(path) => worker.leave_out(&path),
                     Met::Failed(failure) => worker.fail(failure),
                 }
             }
@@ -169,7 +180,7 @@ impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker
             None
         };
         if let Some(line) = line {
-            self.bar.suspend(|| notes::say(line));
+            self.bar.suspend(|| say(line));
         }
         report.append_to(self.metadata)
     }
@@ -182,7 +193,21 @@ impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker
         } else {
             format!("{}: skipped: {}", Escaped(&name), Escaped(why))
         };
-        self.bar.suspend(|| self.directory.notes.note(line));
+        self.bar.suspend(|| self.directory.session.notes.note(line));
+    }
+
+    /// Skips the key store whose keys encrypt the files, and prints that even with `--quiet`: the
+    /// encrypted copy could not be decrypted without the store.
+    fn leave_out(&self, path: &Path) {
+        lock(self.tally).skipped += 1;
+        let name = path.display().to_string();
+        let why = "the key store that encrypts these files; back it up with sealwax keys export";
+        let line = if self.directory.report.json {
+            serde_json::json!({ "skipped": name, "reason": why }).to_string()
+        } else {
+            format!("{}: skipped: {why}", Escaped(&name))
+        };
+        self.bar.suspend(|| say(line));
     }
 
     fn fail(&self, failure: Failure) {
@@ -196,7 +221,7 @@ impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker
             tally.stopped.get_or_insert_with(|| failure.line(false));
         }
         drop(tally);
-        self.bar.suspend(|| notes::say(failure.line(self.directory.report.json)));
+        self.bar.suspend(|| say(failure.line(self.directory.report.json)));
     }
 }
 
@@ -257,14 +282,14 @@ impl Tally {
         }
         if directory.report.json {
             let line = Line { operation, tally: &self, stopped: self.stopped.is_some() };
-            notes::say(serde_json::to_string(&line).unwrap_or_default());
+            say(serde_json::to_string(&line).unwrap_or_default());
         }
         match self.code {
             Some(code) if directory.report.json => Err(Failure::said(code)),
             Some(code) => Err(Failure::of_many(text, code)),
             None if directory.report.json => Ok(()),
             None => {
-                directory.notes.note(text);
+                directory.session.notes.note(text);
                 Ok(())
             }
         }

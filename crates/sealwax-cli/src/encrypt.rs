@@ -15,7 +15,7 @@ use crate::{
     keyring, metadata, preserve,
     report::{Report, Sizes},
     session::Session,
-    streams::{Ahead, Input, Output, is_standard},
+    streams::{Ahead, Input, Output},
 };
 
 pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(), Failure> {
@@ -23,33 +23,30 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
     if directories.recursive {
         return run_recursive(arguments, session);
     }
-    // Open the input before the keys: the first use of the key store creates it.
+    // Open the input and the output before the keys: the first use of the key store creates it.
     let input = Input::open(&streams.input, session.notes)?;
-    let sealing = Sealing::new(arguments, session)?;
-    let metadata = metadata::Metadata::open(report.metadata.as_deref())?;
     let output = Output::create_for_message(&streams.output, streams.force)?;
+    let metadata = metadata::Metadata::open(report.metadata.as_deref())?;
+    let sealing = Sealing::new(arguments, session)?;
     sealing.seal(input, output)?.print(report, metadata.as_ref())
 }
 
 fn run_recursive(arguments: &EncryptArguments, session: &Session) -> Result<(), Failure> {
     let EncryptArguments { directories, report, streams, .. } = arguments;
-    // Check the input before the keys: the first use of the key store creates it.
-    if !is_standard(&streams.input) {
-        let found = std::fs::metadata(&streams.input);
-        found.map_err(|error| Failure::about(&streams.input.display().to_string(), error))?;
-    }
-    let sealing = Sealing::new(arguments, session)?;
-    // Detect once, before anything is written, what would make every file fail.
-    sealing.try_out()?;
     let directory = Directory {
         task: Task::Encrypt,
         arguments: directories,
         report,
-        notes: session.notes,
+        session,
         from: &streams.input,
         to: Some(&streams.output),
         force: streams.force,
     };
+    // Check the directories before the keys: the first use of the key store creates it.
+    directory.check()?;
+    let sealing = Sealing::new(arguments, session)?;
+    // Detect once, before anything is written, what would make every file fail.
+    sealing.try_out()?;
     directory.run(|job, to, bar| {
         let output = Output::create(to.unwrap_or(&streams.output), streams.force)?;
         sealing.seal(Input::open_one_of_many(&job.from, bar)?, output)
@@ -71,8 +68,8 @@ struct Sealing<'a> {
 
 impl<'a> Sealing<'a> {
     fn new(arguments: &'a EncryptArguments, session: &Session) -> Result<Self, Failure> {
-        let EncryptArguments { keys, message, directories, preserve, .. } = arguments;
-        let mut manager = keys.manager(keyring::to_encrypt(session, &keys.keys, message.quorum)?)?;
+        let EncryptArguments { keys, message, directories, preserve, create_store, .. } = arguments;
+        let mut manager = keys.manager(keyring::to_encrypt(session, &keys.keys, message.quorum, *create_store)?)?;
         // Files with contexts of their own cannot share a data key.
         let shares = directories.shared_by().is_some() && !preserve;
         if shares {

@@ -6,16 +6,17 @@ use crate::{failure::Failure, session::Session, store::Store};
 
 /// Returns the keyring over all the keys, for encryption: the first generates the data key and the
 /// others wrap it too, or at least `quorum` of them. Without keys it is the default key of the key
-/// store, which the first use creates.
+/// store, which the first use creates if `create_store` says so or a terminal shows the warning.
 pub(crate) fn to_encrypt(
     session: &Session,
     uris: &[String],
     quorum: Option<usize>,
+    create_store: bool,
 ) -> Result<Box<dyn Keyring>, Failure> {
     let store = Store::new(session);
     match uris.split_first() {
         Some((first, others)) => all_of(store, store.keyring(first)?, others, quorum),
-        None => all_of(store, store.default_for_encryption()?, &[], quorum),
+        None => all_of(store, store.default_for_encryption(create_store)?, &[], quorum),
     }
 }
 

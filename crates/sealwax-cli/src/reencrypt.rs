@@ -18,20 +18,20 @@ use crate::{
 const SPOOLED_IN_MEMORY: usize = 1 << 20;
 
 pub(crate) fn run(arguments: &ReencryptArguments, session: &Session) -> Result<(), Failure> {
-    let ReencryptArguments { keys, old_keys, message, limits, report, .. } = arguments;
-    // Resolve the keys of the old message first: the keyring for the new one creates the key store
-    // on its first use.
+    let ReencryptArguments { keys, old_keys, message, limits, report, create_store, .. } = arguments;
+    // Open the input and the output, and resolve the keys of the old message, before the keys of the
+    // new one: the first use of the key store creates it.
     let mut input = Input::open(&arguments.input, session.notes)?;
-    let old_keyring = keyring::to_decrypt(session, if old_keys.is_empty() { &keys.keys } else { old_keys })?;
-    let new_keyring = keyring::to_encrypt(session, &keys.keys, message.quorum)?;
-    let (new, old) = (keys.manager(new_keyring)?, DefaultMaterialsManager::new(old_keyring));
-    let (expected, context) = (arguments.expected_context()?, arguments.new_context()?);
-    let metadata = Metadata::open(report.metadata.as_deref())?;
     let mut output = match &arguments.output {
         Some(path) => Output::create_for_message(path, arguments.force)?,
         // In place: the output replaces the input.
         None => Output::create_for_message(&arguments.input, true)?,
     };
+    let old_keyring = keyring::to_decrypt(session, if old_keys.is_empty() { &keys.keys } else { old_keys })?;
+    let new_keyring = keyring::to_encrypt(session, &keys.keys, message.quorum, *create_store)?;
+    let (new, old) = (keys.manager(new_keyring)?, DefaultMaterialsManager::new(old_keyring));
+    let (expected, context) = (arguments.expected_context()?, arguments.new_context()?);
+    let metadata = Metadata::open(report.metadata.as_deref())?;
 
     let client = limits.apply(keys.client(false)).build();
     let from = client.decrypt_with(&old).context(expected);

@@ -31,6 +31,11 @@ impl Session {
         Self { notes: Notes::new(quiet), store, aws: AwsKms::new(aws), open_stores: Mutex::default() }
     }
 
+    /// Returns the directories of the open stores.
+    pub(crate) fn store_directories(&self) -> Vec<PathBuf> {
+        self.open_stores.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
     /// Returns the store in a directory, which `open` opens the first time.
     pub(crate) fn store_in<E>(
         &self,

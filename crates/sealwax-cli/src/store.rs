@@ -1,7 +1,8 @@
 //! The key store: its location, its root key, and its creation on first use.
 
 use std::{
-    env, io,
+    env,
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,7 +14,9 @@ use sealwax::{
 };
 use sealwax_kms::{LocalKms, LocalKmsBuilder, LocalKmsError, Root, RootKind};
 
-use crate::{arguments::StoreArguments, failure::Failure, key_uri, secrets::passphrase_from, session::Session};
+use crate::{
+    arguments::StoreArguments, failure::Failure, key_uri, notes::say, secrets::passphrase_from, session::Session,
+};
 
 /// The alias of the key that is used when no key is given.
 const DEFAULT_KEY: &str = "alias/default";
@@ -49,18 +52,20 @@ impl<'a> Store<'a> {
         let directory = self.directory()?;
         self.session.store_in(directory.clone(), || match LocalKms::root_kind(&directory)? {
             Some(kind) => Ok(self.builder(&directory, self.root_for(kind)?).open().wait().map_err(store_failure)?),
-            None => {
-                // This call fails if there is a store that cannot be read, rather than none. there is a store.
-                LocalKms::open(&directory)?;
-                Err(Failure::usage(format!(
+            // Without a store file this fails, in one way if there is no store and in another if a part of one is
+            // missing.
+            None => match LocalKms::open(&directory) {
+                Ok(_) | Err(LocalKmsError::NoStore { .. }) => Err(Failure::usage(format!(
                     "there is no key store in {}; create it with `sealwax keys create`",
                     directory.display()
-                )))
-            }
+                ))),
+                Err(error) => Err(error.into()),
+            },
         })
     }
 
-    /// Opens the store, or creates it and prints a note.
+    /// Opens the store, or creates it and prints a warning, even with `--quiet`: a user who does not
+    /// know of the store loses it, and all data with it.
     pub(crate) fn open_or_create(self) -> Result<LocalKms, Failure> {
         let directory = self.directory()?;
         if LocalKms::root_kind(&directory)?.is_some() {
@@ -69,19 +74,24 @@ impl<'a> Store<'a> {
         self.session.store_in(directory.clone(), || {
             let root = self.root_to_make()?;
             let kms = self.builder(&directory, root).open_or_create().wait().map_err(store_failure)?;
-            let notes = self.session.notes;
-            notes.note(format!("sealwax: created a key store in {}", Escaped(&directory.display().to_string())));
-            notes.note(
-                "sealwax: WARNING: without this directory your data cannot be decrypted. \
-                 Back it up now: sealwax keys export -o FILE",
-            );
+            say(format!("sealwax: created a key store in {}", Escaped(&directory.display().to_string())));
+            say("sealwax: WARNING: without this directory your data cannot be decrypted. \
+                 Back it up now: sealwax keys export -o FILE");
             Ok(kms)
         })
     }
 
     /// Returns the keyring for encryption when no key is given. The first use creates the store and
-    /// its default key.
-    pub(crate) fn default_for_encryption(self) -> Result<Box<dyn Keyring>, Failure> {
+    /// its default key, if that was asked for or if a terminal shows the warning: a container must
+    /// not encrypt under a key that disappears with it.
+    pub(crate) fn default_for_encryption(self, create: bool) -> Result<Box<dyn Keyring>, Failure> {
+        let directory = self.directory()?;
+        if LocalKms::root_kind(&directory)?.is_none() && !create && !io::stderr().is_terminal() {
+            return Err(Failure::usage(format!(
+                "no --key is given, and there is no key store in {}; use --key, or --create-store to create a key store",
+                directory.display()
+            )));
+        }
         let kms = self.open_or_create()?;
         if kms.keyring(DEFAULT_KEY).is_err() && kms.list_keys()?.is_empty() {
             match kms.create_key_with_alias("the default key", DEFAULT_KEY) {

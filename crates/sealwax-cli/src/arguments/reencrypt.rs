@@ -37,6 +37,11 @@ pub(crate) struct ReencryptArguments {
     #[command(flatten)]
     pub(crate) message: MessageArguments,
 
+    /// Create a key store and its default key if no --key is given and there is no key store; without a terminal, this
+    /// option or `sealwax keys create` is needed
+    #[arg(long)]
+    pub(crate) create_store: bool,
+
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
 

@@ -23,6 +23,8 @@ pub(super) enum Met {
     File(Job),
     /// An entry that is not processed, and the reason.
     Skipped(PathBuf, Cow<'static, str>),
+    /// The directory of a key store that encrypts the files.
+    KeyStore(PathBuf),
     Failed(Failure),
 }
 
@@ -75,10 +77,13 @@ pub(super) struct Tree<'a> {
     suffix: &'a OsStr,
     from: &'a Path,
     to: Option<&'a Path>,
+    /// The directories of the key stores that encrypt the files.
+    stores: Vec<PathBuf>,
 }
 
 impl<'a> Tree<'a> {
-    pub(super) fn new(directory: &Directory<'a>) -> Result<Self, Failure> {
+    /// Fails if the directories cannot be used; creates nothing.
+    pub(super) fn check(directory: &Directory<'a>) -> Result<(), Failure> {
         let Directory { task, arguments, from, to, .. } = *directory;
         let suffix = arguments.suffix.as_os_str();
         if suffix.as_encoded_bytes().iter().any(|byte| std::path::is_separator(char::from(*byte)) || *byte == 0) {
@@ -89,17 +94,38 @@ impl<'a> Tree<'a> {
         if !found.is_dir() {
             return Err(Failure::usage(format!("{name}: not a directory; omit --recursive to process one file")));
         }
-        if let Some(to) = to {
-            check_apart(task, from, to)?;
-            let name = to.display().to_string();
-            fs::create_dir_all(to).map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-                    Failure::usage(format!("{name}: not a directory; --recursive writes to a directory"))
-                }
-                _ => Failure::about(&name, error),
-            })?;
+        let Some(to) = to else { return Ok(()) };
+        check_apart(task, from, to)?;
+        let name = to.display().to_string();
+        match fs::metadata(to) {
+            Ok(found) if !found.is_dir() => {
+                Err(Failure::usage(format!("{name}: not a directory; --recursive writes to a directory")))
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::about(&name, error)),
+            _ => Ok(()),
         }
-        Ok(Self { task, suffix, from, to })
+    }
+
+    /// Creates the output directory. The directories must have been checked.
+    pub(super) fn new(directory: &Directory<'a>) -> Result<Self, Failure> {
+        let Directory { task, arguments, from, to, session, .. } = *directory;
+        let suffix = arguments.suffix.as_os_str();
+        let stores = match task {
+            Task::Encrypt => session.store_directories().iter().map(|store| canonical(store)).collect(),
+            Task::Decrypt | Task::Verify => Vec::new(),
+        };
+        let root = canonical(from);
+        if let Some(store) = stores.iter().find(|store| root.starts_with(store)) {
+            return Err(Failure::usage(format!(
+                "{}: inside the key store {} that would encrypt it; use another --key, or sealwax keys export",
+                from.display(),
+                store.display()
+            )));
+        }
+        if let Some(to) = to {
+            fs::create_dir_all(to).map_err(|error| Failure::about(&to.display().to_string(), error))?;
+        }
+        Ok(Self { task, suffix, from, to, stores })
     }
 
     /// Returns the total size of the files in bytes.
@@ -120,6 +146,10 @@ impl<'a> Tree<'a> {
         std::iter::from_fn(move || {
             loop {
                 let met = match entries.next()? {
+                    Ok(entry) if self.is_key_store(&entry) => {
+                        entries.skip_current_dir();
+                        Met::KeyStore(entry.into_path())
+                    }
                     Ok(entry) if entry.file_type().is_dir() => match self.make_directory(&entry) {
                         Ok(()) => continue,
                         Err(failure) => {
@@ -133,6 +163,14 @@ impl<'a> Tree<'a> {
                 return Some(met);
             }
         })
+    }
+
+    fn is_key_store(&self, entry: &DirEntry) -> bool {
+        // Links are not followed below the directory, so few entries need to be resolved.
+        !self.stores.is_empty()
+            && entry.file_type().is_dir()
+            && self.stores.iter().any(|store| store.file_name() == Some(entry.file_name()))
+            && self.stores.contains(&canonical(entry.path()))
     }
 
     fn meet(&self, entry: &DirEntry) -> Met {

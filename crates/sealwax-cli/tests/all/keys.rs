@@ -79,10 +79,21 @@ fn the_first_encryption_creates_the_store_and_warns() {
     let place = Place::new();
     fs::write(place.path("plain"), b"text").unwrap();
     place.refused(&["decrypt", "plain"], 2, "no --key is given");
-    let first = place.run(&["encrypt", "-o", "sealed", "plain"]);
+    // Without a terminal the warning may be read by nobody, and a container loses the store.
+    place.refused(&["encrypt", "-o", "sealed", "plain"], 2, "--create-store");
+    place.refused(&["reencrypt", "-o", "sealed", "plain"], 2, "no --key is given");
+    // The output is checked before the store is created.
+    place.refused(&["encrypt", "--create-store", "-o", "plain", "plain"], 6, "--force");
+    place.refused(&["encrypt", "--create-store", "-o", "no/such/sealed", "plain"], 1, "no/such/sealed");
+    fs::create_dir(place.path("in")).unwrap();
+    place.refused(&["encrypt", "-r", "--create-store", "-o", "plain", "in"], 2, "plain: not a directory");
+    assert!(!place.path("store").exists() && !place.path("sealed").exists());
+
+    let first = place.run(&["encrypt", "--create-store", "--quiet", "-o", "sealed", "plain"]);
     assert!(first.status.success(), "{}", stderr(&first));
     let said = stderr(&first);
-    assert!(said.contains("store") && said.contains("WARNING") && said.contains("keys export"), "{said}");
+    let warned = said.contains("created a key store in ") && said.contains("WARNING") && said.contains("keys export");
+    assert!(warned, "even with --quiet: {said:?}");
     let second = place.run(&["encrypt", "-o", "again", "plain"]);
     assert_eq!(stderr(&second), "", "it is said once");
     for arguments in [&["decrypt", "sealed"][..], &["decrypt", "-k", "local:default", "again"]] {
@@ -91,6 +102,28 @@ fn the_first_encryption_creates_the_store_and_warns() {
     assert_eq!(place.json(&["keys", "list"]).as_array().unwrap().len(), 1);
     let shown = place.ok(&["inspect", "sealed"]);
     assert!(shown.contains("sealwax-local"), "{shown}");
+}
+
+#[test]
+fn a_tree_that_holds_the_store_is_not_encrypted_under_it_unnoticed() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("in/deep")).unwrap();
+    fs::write(place.path("in/deep/plain"), b"text").unwrap();
+    let in_tree = [("SEALWAX_STORE", "in/deep/../keys")];
+    let encrypt = ["encrypt", "-r", "--create-store", "--quiet", "-o", "out", "in"];
+    let output = place.run_in(&in_tree, &encrypt, b"");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let warning = "in/keys: skipped: the key store that encrypts these files; back it up with sealwax keys export\n";
+    assert!(stderr(&output).contains(warning), "{}", stderr(&output));
+    assert!(place.path("out/deep/plain.sealed").exists() && !place.path("out/keys").exists());
+    // Below the store, everything belongs to it.
+    let output = place.run_in(&in_tree, &["encrypt", "-r", "-o", "other", "in/keys"], b"");
+    assert_eq!((output.status.code(), place.path("other").exists()), (Some(2), false), "{}", stderr(&output));
+    assert!(stderr(&output).contains("inside the key store"), "{}", stderr(&output));
+    // Another key can encrypt the store.
+    let key = place.ok(&["keygen", "raw.key"]);
+    place.ok_with(&in_tree, &["encrypt", "-r", "-k", key.trim(), "-o", "backup", "in"], b"");
+    assert!(place.path("backup/keys/store.bin.sealed").exists());
 }
 
 #[test]
@@ -156,7 +189,7 @@ fn aliases_are_made_moved_and_listed() {
     assert_eq!(place.json(&["keys", "alias", "list"]).as_array().unwrap().len(), 1);
     // There is no default key unless one is created.
     fs::write(place.path("plain"), b"text").unwrap();
-    place.refused(&["encrypt", "-o", "sealed", "plain"], 2, "keys alias create default");
+    place.refused(&["encrypt", "-o", "new", "plain"], 2, "keys alias create default");
 }
 
 #[test]
@@ -180,7 +213,7 @@ fn a_backup_brings_everything_back() {
     fs::write(place.path("plain"), b"text").unwrap();
     fs::write(place.path("phrase"), b"correct horse\n").unwrap();
     fs::write(place.path("wrong"), b"wrong horse\n").unwrap();
-    place.ok(&["encrypt", "-o", "sealed", "plain"]);
+    place.ok(&["encrypt", "--create-store", "-o", "sealed", "plain"]);
     place.ok(&["keys", "export", "-o", "backup", "--backup-passphrase-file", "phrase"]);
     place.refused(&["keys", "export", "-o", "backup", "--backup-passphrase-file", "phrase"], 6, "backup");
     fs::remove_dir_all(place.path("store")).unwrap();
@@ -209,7 +242,7 @@ fn a_store_under_a_passphrase_opens_with_it_alone() {
     let place = Place::new();
     fs::write(place.path("plain"), b"text").unwrap();
     fs::write(place.path("phrase"), b"correct horse").unwrap();
-    place.ok(&["encrypt", "-o", "sealed", "plain"]);
+    place.ok(&["encrypt", "--create-store", "-o", "sealed", "plain"]);
     place.ok(&["keys", "rotate-root", "--new-passphrase-file", "phrase"]);
     let listed = place.ok(&["keys", "list", "--passphrase-file", "phrase"]);
     assert!(listed.contains("default"), "{listed}");

@@ -18,4 +18,6 @@ mod keys;
 mod manual;
 mod messages;
 mod official;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tool;
