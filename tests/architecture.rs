@@ -134,6 +134,7 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
             &["secrets"],
             &["streams"],
             &["arguments"],
+            &["operands"],
             &["aws"],
             &["session"],
             &["key_uri"],

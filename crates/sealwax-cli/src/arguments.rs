@@ -81,17 +81,18 @@ pub(crate) enum Command {
 /// Where bytes come from and where they go.
 #[derive(Args)]
 pub(crate) struct StreamArguments {
-    /// Output file, or - for standard output (the default); with --recursive, a directory
-    #[arg(short, long, value_name = "OUT", default_value = "-", hide_default_value = true)]
-    pub(crate) output: PathBuf,
+    /// Output file, or - for standard output; with --recursive, a directory [default: see IN]
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
 
     /// Replace existing output files
     #[arg(short, long)]
     pub(crate) force: bool,
 
-    /// Input file, or - for standard input; with --recursive, a directory
+    /// Input files; FILE is encrypted to FILE.sealed, and FILE.sealed decrypted to FILE. Without a file, or with -,
+    /// standard input is processed to standard output. With --recursive, a directory
     #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
+    pub(crate) inputs: Vec<PathBuf>,
 }
 
 /// The reports on what was done.
@@ -227,8 +228,8 @@ pub(crate) struct EncryptArguments {
 
 const ENCRYPT_EXAMPLES: &str = "\
 Examples:
-  sealwax encrypt -c tenant=blue -o report.pdf.sealed report.pdf
-  tar c directory | sealwax encrypt -k \"$KEY\" - > directory.tar.sealed
+  sealwax encrypt -c tenant=blue report.pdf         # writes report.pdf.sealed
+  tar c directory | sealwax encrypt -k \"$KEY\" > directory.tar.sealed
   sealwax encrypt -r -k \"$KEY\" directory -o directory.sealed";
 
 /// What kind of message is written.
@@ -286,8 +287,8 @@ pub(crate) struct DecryptArguments {
 
 const DECRYPT_EXAMPLES: &str = "\
 Examples:
-  sealwax decrypt -c tenant=blue -o report.pdf report.pdf.sealed
-  sealwax decrypt -k \"$KEY\" - < directory.tar.sealed | tar x
+  sealwax decrypt -c tenant=blue report.pdf.sealed  # writes report.pdf
+  sealwax decrypt -k \"$KEY\" < directory.tar.sealed | tar x
   sealwax decrypt -r -k \"$KEY\" directory.sealed -o directory";
 
 #[derive(Args)]
@@ -304,9 +305,9 @@ pub(crate) struct VerifyArguments {
     #[command(flatten)]
     pub(crate) report: ReportArguments,
 
-    /// Input file, or - for standard input; with --recursive, a directory
+    /// Input files, or - for standard input (the default); with --recursive, a directory
     #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
+    pub(crate) inputs: Vec<PathBuf>,
 }
 
 /// The heading of the limits in the help.
@@ -346,9 +347,9 @@ pub(crate) struct InspectArguments {
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
 
-    /// Input file, or - for standard input
+    /// Input file, or - for standard input (the default)
     #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
+    pub(crate) input: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -361,11 +362,11 @@ pub(crate) struct KeygenArguments {
     #[arg(long, default_value = "sealwax")]
     pub(crate) namespace: String,
 
-    /// Key name for the printed URI [default: the file name without its extension]
+    /// Key name for the printed URI [default: the file name without its extension, or key for standard output]
     #[arg(long)]
     pub(crate) name: Option<String>,
 
-    /// File to create; an existing file is never replaced
+    /// File to create, or - for standard output; an existing file is never replaced
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 }

@@ -1,6 +1,9 @@
 //! `sealwax decrypt`.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    path::Path,
+};
 
 use sealwax::{Client, EncryptionContext, materials::MaterialsManager};
 use zeroize::Zeroizing;
@@ -8,45 +11,56 @@ use zeroize::Zeroizing;
 use crate::{
     arguments::{DecryptArguments, DirectoryArguments, KeyArguments, LimitArguments},
     behind::write_behind,
-    directories::{self, Directory, Task},
+    directories::{self, Directory, Goal, Task},
     failure::Failure,
     keyring,
     metadata::Metadata,
-    preserve,
+    operands, preserve,
     report::{Report, Sizes},
     session::Session,
-    streams::{Ahead, Input, Nowhere, Output, is_standard},
+    streams::{Ahead, Comparison, Input, Nowhere, Output},
 };
 
 pub(crate) fn run(arguments: &DecryptArguments, session: &Session) -> Result<(), Failure> {
     let DecryptArguments { keys, limits, release_unverified, preserve, directories, report, streams } = arguments;
-    if *preserve && is_standard(&streams.output) {
-        return Err(Failure::usage("--preserve needs an output file; use -o FILE"));
-    }
-    let opening = Opening { preserve: *preserve, ..Opening::new(session, keys, limits, directories)? };
     if directories.recursive {
-        return run_recursive(arguments, &opening, session);
+        return run_recursive(arguments, session);
     }
-    let metadata = Metadata::open(report.metadata.as_deref())?;
-    let input = Input::open(&streams.input, session.notes)?;
-    let output = Output::create(&streams.output, streams.force)?;
-    opening.open(input, output, *release_unverified)?.print(report, metadata.as_ref())
+    let mut ready = None;
+    operands::each(&operands::to_decrypt(streams)?, report.json, |operand| {
+        let input = Input::open(&operand.input, session.notes)?;
+        let mut output = Output::create(&operand.output, streams.force)?;
+        if *preserve && output.file().is_none() {
+            return Err(Failure::usage("--preserve needs an output file; use -o FILE"));
+        }
+        let (metadata, opening) = operands::once(&mut ready, || {
+            let opening = Opening { preserve: *preserve, ..Opening::new(session, keys, limits, directories)? };
+            Ok((Metadata::open(report.metadata.as_deref())?, opening))
+        })?;
+        opening.open(input, output, *release_unverified)?.print(report, metadata.as_ref())
+    })
 }
 
-fn run_recursive(arguments: &DecryptArguments, opening: &Opening, session: &Session) -> Result<(), Failure> {
-    let DecryptArguments { directories, report, streams, .. } = arguments;
+fn run_recursive(arguments: &DecryptArguments, session: &Session) -> Result<(), Failure> {
+    let DecryptArguments { keys, limits, preserve, directories, report, streams, .. } = arguments;
+    let (from, to) = operands::directories(streams)?;
+    let opening = Opening { preserve: *preserve, ..Opening::new(session, keys, limits, directories)? };
     let directory = Directory {
         task: Task::Decrypt,
         arguments: directories,
         report,
         session,
-        from: &streams.input,
-        to: Some(&streams.output),
+        from,
+        to: Some(to),
         force: streams.force,
     };
-    directory.run(|job, to, bar| {
-        let output = Output::create(to.unwrap_or(&streams.output), streams.force)?;
-        opening.open(Input::open_one_of_many(&job.from, bar)?, output, false)
+    directory.run(|job, goal, bar| {
+        let input = Input::open_one_of_many(&job.from, bar)?;
+        match goal {
+            Goal::Write(target) => opening.open(input, Output::create(target, streams.force)?, false),
+            Goal::Compare(target) => opening.compare(input, target),
+            Goal::Verify => opening.verify(input),
+        }
     })
 }
 
@@ -119,15 +133,35 @@ impl Opening {
     }
 
     /// Verifies an input and discards the plaintext.
-    pub(crate) fn verify(&self, mut input: Input) -> Result<Report, Failure> {
-        let name = input.name.clone();
+    pub(crate) fn verify(&self, input: Input) -> Result<Report, Failure> {
         let mut nowhere = Nowhere::default();
-        // The plaintext goes nowhere, so releasing it before the signature is verified is safe.
+        self.verify_into(input, &mut nowhere, |nowhere| nowhere.count)
+    }
+
+    /// Verifies an input, and that an existing file is its plaintext.
+    fn compare(&self, input: Input, existing: &Path) -> Result<Report, Failure> {
+        let name = existing.display().to_string();
+        let mut comparison = Comparison::new(existing).map_err(|error| Failure::about(&name, error))?;
+        let report = self.verify_into(input, &mut comparison, Comparison::count)?;
+        if comparison.is_equal().map_err(|error| Failure::about(&name, error))? {
+            return Ok(report);
+        }
+        Err(Failure::exists(format!("{name}: the file exists and differs from the message; use --force to replace it")))
+    }
+
+    fn verify_into<W: Write>(
+        &self,
+        mut input: Input,
+        output: &mut W,
+        length: impl Fn(&W) -> u64,
+    ) -> Result<Report, Failure> {
+        let name = input.name.clone();
+        // The plaintext is not released, so the signature can be verified last.
         let opened =
-            self.decrypt().release_unverified().open(&mut input).and_then(|message| message.copy_to(&mut nowhere));
+            self.decrypt().release_unverified().open(&mut input).and_then(|message| message.copy_to(&mut *output));
         let opened = opened.map_err(|error| Failure::about(&name, error))?;
         let mut report = Report::verified(&opened.header, &opened.opened_by, name);
-        let plaintext_length = Some(nowhere.count);
+        let plaintext_length = Some(length(output));
         report.sizes = Sizes { input_length: input.count(), output_length: None, plaintext_length };
         Ok(report)
     }

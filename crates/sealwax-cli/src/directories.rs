@@ -3,6 +3,8 @@
 
 use std::{
     fmt::Write as _,
+    fs::File,
+    io::Read,
     iter::repeat_n,
     path::Path,
     sync::{
@@ -21,6 +23,7 @@ use crate::{
     failure::Failure,
     metadata::Metadata,
     notes::say,
+    provider,
     report::Report,
     session::Session,
     streams::{bar, is_standard},
@@ -34,6 +37,9 @@ use tree::{Job, Met, Target, Tree};
 /// The most files processed in parallel, whatever was requested: more threads gain nothing, and the
 /// system may not have them.
 const MOST_JOBS: usize = 1024;
+
+/// How much of an existing file is searched for the header of a message, in bytes.
+const MAX_HEADER: u64 = 1 << 20;
 
 /// The operation to perform on every file of a directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,6 +61,17 @@ pub(crate) struct Directory<'a> {
     pub(crate) force: bool,
 }
 
+/// What is done with a file.
+#[derive(Clone, Copy)]
+pub(crate) enum Goal<'a> {
+    /// Writes the output to this path.
+    Write(&'a Path),
+    /// Verifies the file, and that the existing file at this path is its plaintext.
+    Compare(&'a Path),
+    /// Verifies the file.
+    Verify,
+}
+
 /// Returns a materials manager that the files of a directory share, if they are to share one.
 pub(crate) fn sharing(
     arguments: &DirectoryArguments,
@@ -72,14 +89,13 @@ impl Directory<'_> {
         Tree::check(self)
     }
 
-    /// Runs `work` for every file, several in parallel, from its input path to its output path and
-    /// with one progress bar.
+    /// Runs `work` for every file, several in parallel, with its goal and one progress bar.
     ///
     /// If a file fails, the failure is reported and the others go on. At the end one line
     /// summarizes all.
     pub(crate) fn run(
         &self,
-        work: impl Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure> + Sync,
+        work: impl Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Report, Failure> + Sync,
     ) -> Result<(), Failure> {
         self.check()?;
         let metadata = Metadata::open(self.report.metadata.as_deref())?;
@@ -120,6 +136,27 @@ impl Directory<'_> {
     }
 }
 
+/// Fails if an existing file does not begin with the header of a message, such as an empty file that
+/// another program left. It is not verified.
+fn check_message(path: &Path) -> Result<(), Failure> {
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(|error| Failure::about(&name, error))?;
+    let (mut decoder, mut buffer) = (provider::client().build().header_decoder(), [0; 8 << 10]);
+    let mut file = file.take(MAX_HEADER);
+    loop {
+        let count = file.read(&mut buffer).map_err(|error| Failure::about(&name, error))?;
+        match decoder.push(&buffer[..count]) {
+            Ok((_, Some(_))) => return Ok(()),
+            Ok((_, None)) if count > 0 => {}
+            _ => {
+                return Err(Failure::exists(format!(
+                    "{name}: the file exists and is not a message; use --force to replace it"
+                )));
+            }
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -133,7 +170,7 @@ struct Worker<'a, W> {
     work: &'a W,
 }
 
-impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker<'_, W> {
+impl<W: Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Report, Failure>> Worker<'_, W> {
     fn run(&self, jobs: &Mutex<Receiver<Job>>) {
         loop {
             let job = lock(jobs).recv();
@@ -145,21 +182,26 @@ impl<W: Fn(&Job, Option<&Path>, &ProgressBar) -> Result<Report, Failure>> Worker
     }
 
     fn take(&self, job: &Job) {
-        let target = match job.target(self.directory.force) {
-            Ok(Target::Finished { older }) => {
+        let goal = match job.target(self.directory.force) {
+            Ok(Target::Exists { path, older }) if self.directory.task == Task::Encrypt => {
+                if let Err(failure) = check_message(path) {
+                    return self.fail(failure);
+                }
                 let mut tally = lock(self.tally);
                 tally.finished += 1;
-                tally.older += u64::from(older && self.directory.task == Task::Encrypt);
+                tally.older += u64::from(older);
                 self.bar.inc(job.length);
                 return;
             }
-            Ok(Target::ToWrite(path)) => Some(path),
-            Ok(Target::None) => None,
+            Ok(Target::Exists { path, .. }) => Goal::Compare(path),
+            Ok(Target::ToWrite(path)) => Goal::Write(path),
+            Ok(Target::None) => Goal::Verify,
             Err(failure) => return self.fail(failure),
         };
-        match (self.work)(job, target, self.bar).and_then(|report| self.print(&report).map(|()| report)) {
+        match (self.work)(job, goal, self.bar).and_then(|report| self.print(&report).map(|()| report)) {
             Ok(report) => {
                 let mut tally = lock(self.tally);
+                tally.compared += u64::from(matches!(goal, Goal::Compare(_)));
                 tally.files += 1;
                 tally.bytes += report.sizes.plaintext_length.unwrap_or(0);
             }
@@ -232,7 +274,9 @@ struct Tally {
     files: u64,
     /// Plaintext bytes in those files.
     bytes: u64,
-    /// Files that were already finished.
+    /// Of those, files whose output exists and is the plaintext of the message.
+    compared: u64,
+    /// Files whose output exists and is a message.
     finished: u64,
     /// Of those, files whose input has changed since.
     older: u64,
@@ -256,8 +300,11 @@ impl Tally {
             Task::Verify => ("verified", "verify"),
         };
         let plural = |count: u64| if count == 1 { "" } else { "s" };
-        let Self { files, bytes, finished, older, skipped, failed, .. } = self;
+        let Self { files, bytes, compared, finished, older, skipped, failed, .. } = self;
         let mut text = format!("{did} {} file{}, {}", HumanCount(files), plural(files), HumanBytes(bytes));
+        if compared > 0 {
+            let _ = write!(text, ", of which {} exist and are the same", HumanCount(compared));
+        }
         if finished > 0 {
             let _ = write!(text, "; {} skipped because they exist", HumanCount(finished));
         }

@@ -1,7 +1,7 @@
 //! `sealwax encrypt`.
 
 use std::{
-    fs::Metadata,
+    fs,
     io::{Read, Write},
 };
 
@@ -10,12 +10,14 @@ use sealwax::{Client, EncryptionContext, Error, materials::MaterialsManager};
 use crate::{
     arguments::{EncryptArguments, MessageArguments},
     behind::write_behind,
-    directories::{self, Directory, Task},
+    directories::{self, Directory, Goal, Task},
     failure::Failure,
-    keyring, metadata, preserve,
+    keyring,
+    metadata::Metadata,
+    operands, preserve,
     report::{Report, Sizes},
     session::Session,
-    streams::{Ahead, Input, Output},
+    streams::{Ahead, Input, Output, changed},
 };
 
 pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(), Failure> {
@@ -23,23 +25,28 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
     if directories.recursive {
         return run_recursive(arguments, session);
     }
-    // Open the input and the output before the keys: the first use of the key store creates it.
-    let input = Input::open(&streams.input, session.notes)?;
-    let output = Output::create_for_message(&streams.output, streams.force)?;
-    let metadata = metadata::Metadata::open(report.metadata.as_deref())?;
-    let sealing = Sealing::new(arguments, session)?;
-    sealing.seal(input, output)?.print(report, metadata.as_ref())
+    let mut ready = None;
+    operands::each(&operands::to_encrypt(streams)?, report.json, |operand| {
+        // Open the input and the output before the keys: the first use of the key store creates it.
+        let input = Input::open(&operand.input, session.notes)?;
+        let output = Output::create_for_message(&operand.output, streams.force)?;
+        let (metadata, sealing) = operands::once(&mut ready, || {
+            Ok((Metadata::open(report.metadata.as_deref())?, Sealing::new(arguments, session)?))
+        })?;
+        sealing.seal(input, output)?.print(report, metadata.as_ref())
+    })
 }
 
 fn run_recursive(arguments: &EncryptArguments, session: &Session) -> Result<(), Failure> {
     let EncryptArguments { directories, report, streams, .. } = arguments;
+    let (from, to) = operands::directories(streams)?;
     let directory = Directory {
         task: Task::Encrypt,
         arguments: directories,
         report,
         session,
-        from: &streams.input,
-        to: Some(&streams.output),
+        from,
+        to: Some(to),
         force: streams.force,
     };
     // Check the directories before the keys: the first use of the key store creates it.
@@ -47,9 +54,11 @@ fn run_recursive(arguments: &EncryptArguments, session: &Session) -> Result<(), 
     let sealing = Sealing::new(arguments, session)?;
     // Detect once, before anything is written, what would make every file fail.
     sealing.try_out()?;
-    directory.run(|job, to, bar| {
-        let output = Output::create(to.unwrap_or(&streams.output), streams.force)?;
-        sealing.seal(Input::open_one_of_many(&job.from, bar)?, output)
+    directory.run(|job, goal, bar| {
+        let (Goal::Write(target) | Goal::Compare(target)) = goal else {
+            return Err(Failure::usage("--recursive needs an output directory; use -o DIR"));
+        };
+        sealing.seal(Input::open_one_of_many(&job.from, bar)?, Output::create(target, streams.force)?)
     })
 }
 
@@ -97,9 +106,8 @@ impl<'a> Sealing<'a> {
     fn seal(&self, mut input: Input, mut output: Output) -> Result<Report, Failure> {
         let name = input.name.clone();
         let fail = |error: Error, about: &str| match error {
-            Error::PlaintextTooLong { declared: true, .. } => {
-                Failure::other(format!("{name}: the file grew while it was read; try again when nothing writes to it"))
-            }
+            // The declared length is that of the file when it was opened.
+            Error::PlaintextTooLong { declared: true, .. } => changed(&name),
             error => Failure::about(about, error),
         };
         let mut context = self.context.clone();
@@ -119,7 +127,7 @@ impl<'a> Sealing<'a> {
             Ahead::Begun(begin) => {
                 // Bound the length by the file's, which is then counted, unless the file has
                 // already grown beyond it.
-                let length = input.found.as_ref().map(Metadata::len).filter(|_| self.shares);
+                let length = input.found.as_ref().map(fs::Metadata::len).filter(|_| self.shares);
                 let encrypt = match length.filter(|length| *length >= begin.len() as u64) {
                     Some(length) => encrypt.plaintext_length_bound(length),
                     None => encrypt,
@@ -130,6 +138,8 @@ impl<'a> Sealing<'a> {
                 (sealed.header, sealed.key_report)
             }
         };
+        // A message that is not complete must not appear as one.
+        input.check_unchanged()?;
         let output_name = output.name.clone();
         let output_length = Some(output.commit()?);
         let input_length = input.count();

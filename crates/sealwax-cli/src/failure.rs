@@ -81,6 +81,11 @@ impl Failure {
         self.stops_all
     }
 
+    /// Returns the failure as one that every remaining file would have.
+    pub(crate) fn for_all(self) -> Self {
+        Self { stops_all: true, ..self }
+    }
+
     /// Returns the exit code.
     pub(crate) fn code(&self) -> u8 {
         self.code

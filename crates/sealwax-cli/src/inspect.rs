@@ -1,10 +1,6 @@
 //! `sealwax inspect`.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    io::{self, Write as _},
-};
+use std::{collections::BTreeMap, fmt};
 
 use sealwax::{
     ContentType, Escaped, Header,
@@ -12,11 +8,17 @@ use sealwax::{
 };
 use serde::Serialize;
 
-use crate::{arguments::InspectArguments, failure::Failure, provider, streams::Input, text::hex};
+use crate::{
+    arguments::InspectArguments,
+    failure::Failure,
+    operands, provider,
+    streams::{Input, print},
+    text::hex,
+};
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     let InspectArguments { json, limits, input } = arguments;
-    let input = Input::open_silently(input)?;
+    let input = Input::open_silently(&operands::inputs(input.as_slice())?[0])?;
     let name = input.name.clone();
     let client = limits.apply(provider::client()).build();
     let outline = Outline::read(input, client.header_decoder()).map_err(|error| Failure::about(&name, error))?;
@@ -28,7 +30,7 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     } else {
         report.to_string()
     };
-    io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::about("standard output", error))?;
+    print(text.as_bytes())?;
     match outline.body {
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::about(&name, error)),

@@ -8,12 +8,23 @@ use std::{
 
 use sealwax::{SecretBytes, crypto::CryptoProvider, keyring::RawAesKeyring};
 
-use crate::{arguments::KeygenArguments, failure::Failure, key_uri::raw_aes_uri, provider::Provider};
+use crate::{
+    arguments::KeygenArguments,
+    failure::Failure,
+    key_uri::raw_aes_uri,
+    provider::Provider,
+    session::Session,
+    streams::{is_standard, print, print_binary},
+};
 
-pub(crate) fn run(arguments: &KeygenArguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &KeygenArguments, session: &Session) -> Result<(), Failure> {
     let KeygenArguments { bits, namespace, name, file } = arguments;
-    let shown = file.display().to_string();
-    let stem = || file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let standard = is_standard(file);
+    let shown = if standard { "FILE".to_owned() } else { file.display().to_string() };
+    let stem = || match standard {
+        true => Some("key".to_owned()),
+        false => file.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
+    };
     let name = name.clone().or_else(stem).unwrap_or_default();
     let length = match bits.as_str() {
         "128" => 16,
@@ -24,6 +35,12 @@ pub(crate) fn run(arguments: &KeygenArguments) -> Result<(), Failure> {
     // Check that the names are valid for a key before anything is written.
     RawAesKeyring::new(namespace, &name, SecretBytes::from(key.as_bytes()))?;
 
+    if standard {
+        // Standard output has the key alone, so the URI goes to standard error.
+        print_binary(key.as_bytes())?;
+        session.notes.note(format_args!("sealwax: the key URI is {}", raw_aes_uri(namespace, &name, &shown)));
+        return Ok(());
+    }
     write_new(file, key.as_bytes()).map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
             Failure::exists(format!("{shown}: the file exists; a key file is never replaced, choose another name"))
@@ -31,8 +48,7 @@ pub(crate) fn run(arguments: &KeygenArguments) -> Result<(), Failure> {
             Failure::about(&shown, error)
         }
     })?;
-    writeln!(io::stdout(), "{}", raw_aes_uri(namespace, &name, &shown))
-        .map_err(|error| Failure::about("standard output", error))
+    print(format!("{}\n", raw_aes_uri(namespace, &name, &shown)).as_bytes())
 }
 
 /// Writes a new, owner-only file. Fails if the file exists; on failure the file is removed.

@@ -17,6 +17,7 @@ mod keys;
 mod manual;
 mod metadata;
 mod notes;
+mod operands;
 mod preserve;
 mod provider;
 mod reencrypt;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => (verify::run(arguments, &session), arguments.report.json),
         Command::Reencrypt(arguments) => (reencrypt::run(arguments, &session), arguments.report.json),
         Command::Inspect(arguments) => (inspect::run(arguments), false),
-        Command::Keygen(arguments) => (keygen::run(arguments), false),
+        Command::Keygen(arguments) => (keygen::run(arguments, &session), false),
         Command::Completions(arguments) => (manual::completions(arguments), false),
         Command::Man(arguments) => (manual::man(arguments), false),
         Command::Keys(arguments) => (keys::run(arguments, &session), arguments.json),

@@ -1,13 +1,11 @@
 //! `sealwax completions` and `sealwax man`: output for shells and for `man`.
 
-use std::{
-    fs,
-    io::{self, Write},
-};
+use std::fs;
 
 use crate::{
     arguments::{self, CompletionsArguments, ManArguments},
     failure::Failure,
+    streams::print,
 };
 
 /// Prints the completion script for a shell.
@@ -28,8 +26,4 @@ pub(crate) fn man(arguments: &ManArguments) -> Result<(), Failure> {
     fs::create_dir_all(directory)
         .and_then(|()| clap_mangen::generate_to(arguments::command(), directory))
         .map_err(|error| Failure::about(&directory.display().to_string(), error))
-}
-
-fn print(bytes: &[u8]) -> Result<(), Failure> {
-    io::stdout().write_all(bytes).map_err(|error| Failure::about("standard output", error))
 }

@@ -90,7 +90,7 @@ pub(crate) enum KeysCommand {
     },
     /// Import the keys of a backup, or with --material a key of 32 bytes
     Import {
-        /// Backup file, or file with the key
+        /// Backup file, or file with the key, or - for standard input
         file: PathBuf,
         /// Read the 32 bytes of one key instead of a backup
         #[arg(long)]
@@ -107,7 +107,7 @@ pub(crate) enum KeysCommand {
     },
     /// Write a backup of all keys, or of one key, encrypted under a passphrase
     Export {
-        /// File to create; an existing file is never replaced
+        /// File to create, or - for standard output; an existing file is never replaced
         #[arg(short, long, value_name = "OUT")]
         output: PathBuf,
         /// ID or alias of the only key to export

@@ -26,7 +26,7 @@ pub(crate) struct ReencryptArguments {
     #[arg(long, conflicts_with = "context")]
     no_context: bool,
 
-    /// Output file, or - for standard output [default: replace the input]
+    /// Output file, or - for standard output [default: replace each input]
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
 
@@ -48,9 +48,9 @@ pub(crate) struct ReencryptArguments {
     #[command(flatten)]
     pub(crate) report: ReportArguments,
 
-    /// The file to read, or - for standard input
+    /// Messages to replace, or one message and -o OUT; - for standard input (the default)
     #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
+    pub(crate) inputs: Vec<PathBuf>,
 }
 
 const NOTE: &str = "\

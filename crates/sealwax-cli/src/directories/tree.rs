@@ -41,8 +41,10 @@ pub(super) enum Target<'a> {
     /// Nothing is written.
     None,
     ToWrite(&'a Path),
-    /// A complete file; files appear only when they are complete.
-    Finished {
+    /// A file that is not replaced. Files appear only when they are complete, but this may be another
+    /// file than the command would write.
+    Exists {
+        path: &'a Path,
         /// Whether the input was modified after this file.
         older: bool,
     },
@@ -65,7 +67,7 @@ impl Job {
             Ok(_) if force => Ok(Target::ToWrite(to)),
             Ok(found) => {
                 let older = self.modified.zip(found.modified().ok()).is_some_and(|(from, to)| from > to);
-                Ok(Target::Finished { older })
+                Ok(Target::Exists { path: to, older })
             }
         }
     }

@@ -1,11 +1,16 @@
 //! `sealwax keys`: the embedded key store.
 
-use std::io::{self, Read, Write};
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use sealwax::{EncryptionContext, SecretBytes};
 use sealwax_kms::{AuditReport, LocalKms, MAX_PLAINTEXT, Root, WaitingPeriod};
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::{
     arguments::{AliasCommand, KeysArguments, KeysCommand, context_of},
@@ -13,6 +18,7 @@ use crate::{
     secrets::{passphrase_from, read_secret},
     session::Session,
     store::{Store, store_failure},
+    streams::{is_standard, print_binary, print_plaintext},
 };
 
 mod show;
@@ -54,8 +60,11 @@ pub(crate) fn run(arguments: &KeysArguments, session: &Session) -> Result<(), Fa
         KeysCommand::CancelDelete { key } => show::key(&kms.cancel_key_deletion(key)?, json),
         KeysCommand::Import { file, material: true, alias, description, .. } => {
             // Read one byte more than a key has, so that a longer file is not taken for a key.
-            let material = read_secret(file, 33);
-            let material = material.map_err(|error| Failure::about(&file.display().to_string(), error))?;
+            let material = if is_standard(file) {
+                read_input(33)?
+            } else {
+                read_secret(file, 33).map_err(|error| Failure::about(&file.display().to_string(), error))?
+            };
             let mut key = kms.import_key(material, description)?;
             if let Some(alias) = alias {
                 kms.create_alias(alias, &key.key_id)?;
@@ -65,13 +74,20 @@ pub(crate) fn run(arguments: &KeysArguments, session: &Session) -> Result<(), Fa
         }
         KeysCommand::Import { file, backup_passphrase_file, .. } => {
             let passphrase = passphrase_from(backup_passphrase_file.as_deref(), "Passphrase of the backup: ", false)?;
-            let report = kms.import_backup(file, Root::passphrase(passphrase)).wait().map_err(store_failure)?;
+            let import =
+                |file: &Path| kms.import_backup(file, Root::passphrase(passphrase)).wait().map_err(store_failure);
+            let report = if is_standard(file) { import_from_standard_input(import)? } else { import(file)? };
             show::backup(&report, json)
         }
         KeysCommand::Export { output, key, backup_passphrase_file } => {
             let passphrase = passphrase_from(backup_passphrase_file.as_deref(), "Passphrase for the backup: ", true)?;
-            let written = kms.export(output, key.as_deref(), Root::passphrase(passphrase)).wait();
-            written.map_err(store_failure)?;
+            let export = |output: &Path| {
+                kms.export(output, key.as_deref(), Root::passphrase(passphrase)).wait().map_err(store_failure)
+            };
+            if is_standard(output) {
+                return export_to_standard_output(export);
+            }
+            export(output)?;
             done("backup written", json)
         }
         KeysCommand::Audit { verify: true, head, .. } => {
@@ -87,6 +103,31 @@ pub(crate) fn run(arguments: &KeysArguments, session: &Session) -> Result<(), Fa
         KeysCommand::Seal { key, context } => seal(&kms, key, &context_of("--context", context)?, json),
         KeysCommand::Open { context } => open_sealed(&kms, &context_of("--context", context)?),
     }
+}
+
+/// Writes a backup to standard output. The key store writes and reads backups in files only.
+fn export_to_standard_output(export: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
+    let directory = temporary_directory()?;
+    let file = directory.path().join("backup");
+    export(&file)?;
+    let backup = fs::read(&file).map_err(|error| Failure::about(&file.display().to_string(), error))?;
+    print_binary(&backup)
+}
+
+fn import_from_standard_input<T>(import: impl FnOnce(&Path) -> Result<T, Failure>) -> Result<T, Failure> {
+    let directory = temporary_directory()?;
+    let file = directory.path().join("standard input");
+    let copied = fs::File::create(&file).and_then(|mut copy| io::copy(&mut io::stdin().lock(), &mut copy));
+    copied.map_err(|error| Failure::about("standard input", error))?;
+    import(&file)
+}
+
+/// Returns a temporary directory, which only its owner can read.
+fn temporary_directory() -> Result<TempDir, Failure> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().map_err(|error| Failure::about("the directory for temporary files", error))
 }
 
 fn alias(kms: &LocalKms, command: &AliasCommand, json: bool) -> Result<(), Failure> {
@@ -173,7 +214,5 @@ fn open_sealed(kms: &LocalKms, context: &EncryptionContext) -> Result<(), Failur
     let ciphertext =
         ciphertext.map_err(|_| Failure::new(3, "standard input is not the output of `sealwax keys seal`".into()))?;
     let opened = kms.decrypt(&ciphertext, context)?;
-    let mut out = io::stdout().lock();
-    let written = out.write_all(opened.plaintext.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|error| Failure::about("standard output", error))
+    print_plaintext(opened.plaintext.as_bytes())
 }

@@ -1,16 +1,13 @@
 //! Output about the store, as tables for people and as JSON for scripts.
 
-use std::{
-    io::{self, Write},
-    time::SystemTime,
-};
+use std::time::SystemTime;
 
 use sealwax::Escaped;
 use sealwax_kms::{Alias, AuditEntry, AuditReport, BackupReport, KeyMetadata, KeyState};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, streams::print};
 
 /// Prints a value as one line of JSON.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
@@ -19,7 +16,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Prints a line.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{text}").map_err(|error| Failure::about("standard output", error))
+    print(format!("{text}\n").as_bytes())
 }
 
 /// Prints rows below a heading, in columns as wide as their content.
@@ -29,12 +26,12 @@ fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Result<(), Fa
         cells.chain(head.get(column).map(|name| name.len())).max().unwrap_or(0)
     };
     let widths: [usize; N] = std::array::from_fn(width);
-    let print = |cells: Vec<&str>| {
+    let print_row = |cells: Vec<&str>| {
         let padded: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         line(padded.join("  ").trim_end())
     };
-    print(head.to_vec())?;
-    rows.iter().try_for_each(|row| print(row.iter().map(String::as_str).collect()))
+    print_row(head.to_vec())?;
+    rows.iter().try_for_each(|row| print_row(row.iter().map(String::as_str).collect()))
 }
 
 fn date(time: SystemTime) -> String {

@@ -107,8 +107,8 @@ fn the_tool_encrypts_and_decrypts() {
 
     // An ARN contains its region, whatever `--region` says.
     tool.ok(&["encrypt", "-k", &key, "-c", "tenant=blue", "-o", "by-arn", "plain"]);
-    assert_eq!(tool.ok(&["decrypt", "-k", &key, "-c", "tenant=blue", "by-arn"]), b"the text");
-    assert_eq!(tool.ok(&["decrypt", "-k", &key, "--region", THERE, "by-arn"]), b"the text");
+    assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", &key, "-c", "tenant=blue", "by-arn"]), b"the text");
+    assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", &key, "--region", THERE, "by-arn"]), b"the text");
     // An alias is resolved in the region that the command line, the environment, or the URI
     // gives.
     tool.refused(&["encrypt", "-k", "aws-kms:alias/orders", "-o", "x", "plain"], 2, "no AWS region");
@@ -122,20 +122,20 @@ fn the_tool_encrypts_and_decrypts() {
         "the key does not exist",
     );
     for message in ["by-arn", "by-alias"] {
-        assert_eq!(tool.ok(&["decrypt", "-k", &key, message]), b"the text");
-        assert_eq!(tool.ok(&["decrypt", "-k", &discovery, message]), b"the text");
-        assert_eq!(tool.ok(&["decrypt", "-k", "aws-kms:discovery", message]), b"the text");
+        assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", &key, message]), b"the text");
+        assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", &discovery, message]), b"the text");
+        assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", "aws-kms:discovery", message]), b"the text");
     }
     // Several keys in several regions; each opens the message alone.
     tool.ok(&["encrypt", "-k", &key, "-k", &far, "-o", "several", "plain"]);
     for one in [&key, &far] {
-        assert_eq!(tool.ok(&["decrypt", "-k", one, "several"]), b"the text");
+        assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", one, "several"]), b"the text");
     }
     tool.ok(&["encrypt", "-k", &far, "-o", "far", "plain"]);
-    tool.refused(&["decrypt", "-k", &discovery, "far"], 4, "no encrypted data key");
-    assert_eq!(tool.ok(&["decrypt", "-k", &discovery, "--region", THERE, "far"]), b"the text");
+    tool.refused(&["decrypt", "-o", "-", "-k", &discovery, "far"], 4, "no encrypted data key");
+    assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", &discovery, "--region", THERE, "far"]), b"the text");
     let both = format!("{discovery}&region={HERE}&region={THERE}");
-    assert_eq!(tool.ok(&["decrypt", "-k", &both, "far"]), b"the text");
+    assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", &both, "far"]), b"the text");
 
     // A profile.
     let profile = format!(
@@ -145,16 +145,23 @@ fn the_tool_encrypts_and_decrypts() {
     );
     fs::write(directory.path().join("config"), profile).unwrap();
     let with_profile = Tool { directory: directory.path(), environment: Vec::new() };
-    assert_eq!(with_profile.ok(&["decrypt", "-k", "aws-kms:discovery", "--profile", "far", "far"]), b"the text");
-    assert_eq!(with_profile.ok(&["decrypt", "-k", "aws-kms:discovery?profile=far", "far"]), b"the text");
+    assert_eq!(
+        with_profile.ok(&["decrypt", "-o", "-", "-k", "aws-kms:discovery", "--profile", "far", "far"]),
+        b"the text"
+    );
+    assert_eq!(with_profile.ok(&["decrypt", "-o", "-", "-k", "aws-kms:discovery?profile=far", "far"]), b"the text");
     // Credentials that belong to no user.
-    with_profile.refused(&["decrypt", "-k", &key, "by-arn"], 4, "access was denied: the credential provider");
+    with_profile.refused(
+        &["decrypt", "-o", "-", "-k", &key, "by-arn"],
+        4,
+        "access was denied: the credential provider",
+    );
     // The endpoint of this service alone.
     let mut special = Tool::new(directory.path(), "http://127.0.0.1:9");
     special.environment.push(("AWS_ENDPOINT_URL_KMS", server.endpoint.clone()));
-    assert_eq!(special.ok(&["decrypt", "-k", &key, "by-arn"]), b"the text");
+    assert_eq!(special.ok(&["decrypt", "-o", "-", "-k", &key, "by-arn"]), b"the text");
     let nowhere = Tool::new(directory.path(), "http://127.0.0.1:9");
-    nowhere.refused(&["decrypt", "-k", &key, "by-arn"], 4, "the service is unavailable");
+    nowhere.refused(&["decrypt", "-o", "-", "-k", &key, "by-arn"], 4, "the service is unavailable");
 }
 
 #[test]
@@ -190,8 +197,8 @@ fn a_multi_region_key_is_known_by_its_arn() {
     fs::write(directory.path().join("plain"), b"the text").unwrap();
     let (here, there) = (format!("aws-kms:{made}"), format!("aws-kms:{}", made.replace(HERE, THERE)));
     tool.ok(&["encrypt", "-k", &here, "-o", "sealed", "plain"]);
-    assert_eq!(tool.ok(&["decrypt", "-k", &there, "sealed"]), b"the text");
-    assert_eq!(tool.ok(&["decrypt", "-k", "aws-kms:discovery", "--region", THERE, "sealed"]), b"the text");
+    assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", &there, "sealed"]), b"the text");
+    assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", "aws-kms:discovery", "--region", THERE, "sealed"]), b"the text");
     call(&server, HERE, "DisableKey", &json!({"KeyId": made}));
     tool.refused(&["encrypt", "-k", &here, "-o", "x", "plain"], 4, "the key is disabled");
 }

@@ -78,7 +78,7 @@ fn stderr(output: &Output) -> String {
 fn the_first_encryption_creates_the_store_and_warns() {
     let place = Place::new();
     fs::write(place.path("plain"), b"text").unwrap();
-    place.refused(&["decrypt", "plain"], 2, "no --key is given");
+    place.refused(&["decrypt", "-o", "-", "plain"], 2, "no --key is given");
     // Without a terminal the warning may be read by nobody, and a container loses the store.
     place.refused(&["encrypt", "-o", "sealed", "plain"], 2, "--create-store");
     place.refused(&["reencrypt", "-o", "sealed", "plain"], 2, "no --key is given");
@@ -96,7 +96,7 @@ fn the_first_encryption_creates_the_store_and_warns() {
     assert!(warned, "even with --quiet: {said:?}");
     let second = place.run(&["encrypt", "-o", "again", "plain"]);
     assert_eq!(stderr(&second), "", "it is said once");
-    for arguments in [&["decrypt", "sealed"][..], &["decrypt", "-k", "local:default", "again"]] {
+    for arguments in [&["decrypt", "-o", "-", "sealed"][..], &["decrypt", "-o", "-", "-k", "local:default", "again"]] {
         assert_eq!(place.ok(arguments), "text");
     }
     assert_eq!(place.json(&["keys", "list"]).as_array().unwrap().len(), 1);
@@ -149,24 +149,24 @@ fn the_life_of_a_key() {
     place.ok(&["encrypt", "-k", "local:main", "-o", "sealed", "plain"]);
     place.ok(&["keys", "rotate", "main"]);
     // A key id is a key URI.
-    assert_eq!(place.ok(&["decrypt", "-k", id, "sealed"]), "text");
+    assert_eq!(place.ok(&["decrypt", "-o", "-", "-k", id, "sealed"]), "text");
     assert_eq!(place.json(&["keys", "describe", "main"])["generations"], 2);
     assert_eq!(place.json(&["keys", "rotate", "main", "--every", "90"])["rotation_days"], 90);
     assert_eq!(place.json(&["keys", "rotate", "main", "--never"])["rotation_days"], Value::Null);
 
     assert!(place.ok(&["keys", "disable", "main"]).contains("disabled"));
-    place.refused(&["decrypt", "-k", "local:main", "sealed"], 4, "disabled");
+    place.refused(&["decrypt", "-o", "-", "-k", "local:main", "sealed"], 4, "disabled");
     place.refused(&["encrypt", "-k", "local:main", "-o", "x", "plain"], 4, "disabled");
     place.ok(&["keys", "enable", "main"]);
 
     place.refused(&["keys", "delete", "main", "--days", "3"], 2, "7 to 30 days");
     assert_eq!(place.json(&["keys", "delete", "main"])["state"], "PendingDeletion");
-    place.refused(&["decrypt", "-k", "local:main", "sealed"], 4, "pending deletion on");
+    place.refused(&["decrypt", "-o", "-", "-k", "local:main", "sealed"], 4, "pending deletion on");
     assert_eq!(place.json(&["keys", "cancel-delete", "main"])["state"], "Disabled");
     place.refused(&["keys", "cancel-delete", "main"], 4, "is not pending deletion");
     place.ok(&["keys", "delete", "main", "--sooner", "0s"]);
     place.refused(&["keys", "describe", "main"], 2, "no key main");
-    place.refused(&["decrypt", "-k", "local:main", "sealed"], 2, "no key main");
+    place.refused(&["decrypt", "-o", "-", "-k", "local:main", "sealed"], 2, "no key main");
     assert!(place.ok(&["keys", "list"]).starts_with("KEY"));
 }
 
@@ -217,7 +217,7 @@ fn a_backup_brings_everything_back() {
     place.ok(&["keys", "export", "-o", "backup", "--backup-passphrase-file", "phrase"]);
     place.refused(&["keys", "export", "-o", "backup", "--backup-passphrase-file", "phrase"], 6, "backup");
     fs::remove_dir_all(place.path("store")).unwrap();
-    place.refused(&["decrypt", "sealed"], 2, "no key store");
+    place.refused(&["decrypt", "-o", "-", "sealed"], 2, "no key store");
     // An import needs a store, which the creation of its first key makes.
     place.refused(&["keys", "import", "backup", "--backup-passphrase-file", "phrase"], 2, "no key store");
     place.ok(&["keys", "create"]);
@@ -228,7 +228,7 @@ fn a_backup_brings_everything_back() {
     );
     let report = place.json(&["keys", "import", "backup", "--backup-passphrase-file", "phrase"]);
     assert_eq!(report["added"].as_array().unwrap().len(), 1);
-    assert_eq!(place.ok(&["decrypt", "sealed"]), "text");
+    assert_eq!(place.ok(&["decrypt", "-o", "-", "sealed"]), "text");
 
     fs::write(place.path("material"), [7; 32]).unwrap();
     let key = place.json(&["keys", "import", "--material", "material", "--alias", "outside"]);
@@ -246,8 +246,11 @@ fn a_store_under_a_passphrase_opens_with_it_alone() {
     place.ok(&["keys", "rotate-root", "--new-passphrase-file", "phrase"]);
     let listed = place.ok(&["keys", "list", "--passphrase-file", "phrase"]);
     assert!(listed.contains("default"), "{listed}");
-    assert_eq!(place.ok_with(&[("SEALWAX_PASSPHRASE", "correct horse")], &["decrypt", "sealed"], b""), "text");
-    let wrong = place.run_in(&[("SEALWAX_PASSPHRASE", "wrong")], &["decrypt", "sealed"], b"");
+    assert_eq!(
+        place.ok_with(&[("SEALWAX_PASSPHRASE", "correct horse")], &["decrypt", "-o", "-", "sealed"], b""),
+        "text"
+    );
+    let wrong = place.run_in(&[("SEALWAX_PASSPHRASE", "wrong")], &["decrypt", "-o", "-", "sealed"], b"");
     assert_eq!(wrong.status.code(), Some(4));
     assert!(stderr(&wrong).contains("wrong key file, passphrase or keyring"), "{}", stderr(&wrong));
 
@@ -260,7 +263,7 @@ fn a_store_under_a_passphrase_opens_with_it_alone() {
     place.ok(&["keys", "rotate-root", "--root-key", key.trim(), "--new-root-key-file", "root.key"]);
     place.refused(&["keys", "list"], 2, "--root-key-file");
     place.ok(&["keys", "rotate-root", "--root-key-file", "root.key"]);
-    assert_eq!(place.ok(&["decrypt", "sealed"]), "text");
+    assert_eq!(place.ok(&["decrypt", "-o", "-", "sealed"]), "text");
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod keys;
 mod manual;
 mod messages;
 mod official;
+mod operands;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod tool;

@@ -75,7 +75,7 @@ fn reencrypt_changes_the_keys_in_place() {
         #[cfg(unix)]
         fs::set_permissions(place.path("sealed"), std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
         place.ok(&["reencrypt", "--old-key", &old, "--key", &new, "sealed"]);
-        assert!(place.ok(&["decrypt", "-k", &new, "-c", "tenant=blue", "sealed"]) == place.read("plain"));
+        assert!(place.ok(&["decrypt", "-o", "-", "-k", &new, "-c", "tenant=blue", "sealed"]) == place.read("plain"));
         place.refused(&["decrypt", "-k", &old, "-o", "out", "sealed"], 4, "no encrypted data key matches this key");
         let after = inspect_json(&place, "sealed");
         assert_ne!(before["message_id"], after["message_id"]);
@@ -99,7 +99,7 @@ fn reencrypt_changes_suite_frames_and_context() {
     let allow = ["--commitment-policy", "require-encrypt-allow-decrypt"];
     let run = |more: &[&str], out: &str| {
         place.ok(&[&["reencrypt", "-k", key, "-o", out, "sealed"], &allow[..], more].concat());
-        assert!(place.ok(&["decrypt", "-k", key, out]) == place.read("plain"));
+        assert!(place.ok(&["decrypt", "-o", "-", "-k", key, out]) == place.read("plain"));
         let mut json = inspect_json(&place, out);
         json["encryption_context"].as_object_mut().unwrap().remove("aws-crypto-public-key");
         json
@@ -155,7 +155,7 @@ fn attack_29_a_pinned_signer_is_looked_for_in_the_message() {
     let (signer, other_signer) = (pin(public_key), pin(other["encryption_context"][PUBLIC_KEY].as_str().unwrap()));
 
     for tenant in [&["-c", "tenant=blue"][..], &[]] {
-        let opened = place.ok(&[&["decrypt", "-k", key, "-c", &signer], tenant, &["sealed"]].concat());
+        let opened = place.ok(&[&["decrypt", "-o", "-", "-k", key, "-c", &signer], tenant, &["sealed"]].concat());
         assert!(opened == place.read("plain"));
         place.ok(&[&["verify", "-k", key, "-c", &signer], tenant, &["sealed"]].concat());
         for (expected, file, text) in [
@@ -166,9 +166,9 @@ fn attack_29_a_pinned_signer_is_looked_for_in_the_message() {
             let expected = [&["-k", key, "-c", expected], tenant].concat();
             place.refused(&[&["decrypt"], &expected[..], &["-o", "out", file]].concat(), 3, text);
             place.refused(&[&["decrypt"], &expected[..], &["-o", "plain", "--force", file]].concat(), 3, text);
-            place.refused(&[&["decrypt"], &expected[..], &[file]].concat(), 3, text);
+            place.refused(&[&["decrypt", "-o", "-"], &expected[..], &[file]].concat(), 3, text);
             place.refused(&[&["verify"], &expected[..], &[file]].concat(), 3, text);
-            let piped = [&["decrypt"], &expected[..], &["--release-unverified", "-"]].concat();
+            let piped = [&["decrypt", "-o", "-"], &expected[..], &["--release-unverified", "-"]].concat();
             place.check_refusal(&place.run_with_input(&piped, &place.read(file)), 3, text);
         }
     }
@@ -188,7 +188,8 @@ fn attack_29_a_pinned_signer_is_looked_for_in_the_message() {
     assert_ne!(own_key, public_key);
     assert_eq!(moved["encryption_context"].as_object().unwrap().len(), 2);
     assert!(
-        place.ok(&["decrypt", "-k", key, "-c", &pin(own_key), "-c", "tenant=blue", "moved"]) == place.read("plain")
+        place.ok(&["decrypt", "-o", "-", "-k", key, "-c", &pin(own_key), "-c", "tenant=blue", "moved"])
+            == place.read("plain")
     );
     place.refused(&["verify", "-k", key, "-c", &signer, "moved"], 3, "expected encryption context");
 }
@@ -221,7 +222,7 @@ fn reencrypt_leaves_what_it_does_not_verify() {
     let piped = place.run_with_input(&["reencrypt", "-k", key, "-"], &sealed);
     assert_eq!(code(&piped), 0, "{}", stderr(&piped));
     place.write("piped", &piped.stdout);
-    assert!(place.ok(&["decrypt", "-k", key, "piped"]) == place.read("plain"));
+    assert!(place.ok(&["decrypt", "-o", "-", "-k", key, "piped"]) == place.read("plain"));
 }
 
 #[test]

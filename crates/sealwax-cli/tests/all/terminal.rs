@@ -77,6 +77,25 @@ impl Terminal {
 }
 
 #[test]
+fn a_terminal_is_no_place_for_a_message() {
+    let place = Place::new();
+    place.write("plain", b"text");
+    for arguments in [
+        &["encrypt", "-k", &place.key, "-o", "-", "plain"][..],
+        &["encrypt", "-k", &place.key, "-o", "/dev/tty", "plain"],
+        &["keygen", "-"],
+    ] {
+        let mut terminal = Terminal::start(&place, arguments);
+        terminal.wait_for("refusing to write binary data to a terminal; use -o FILE or redirect standard output");
+        assert_eq!(terminal.end().code(), Some(2));
+    }
+    // Nor is it waited for input that nobody types.
+    let mut terminal = Terminal::start(&place, &["encrypt", "-k", &place.key]);
+    terminal.wait_for("no input is given; name a file, or pipe data to standard input");
+    assert_eq!(terminal.end().code(), Some(2));
+}
+
+#[test]
 fn on_a_terminal_the_first_encryption_creates_the_store_and_warns() {
     let place = Place::new();
     place.write("plain", b"text");

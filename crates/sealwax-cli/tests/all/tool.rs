@@ -14,7 +14,7 @@ fn a_file_goes_there_and_back() {
     place.ok(&["encrypt", "--key", &place.key, "-c", "tenant=blue", "-o", "sealed", "plain"]);
     place.ok(&["decrypt", "--key", &place.key, "-c", "tenant=blue", "-o", "back", "sealed"]);
     assert!(place.read("back") == text);
-    assert!(place.ok(&["decrypt", "--key", &place.key, "sealed"]) == text);
+    assert!(place.ok(&["decrypt", "-o", "-", "--key", &place.key, "sealed"]) == text);
     assert_eq!(snapshot(place.directory.path()).len(), 4, "nothing but key, plain, sealed and back");
 }
 
@@ -40,10 +40,10 @@ fn any_of_several_keys_opens() {
     place.write("plain", b"text");
     place.ok(&["encrypt", "-k", &place.key, "-k", &second, "-o", "sealed", "plain"]);
     for key in [&place.key, &second] {
-        assert_eq!(place.ok(&["decrypt", "-k", key, "sealed"]), b"text");
+        assert_eq!(place.ok(&["decrypt", "-o", "-", "-k", key, "sealed"]), b"text");
     }
     let other = place.keygen("other.key");
-    assert_eq!(place.ok(&["decrypt", "-k", &other, "-k", &second, "sealed"]), b"text");
+    assert_eq!(place.ok(&["decrypt", "-o", "-", "-k", &other, "-k", &second, "sealed"]), b"text");
     place.refused(&["decrypt", "-k", &other, "-o", "back", "sealed"], 4, "no encrypted data key matches this key");
 }
 
@@ -77,7 +77,7 @@ fn a_key_uri_is_percent_encoded() {
     let json = inspect_json(&place, "sealed");
     assert_eq!(json["encrypted_data_keys"][0]["provider_id"], "name space");
     assert_eq!(json["encrypted_data_keys"][0]["key_name"], "n/ame");
-    assert_eq!(place.ok(&["decrypt", "-k", uri, "sealed"]), b"text");
+    assert_eq!(place.ok(&["decrypt", "-o", "-", "-k", uri, "sealed"]), b"text");
 }
 
 #[test]
@@ -163,7 +163,8 @@ fn an_existing_file_stays_unless_forced() {
 fn a_target_that_is_no_regular_file_is_refused_and_a_link_is_followed() {
     let place = Place::new();
     place.write("plain", b"text");
-    place.refused(&["encrypt", "-k", &place.key, "-o", "/dev/null", "--force", "plain"], 2, "not a regular file");
+    let _socket = std::os::unix::net::UnixListener::bind(place.path("socket")).unwrap();
+    place.refused(&["encrypt", "-k", &place.key, "-o", "socket", "--force", "plain"], 2, "not a regular file");
     fs::create_dir(place.path("directory")).unwrap();
     place.refused(&["encrypt", "-k", &place.key, "-o", "directory", "--force", "plain"], 2, "not a regular file");
     place.refused(&["encrypt", "-k", &place.key, "-o", "out", "directory"], 2, "directory: ");
@@ -175,7 +176,7 @@ fn a_target_that_is_no_regular_file_is_refused_and_a_link_is_followed() {
     place.refused(&["encrypt", "-k", &place.key, "-o", "dangling", "--force", "plain"], 2, "not a regular file");
     place.ok(&["encrypt", "-k", &place.key, "-o", "link", "--force", "plain"]);
     assert!(place.path("link").is_symlink());
-    assert_eq!(place.ok(&["decrypt", "-k", &place.key, "real"]), b"text");
+    assert_eq!(place.ok(&["decrypt", "-o", "-", "-k", &place.key, "real"]), b"text");
 }
 
 #[test]
@@ -240,9 +241,9 @@ fn refusals_leave_one_line_and_nothing_else() {
     place.ok(&[&["encrypt", "-k", key, "-o", "old", "plain"], &old[..]].concat());
     let flag = "--commitment-policy require-encrypt-allow-decrypt";
     place.refused(&["decrypt", "-k", key, "-o", "out", "old"], 5, flag);
-    place.refused(&["decrypt", "-k", key, "old"], 5, flag);
+    place.refused(&["decrypt", "-o", "-", "-k", key, "old"], 5, flag);
     let allow = ["--commitment-policy", "require-encrypt-allow-decrypt"];
-    assert_eq!(place.ok(&[&["decrypt", "-k", key], &allow[..], &["old"]].concat()), b"text");
+    assert_eq!(place.ok(&[&["decrypt", "-o", "-", "-k", key], &allow[..], &["old"]].concat()), b"text");
 }
 
 #[test]
@@ -276,10 +277,10 @@ fn damage_is_refused_to_a_file_and_to_standard_output() {
         place.write(name, &bytes);
         place.refused(&["decrypt", "-k", &place.key, "-o", "out", name], 3, text);
         // The message is signed: not a byte of its plaintext may be released.
-        place.refused(&["decrypt", "-k", &place.key, name], 3, text);
+        place.refused(&["decrypt", "-o", "-", "-k", &place.key, name], 3, text);
         place.check_refusal(&place.run_with_input(&["decrypt", "-k", &place.key, "-"], &bytes), 3, text);
     }
-    let early = place.run(&["decrypt", "-k", &place.key, "--release-unverified", "signature"]);
+    let early = place.run(&["decrypt", "-o", "-", "-k", &place.key, "--release-unverified", "signature"]);
     assert_eq!(code(&early), 3);
     // As requested: frames are released as they are read, but never the final one.
     assert!(!early.stdout.is_empty() && early.stdout.len() <= 300_000 / 4096 * 4096, "{}", early.stdout.len());
@@ -301,7 +302,7 @@ fn a_required_context_is_authenticated_and_not_stored() {
     assert_eq!(json["encryption_context"]["purpose"], "test");
     assert!(json["encryption_context"]["tenant"].is_null());
 
-    assert_eq!(place.ok(&["decrypt", "-k", key, "-c", "tenant=blue", "sealed"]), b"text");
+    assert_eq!(place.ok(&["decrypt", "-o", "-", "-k", key, "-c", "tenant=blue", "sealed"]), b"text");
     place.refused(&["decrypt", "-k", key, "-o", "out", "sealed"], 4, "could not be decrypted");
     place.refused(&["decrypt", "-k", key, "-c", "tenant=green", "-o", "out", "sealed"], 4, "could not be decrypted");
     let arguments = [&["decrypt", "-k", key, "-o", "out"], &require[..], &["sealed"]].concat();

@@ -87,7 +87,10 @@ fn a_tree_goes_there_and_back() {
                 continue;
             };
             sealed.push(suffix.get(1).unwrap_or(&".sealed"));
-            assert!(place.ok(&["decrypt", "-k", &place.key, sealed.to_str().unwrap()]) == content, "{path:?}");
+            assert!(
+                place.ok(&["decrypt", "-o", "-", "-k", &place.key, sealed.to_str().unwrap()]) == content,
+                "{path:?}"
+            );
         }
         assert_done(
             &place.run(&[&["verify", "-r", "-k", &place.key, "out"], suffix].concat()),
@@ -183,7 +186,55 @@ fn what_is_there_is_skipped_unless_forced() {
     assert_done(&encrypt(&place, &["--force"]), "encrypted 7 files, 293.03 KiB\n");
     assert_done(&decrypt(&place, &[]), "decrypted and verified 7 files, 293.03 KiB\n");
     assert!(tree(&place.path("back")) == tree(&place.path("in")));
-    assert_done(&decrypt(&place, &[]), "decrypted and verified 0 files, 0 B; 7 skipped because they exist\n");
+    // What exists is compared with the messages, so that success means that all of it is verified.
+    let said = "decrypted and verified 7 files, 293.03 KiB, of which 7 exist and are the same\n";
+    assert_done(&decrypt(&place, &[]), said);
+}
+
+#[test]
+fn what_exists_is_not_taken_for_what_would_be_written() {
+    let place = place_with_directory();
+    assert_eq!(code(&encrypt(&place, &[])), 0);
+    assert_eq!(code(&decrypt(&place, &[])), 0);
+    let b = place.read("in/deep/er/still/b");
+    put(&place, "back/a", b"another text");
+    put(&place, "back/empty", b"x");
+    put(&place, "back/deep/.hidden", b"hidde");
+    put(&place, "back/deep/er/still/b", &[&b[..], b"x"].concat());
+    let changed = tree(&place.path("back"));
+    let output = decrypt(&place, &[]);
+    assert_eq!(code(&output), 6, "{}", stderr(&output));
+    for name in ["a", "empty", "deep/.hidden", "deep/er/still/b"] {
+        let line =
+            format!("sealwax: back/{name}: the file exists and differs from the message; use --force to replace it\n");
+        assert!(stderr(&output).contains(&line), "{line:?}: {}", stderr(&output));
+    }
+    assert!(stderr(&output).contains(", of which 2 exist and are the same; 4 failed\n"), "{}", stderr(&output));
+    assert!(tree(&place.path("back")) == changed);
+    assert_eq!(code(&decrypt(&place, &["--force"])), 0);
+    assert!(tree(&place.path("back")) == tree(&place.path("in")));
+
+    // An existing file is compared with verified messages only.
+    let mut damaged = place.read("out/a.sealed");
+    *damaged.last_mut().unwrap() ^= 1;
+    put(&place, "out/a.sealed", &damaged);
+    assert_eq!(code(&decrypt(&place, &[])), 3);
+
+    // Encryption leaves messages alone, which other files are not.
+    put(&place, "out/a.sealed", b"");
+    put(&place, "out/empty.sealed", b"not a message");
+    let header = &place.read("out/deep/.hidden.sealed")[..100];
+    put(&place, "out/deep/.hidden.sealed", header);
+    let output = encrypt(&place, &[]);
+    assert_eq!(code(&output), 6, "{}", stderr(&output));
+    for name in ["a", "empty", "deep/.hidden"] {
+        let line =
+            format!("sealwax: out/{name}.sealed: the file exists and is not a message; use --force to replace it\n");
+        assert!(stderr(&output).contains(&line), "{line:?}: {}", stderr(&output));
+    }
+    let output = decrypt(&place, &[]);
+    assert_eq!(code(&output), 3);
+    assert!(stderr(&output).contains("sealwax: out/a.sealed: the message is truncated"), "{}", stderr(&output));
 }
 
 #[test]
@@ -235,12 +286,12 @@ fn files_that_fail_are_named_and_the_others_go_on() {
         .partition(|line| line["skipped"].is_null() || line["failed"].is_number());
     assert_eq!(skipped.len(), 3);
     assert!(skipped.iter().any(|line| line["skipped"] == "out/not a message"));
-    assert_eq!(lines.len(), 4);
-    let summary = serde_json::json!({ "operation": "decrypt", "files": 0, "bytes": 0, "finished": 5, "older": 0,
+    assert_eq!(lines.len(), 5 + 3 + 1);
+    let summary = serde_json::json!({ "operation": "decrypt", "files": 5, "bytes": 300_041, "compared": 5, "finished": 0, "older": 0,
                                       "skipped": 3, "failed": 3, "stopped": false });
-    assert_eq!(lines[3], summary);
+    assert_eq!(lines[8], summary);
     assert!(
-        lines[..3]
+        lines[..8]
             .iter()
             .any(|line| line["code"] == 3 && line["error"].as_str().unwrap().starts_with("out/damaged.sealed: "))
     );
@@ -408,7 +459,7 @@ fn modes_and_times_are_kept_if_asked_for() {
         place.ok(&["encrypt", "-k", key, "-c", context, "in/a", "-o", "odd", "--force"]);
         place.refused(&["decrypt", "-k", key, "--preserve", "odd", "-o", "new"], 3, text);
     }
-    place.refused(&["decrypt", "-k", key, "--preserve", "one"], 2, "--preserve");
+    place.refused(&["decrypt", "-o", "-", "-k", key, "--preserve", "one"], 2, "--preserve");
     place.refused(&["encrypt", "-k", key, "--preserve", "-", "-o", "new"], 2, "--preserve");
     place.refused(&["encrypt", "-k", key, "--preserve", "-c", "sealwax-mode=1", "in/a", "-o", "new"], 2, "--preserve");
 }

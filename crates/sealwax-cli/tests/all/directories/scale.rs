@@ -35,10 +35,9 @@ fn many_small_files() {
     assert!(tree(&place.path("back")) == tree(&place.path("in")));
 }
 
-/// A log grows while it is read. Alone it is read to its end; with other files its length is
-/// counted in advance.
+/// A log grows while it is read, or is truncated: what was read is in no state that the file had.
 #[test]
-fn a_file_that_grows_is_said() {
+fn a_file_that_changes_is_reported_and_no_message_of_it_appears() {
     let place = Place::new();
     put(&place, "in/small", b"text");
     let mut length = 64 << 20;
@@ -60,9 +59,35 @@ fn a_file_that_grows_is_said() {
         (together, alone)
     });
     assert_eq!(code(&together), 1);
-    let line = "sealwax: in/growing: the file grew while it was read; try again when nothing writes to it\n";
+    let line = "sealwax: in/growing: the file changed while it was read; \
+                try again when nothing writes to it, or pipe it to standard input\n";
     assert_eq!(stderr(&together), format!("{line}sealwax: encrypted 1 file, 4 B; 1 failed\n"));
-    assert_eq!(code(&alone), 0, "{}", stderr(&alone));
+    assert_eq!((code(&alone), stderr(&alone).as_str()), (1, line));
+    assert!(!place.path("sealed").exists() && !place.path("out/growing.sealed").exists());
+
+    // Truncated, or with other content of the same length.
+    for truncates in [true, false] {
+        let stop = AtomicBool::new(false);
+        let alone = thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut length = length;
+                while !stop.load(Ordering::Relaxed) {
+                    if truncates {
+                        length -= 4096;
+                        file.set_len(length).unwrap();
+                    } else {
+                        std::io::Write::write_all(&mut &file, b"x").unwrap();
+                    }
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let alone = place.run(&["encrypt", "-k", &place.key, "in/growing", "-o", "sealed", "--suite", "0x0478"]);
+            stop.store(true, Ordering::Relaxed);
+            alone
+        });
+        assert_eq!((code(&alone), stderr(&alone).as_str()), (1, line), "truncates: {truncates}");
+        assert!(!place.path("sealed").exists());
+    }
     assert_eq!(code(&encrypt(&place, &[])), 0);
 }
 
