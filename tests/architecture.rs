@@ -128,6 +128,7 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
             &["notes"],
             &["provider"],
             &["behind"],
+            &["cleanup"],
             &["failure"],
             &["metadata"],
             &["preserve"],

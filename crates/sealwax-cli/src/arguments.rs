@@ -106,7 +106,8 @@ pub(crate) struct ReportArguments {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Append a line of JSON per message to FILE: input, output, suite, encryption context, keys and sizes
+    /// Append a line of JSON per message to FILE, or to standard output with -: input, output, suite, encryption context,
+    /// keys and sizes
     #[arg(long, value_name = "FILE")]
     pub(crate) metadata: Option<PathBuf>,
 }

@@ -14,8 +14,9 @@ use crate::{
     directories::{self, Directory, Goal, Task},
     failure::Failure,
     keyring,
-    metadata::Metadata,
-    operands, preserve,
+    metadata::{self, Metadata},
+    operands::{self, Operand},
+    preserve,
     report::{Report, Sizes},
     session::Session,
     streams::{Ahead, Comparison, Input, Nowhere, Output},
@@ -26,10 +27,11 @@ pub(crate) fn run(arguments: &DecryptArguments, session: &Session) -> Result<(),
     if directories.recursive {
         return run_recursive(arguments, session);
     }
-    let mut ready = None;
-    operands::each(&operands::to_decrypt(streams)?, report.json, |operand| {
+    let (operands, mut ready) = (operands::to_decrypt(streams)?, None);
+    metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
+    operands::each(&operands, report.json, |operand| {
         let input = Input::open(&operand.input, session.notes)?;
-        let mut output = Output::create(&operand.output, streams.force)?;
+        let output = Output::create(&operand.output, streams.force, &session.cleanup)?;
         if *preserve && output.file().is_none() {
             return Err(Failure::usage("--preserve needs an output file; use -o FILE"));
         }
@@ -57,7 +59,7 @@ fn run_recursive(arguments: &DecryptArguments, session: &Session) -> Result<(), 
     directory.run(|job, goal, bar| {
         let input = Input::open_one_of_many(&job.from, bar)?;
         match goal {
-            Goal::Write(target) => opening.open(input, Output::create(target, streams.force)?, false),
+            Goal::Write(target) => opening.open(input, Output::create(target, streams.force, &session.cleanup)?, false),
             Goal::Compare(target) => opening.compare(input, target),
             Goal::Verify => opening.verify(input),
         }
@@ -123,7 +125,7 @@ impl Opening {
         if self.preserve
             && let Some(file) = output.file()
         {
-            preserve::restore(header.context(), file).map_err(|failure| failure.prefixed(&name))?;
+            file.with(|file| preserve::restore(header.context(), file)).map_err(|failure| failure.prefixed(&name))?;
         }
         let output_name = output.name.clone();
         let output_length = Some(output.commit()?);
@@ -143,7 +145,7 @@ impl Opening {
         let name = existing.display().to_string();
         let mut comparison = Comparison::new(existing).map_err(|error| Failure::about(&name, error))?;
         let report = self.verify_into(input, &mut comparison, Comparison::count)?;
-        if comparison.is_equal().map_err(|error| Failure::about(&name, error))? {
+        if comparison.finish().map_err(|error| Failure::about(&name, error))? {
             return Ok(report);
         }
         Err(Failure::exists(format!("{name}: the file exists and differs from the message; use --force to replace it")))

@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::{
     arguments::{DirectoryArguments, ReportArguments},
     failure::Failure,
-    metadata::Metadata,
+    metadata::{self, Metadata},
     notes::say,
     provider,
     report::Report,
@@ -86,6 +86,11 @@ impl Directory<'_> {
         if is_standard(self.from) || self.to.is_some_and(is_standard) {
             return Err(Failure::usage("--recursive needs an input and an output directory; use -o DIR"));
         }
+        if let Some(metadata) = self.report.metadata.as_deref() {
+            for directory in [Some(self.from), self.to].into_iter().flatten() {
+                metadata::check_outside(metadata, directory)?;
+            }
+        }
         Tree::check(self)
     }
 
@@ -113,7 +118,12 @@ impl Directory<'_> {
         thread::scope(|scope| {
             for receiver in repeat_n(receiver, jobs) {
                 let worker = &worker;
-                scope.spawn(move || worker.run(&receiver));
+                // The threads that were started end when the sender is dropped.
+                let started = thread::Builder::new().spawn_scoped(scope, move || worker.run(&receiver));
+                started.map_err(|error| {
+                    let text = format!("cannot start {jobs} threads: {error}; use --jobs with a smaller number");
+                    Failure::other(text)
+                })?;
             }
             for met in tree.walk() {
                 if lock(&tally).stopped.is_some() {
@@ -129,7 +139,8 @@ impl Directory<'_> {
                 }
             }
             drop(sender);
-        });
+            Ok::<(), Failure>(())
+        })?;
         bar.finish_and_clear();
         let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
         tally.print(self)

@@ -13,8 +13,9 @@ use crate::{
     directories::{self, Directory, Goal, Task},
     failure::Failure,
     keyring,
-    metadata::Metadata,
-    operands, preserve,
+    metadata::{self, Metadata},
+    operands::{self, Operand},
+    preserve,
     report::{Report, Sizes},
     session::Session,
     streams::{Ahead, Input, Output, changed},
@@ -25,11 +26,12 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
     if directories.recursive {
         return run_recursive(arguments, session);
     }
-    let mut ready = None;
-    operands::each(&operands::to_encrypt(streams)?, report.json, |operand| {
+    let (operands, mut ready) = (operands::to_encrypt(streams)?, None);
+    metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
+    operands::each(&operands, report.json, |operand| {
         // Open the input and the output before the keys: the first use of the key store creates it.
         let input = Input::open(&operand.input, session.notes)?;
-        let output = Output::create_for_message(&operand.output, streams.force)?;
+        let output = Output::create_for_message(&operand.output, streams.force, &session.cleanup)?;
         let (metadata, sealing) = operands::once(&mut ready, || {
             Ok((Metadata::open(report.metadata.as_deref())?, Sealing::new(arguments, session)?))
         })?;
@@ -58,7 +60,7 @@ fn run_recursive(arguments: &EncryptArguments, session: &Session) -> Result<(), 
         let (Goal::Write(target) | Goal::Compare(target)) = goal else {
             return Err(Failure::usage("--recursive needs an output directory; use -o DIR"));
         };
-        sealing.seal(Input::open_one_of_many(&job.from, bar)?, Output::create(target, streams.force)?)
+        sealing.seal(Input::open_one_of_many(&job.from, bar)?, Output::create(target, streams.force, &session.cleanup)?)
     })
 }
 

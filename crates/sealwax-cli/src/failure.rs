@@ -118,7 +118,15 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match &error {
             Error::Io(inner) if inner.kind() == io::ErrorKind::AlreadyExists => 6,
-            Error::Configuration(_) | Error::Context(ContextError::WouldBeStored) => 2,
+            Error::Configuration(_) => 2,
+            // These are about the context that the command line gives.
+            Error::Context(
+                ContextError::WouldBeStored
+                | ContextError::ReservedPrefix
+                | ContextError::Empty
+                | ContextError::TooLong { .. }
+                | ContextError::RequiredMissing,
+            ) => 2,
             Error::Format(_) | Error::Integrity | Error::Context(_) | Error::SourceChanged => 3,
             Error::NotUnwrapped(_) | Error::Keyring { .. } => 4,
             Error::Limit(_) | Error::Commitment { .. } | Error::SignedStream | Error::Unframed => 5,
@@ -195,6 +203,7 @@ fn hint(error: &Error) -> Option<&'static str> {
         Error::Context(ContextError::WouldBeStored) => {
             Some("use --require-context KEY to keep it out, or --context or --no-context to replace the context")
         }
+        Error::Context(ContextError::RequiredMissing) => Some("use --context KEY=VALUE for each --require-context KEY"),
         Error::Limit(LimitError::EncryptedDataKeys { .. }) => Some("use --max-encrypted-data-keys to allow more"),
         Error::Limit(LimitError::HeaderLength { .. }) => Some("use --max-header-length to allow more"),
         Error::Limit(LimitError::FrameLength { .. }) => Some("use --max-frame-length to allow more"),

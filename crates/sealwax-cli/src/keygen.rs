@@ -1,15 +1,20 @@
 //! `sealwax keygen`.
 
 use std::{
-    fs::{File, OpenOptions},
     io::{self, Write},
     path::Path,
 };
 
-use sealwax::{SecretBytes, crypto::CryptoProvider, keyring::RawAesKeyring};
+use sealwax::{
+    Error, SecretBytes,
+    crypto::CryptoProvider,
+    io::{Overwrite, PendingFile},
+    keyring::RawAesKeyring,
+};
 
 use crate::{
     arguments::KeygenArguments,
+    cleanup::Cleanup,
     failure::Failure,
     key_uri::raw_aes_uri,
     provider::Provider,
@@ -41,25 +46,21 @@ pub(crate) fn run(arguments: &KeygenArguments, session: &Session) -> Result<(), 
         session.notes.note(format_args!("sealwax: the key URI is {}", raw_aes_uri(namespace, &name, &shown)));
         return Ok(());
     }
-    write_new(file, key.as_bytes()).map_err(|error| {
-        if error.kind() == io::ErrorKind::AlreadyExists {
+    write_new(file, key.as_bytes(), &session.cleanup).map_err(|error| match error {
+        Error::Io(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Failure::exists(format!("{shown}: the file exists; a key file is never replaced, choose another name"))
-        } else {
-            Failure::about(&shown, error)
         }
+        error => Failure::about(&shown, error),
     })?;
     print(format!("{}\n", raw_aes_uri(namespace, &name, &shown)).as_bytes())
 }
 
-/// Writes a new, owner-only file. Fails if the file exists; on failure the file is removed.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file: File = options.open(path)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| {
-        // The first error is the one to report.
-        let _ = std::fs::remove_file(path);
+/// Writes a new file that only its owner can read. Fails if the file exists.
+fn write_new(path: &Path, bytes: &[u8], cleanup: &Cleanup) -> Result<(), Error> {
+    let file = cleanup.guard(|| PendingFile::create(path, Overwrite::Never))?;
+    file.finish(|mut file| {
+        file.set_mode(0o600);
+        file.write_all(bytes)?;
+        file.commit()
     })
 }

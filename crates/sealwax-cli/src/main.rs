@@ -5,6 +5,7 @@
 mod arguments;
 mod aws;
 mod behind;
+mod cleanup;
 mod decrypt;
 mod directories;
 mod encrypt;
@@ -32,6 +33,8 @@ mod verify;
 use std::process::ExitCode;
 
 use arguments::{Command, CommandLine};
+#[cfg(unix)]
+use failure::Failure;
 use session::Session;
 
 fn main() -> ExitCode {
@@ -40,6 +43,10 @@ fn main() -> ExitCode {
         Err(failure) => return failure.report(false),
     };
     let session = Session::new(global);
+    #[cfg(unix)]
+    if let Err(error) = cleanup::install(&session.cleanup) {
+        return Failure::about("cannot handle signals", error).report(false);
+    }
     let (outcome, json) = match &command {
         Command::Encrypt(arguments) => (encrypt::run(arguments, &session), arguments.report.json),
         Command::Decrypt(arguments) => (decrypt::run(arguments, &session), arguments.report.json),

@@ -1,6 +1,6 @@
 //! `sealwax completions` and `sealwax man`: output for shells and for `man`.
 
-use std::fs;
+use std::{fs, io};
 
 use crate::{
     arguments::{self, CompletionsArguments, ManArguments},
@@ -23,7 +23,12 @@ pub(crate) fn man(arguments: &ManArguments) -> Result<(), Failure> {
         rendered.map_err(|error| Failure::about("the manual page", error))?;
         return print(&page);
     };
-    fs::create_dir_all(directory)
-        .and_then(|()| clap_mangen::generate_to(arguments::command(), directory))
-        .map_err(|error| Failure::about(&directory.display().to_string(), error))
+    fs::create_dir_all(directory).and_then(|()| clap_mangen::generate_to(arguments::command(), directory)).map_err(
+        |error| match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                Failure::usage(format!("{}: not a directory; name one to write the pages to", directory.display()))
+            }
+            _ => Failure::about(&directory.display().to_string(), error),
+        },
+    )
 }

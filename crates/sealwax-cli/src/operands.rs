@@ -90,6 +90,14 @@ fn operands(
     inputs.into_iter().map(operand).collect()
 }
 
+impl Operand {
+    /// Returns the paths of all inputs and outputs, without standard input.
+    pub(crate) fn paths(operands: &[Self]) -> impl Iterator<Item = &Path> {
+        let inputs = operands.iter().map(|operand| &*operand.input).filter(|input| !is_standard(input));
+        inputs.chain(operands.iter().map(|operand| &*operand.output))
+    }
+}
+
 /// Returns the input and output directories of a recursive command.
 pub(crate) fn directories(streams: &StreamArguments) -> Result<(&Path, &Path), Failure> {
     match (&*streams.inputs, &streams.output) {

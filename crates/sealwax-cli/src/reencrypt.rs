@@ -12,8 +12,8 @@ use crate::{
     arguments::{MessageArguments, ReencryptArguments},
     failure::Failure,
     keyring,
-    metadata::Metadata,
-    operands,
+    metadata::{self, Metadata},
+    operands::{self, Operand},
     report::{Report, Sizes},
     session::Session,
     streams::{Input, Output},
@@ -24,12 +24,13 @@ const SPOOLED_IN_MEMORY: usize = 1 << 20;
 
 pub(crate) fn run(arguments: &ReencryptArguments, session: &Session) -> Result<(), Failure> {
     let ReencryptArguments { report, inputs, output, force, .. } = arguments;
-    let mut ready = None;
-    operands::each(&operands::to_reencrypt(inputs, output.as_deref())?, report.json, |operand| {
+    let (operands, mut ready) = (operands::to_reencrypt(inputs, output.as_deref())?, None);
+    metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
+    operands::each(&operands, report.json, |operand| {
         // Open the input and the output before the keys: the first use of the key store creates it.
         let input = Input::open(&operand.input, session.notes)?;
         // In place, the output replaces the input.
-        let target = Output::create_for_message(&operand.output, *force || output.is_none())?;
+        let target = Output::create_for_message(&operand.output, *force || output.is_none(), &session.cleanup)?;
         let (metadata, resealing) = operands::once(&mut ready, || {
             Ok((Metadata::open(report.metadata.as_deref())?, Resealing::new(arguments, session)?))
         })?;

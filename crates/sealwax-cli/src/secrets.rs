@@ -8,7 +8,7 @@ use std::{
 
 use sealwax::SecretBytes;
 
-use crate::failure::Failure;
+use crate::{cleanup::Cleanup, failure::Failure};
 
 /// The longest passphrase, in bytes.
 const MAX_PASSPHRASE: usize = 4096;
@@ -31,7 +31,12 @@ pub(crate) fn read_secret(path: &Path, limit: usize) -> io::Result<SecretBytes> 
 
 /// Returns the first line of a file, or what the user types, which must be typed twice if it is
 /// new.
-pub(crate) fn passphrase_from(file: Option<&Path>, prompt: &str, twice: bool) -> Result<SecretBytes, Failure> {
+pub(crate) fn passphrase_from(
+    cleanup: &Cleanup,
+    file: Option<&Path>,
+    prompt: &str,
+    twice: bool,
+) -> Result<SecretBytes, Failure> {
     let passphrase = match file {
         Some(file) => {
             let bytes = read_secret(file, MAX_PASSPHRASE)
@@ -41,7 +46,7 @@ pub(crate) fn passphrase_from(file: Option<&Path>, prompt: &str, twice: bool) ->
         }
         None => {
             let ask = |prompt: &str| {
-                rpassword::prompt_password(prompt).map(|text| SecretBytes::from(text.into_bytes())).map_err(|_| {
+                cleanup.ask_hidden(prompt).map(|text| SecretBytes::from(text.into_bytes())).map_err(|_| {
                     Failure::usage("a passphrase is needed and there is no terminal to prompt on; give it in a file")
                 })
             };

@@ -11,12 +11,14 @@ use sealwax_kms::LocalKms;
 use crate::{
     arguments::{GlobalArguments, StoreArguments},
     aws::AwsKms,
+    cleanup::Cleanup,
     notes::Notes,
 };
 
 /// The options that apply to every command, and the key services that are already open.
 pub(crate) struct Session {
     pub(crate) notes: Notes,
+    pub(crate) cleanup: Cleanup,
     /// The location of the key store and of its root key.
     pub(crate) store: StoreArguments,
     pub(crate) aws: AwsKms,
@@ -28,7 +30,13 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(arguments: GlobalArguments) -> Self {
         let GlobalArguments { quiet, store, aws } = arguments;
-        Self { notes: Notes::new(quiet), store, aws: AwsKms::new(aws), open_stores: Mutex::default() }
+        Self {
+            notes: Notes::new(quiet),
+            cleanup: Cleanup::default(),
+            store,
+            aws: AwsKms::new(aws),
+            open_stores: Mutex::default(),
+        }
     }
 
     /// Returns the directories of the open stores.

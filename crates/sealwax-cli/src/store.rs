@@ -206,7 +206,7 @@ impl<'a> Store<'a> {
         let file = self.arguments.passphrase_file.as_deref();
         match env::var_os(PASSPHRASE).filter(|text| !text.is_empty() && file.is_none()) {
             Some(text) => Ok(SecretBytes::from(text.into_encoded_bytes())),
-            None => passphrase_from(file, prompt, false),
+            None => passphrase_from(&self.session.cleanup, file, prompt, false),
         }
     }
 }

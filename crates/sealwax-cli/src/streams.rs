@@ -10,7 +10,11 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use sealwax::io::{Overwrite, PendingFile};
 use zeroize::Zeroizing;
 
-use crate::{failure::Failure, notes::Notes};
+use crate::{
+    cleanup::{Cleanup, Guarded},
+    failure::Failure,
+    notes::Notes,
+};
 
 /// The path that stands for standard input or output.
 pub(crate) const STANDARD: &str = "-";
@@ -147,13 +151,13 @@ pub(crate) struct Output {
 }
 
 enum Sink {
-    File(Box<PendingFile>),
+    File(Guarded<PendingFile>),
     /// Standard output, a pipe or a device: what is written is visible at once.
     Stream(Box<dyn Write + Send>),
 }
 
 impl Output {
-    pub(crate) fn create(path: &Path, force: bool) -> Result<Self, Failure> {
+    pub(crate) fn create(path: &Path, force: bool, cleanup: &Cleanup) -> Result<Self, Failure> {
         if is_standard(path) {
             check_open()?;
             let (sink, terminal) = (Sink::Stream(standard_output()?), io::stdout().is_terminal());
@@ -165,13 +169,14 @@ impl Output {
             return Ok(Self { name, sink: Sink::Stream(Box::new(file)), terminal, written: 0, failed: false });
         }
         let overwrite = if force { Overwrite::Replace } else { Overwrite::Never };
-        let file = PendingFile::create(path, overwrite).map_err(|error| Failure::about(&name, error))?;
-        Ok(Self { name, sink: Sink::File(Box::new(file)), terminal: false, written: 0, failed: false })
+        let file =
+            cleanup.guard(|| PendingFile::create(path, overwrite)).map_err(|error| Failure::about(&name, error))?;
+        Ok(Self { name, sink: Sink::File(file), terminal: false, written: 0, failed: false })
     }
 
     /// Creates an output for a message, which must not be a terminal.
-    pub(crate) fn create_for_message(path: &Path, force: bool) -> Result<Self, Failure> {
-        let output = Self::create(path, force)?;
+    pub(crate) fn create_for_message(path: &Path, force: bool, cleanup: &Cleanup) -> Result<Self, Failure> {
+        let output = Self::create(path, force, cleanup)?;
         if output.terminal {
             return Err(binary_to_terminal());
         }
@@ -189,8 +194,8 @@ impl Output {
     }
 
     /// Returns the file being written, if the output is one.
-    pub(crate) fn file(&mut self) -> Option<&mut PendingFile> {
-        match &mut self.sink {
+    pub(crate) fn file(&self) -> Option<&Guarded<PendingFile>> {
+        match &self.sink {
             Sink::File(file) => Some(file),
             Sink::Stream(_) => None,
         }
@@ -199,7 +204,7 @@ impl Output {
     /// Makes a file appear under its name, and returns its length in bytes.
     pub(crate) fn commit(self) -> Result<u64, Failure> {
         match self.sink {
-            Sink::File(file) => file.commit().map_err(|error| Failure::about(&self.name, error))?,
+            Sink::File(file) => file.finish(PendingFile::commit).map_err(|error| Failure::about(&self.name, error))?,
             Sink::Stream(mut stream) => stream.flush().map_err(|error| Failure::about(&self.name, error))?,
         }
         Ok(self.written)
@@ -209,7 +214,7 @@ impl Output {
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = match &mut self.sink {
-            Sink::File(file) => file.write(bytes),
+            Sink::File(file) => file.with(|file| file.write(bytes)),
             Sink::Stream(stream) => stream.write(bytes),
         };
         match &written {
@@ -221,7 +226,7 @@ impl Write for Output {
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.sink {
-            Sink::File(file) => file.flush(),
+            Sink::File(file) => file.with(Write::flush),
             Sink::Stream(stream) => stream.flush(),
         }
     }
@@ -305,7 +310,7 @@ impl Comparison {
     }
 
     /// Returns whether the file consists of what was written, and nothing more.
-    pub(crate) fn is_equal(mut self) -> io::Result<bool> {
+    pub(crate) fn finish(mut self) -> io::Result<bool> {
         Ok(self.equal && self.existing.read(&mut [0])? == 0)
     }
 }

@@ -7,10 +7,10 @@ use crate::{
     decrypt::Opening,
     directories::{Directory, Task},
     failure::Failure,
-    metadata::Metadata,
+    metadata::{self, Metadata},
     operands,
     session::Session,
-    streams::Input,
+    streams::{Input, is_standard},
 };
 
 pub(crate) fn run(arguments: &VerifyArguments, session: &Session) -> Result<(), Failure> {
@@ -24,8 +24,13 @@ pub(crate) fn run(arguments: &VerifyArguments, session: &Session) -> Result<(), 
             Directory { task: Task::Verify, arguments: directories, report, session, from, to: None, force: false };
         return directory.run(|job, _, bar| opening.verify(Input::open_one_of_many(&job.from, bar)?));
     }
+    let inputs = operands::inputs(inputs)?;
+    metadata::check_apart(
+        report.metadata.as_deref(),
+        inputs.iter().map(|path| &**path).filter(|path| !is_standard(path)),
+    )?;
     let metadata = Metadata::open(report.metadata.as_deref())?;
-    operands::each(&operands::inputs(inputs)?, report.json, |input| {
+    operands::each(&inputs, report.json, |input| {
         let verified = opening.verify(Input::open(input, session.notes)?)?;
         if !report.json && !report.verbose {
             session.notes.note(format_args!("{}: verified", Escaped(&verified.input)));

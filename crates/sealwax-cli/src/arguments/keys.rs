@@ -79,9 +79,12 @@ pub(crate) enum KeysCommand {
         /// Waiting period in days (7 to 30) in which cancel-delete keeps the key
         #[arg(long, default_value_t = 30)]
         days: u32,
-        /// Waiting period of less than 7 days, such as 1h or 0s
+        /// Waiting period of less than 7 days, such as 1h or 0s; asks for confirmation
         #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "days")]
         sooner: Option<Duration>,
+        /// Do not ask for confirmation of --sooner
+        #[arg(long, requires = "sooner")]
+        yes: bool,
     },
     /// Cancel the deletion of a key, which is then disabled
     CancelDelete {

@@ -183,6 +183,9 @@ impl<'a> Tree<'a> {
         if !entry.file_type().is_file() {
             return skipped("not a regular file");
         }
+        if is_partial(entry.file_name()) {
+            return skipped("an incomplete file of an interrupted run; delete it");
+        }
         let Some(name) = self.name_of_target(entry.file_name()) else {
             let why = format!("the name does not end in {}", self.suffix.display());
             return Met::Skipped(entry.path().to_owned(), why.into());
@@ -231,6 +234,12 @@ impl<'a> Tree<'a> {
             Err(error) => Err(fail(error)),
         }
     }
+}
+
+/// Returns whether a file has the name of one that an interrupted run has not completed.
+fn is_partial(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(b".sealwax-") && name.ends_with(b".partial")
 }
 
 fn of_walk(error: walkdir::Error) -> Failure {

@@ -2,18 +2,21 @@
 
 use std::{
     fs,
-    io::{self, Read},
+    io::{self, IsTerminal, Read, Write},
+    ops::RangeInclusive,
     path::Path,
+    time::Duration,
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use sealwax::{EncryptionContext, SecretBytes};
+use sealwax::{EncryptionContext, Escaped, SecretBytes};
 use sealwax_kms::{AuditReport, LocalKms, MAX_PLAINTEXT, Root, WaitingPeriod};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
     arguments::{AliasCommand, KeysArguments, KeysCommand, context_of},
+    cleanup::{Cleanup, Guarded},
     failure::Failure,
     secrets::{passphrase_from, read_secret},
     session::Session,
@@ -23,13 +26,16 @@ use crate::{
 
 mod show;
 
+/// The usual waiting periods before a key is deleted, in days.
+const WAITING_DAYS: RangeInclusive<u32> = 7..=30;
+
 /// The longest text that `keys open` reads: the longest plaintext as base64 with line ends, and a
 /// margin.
 const MAX_SEALED: usize = 3 * MAX_PLAINTEXT;
 
 pub(crate) fn run(arguments: &KeysArguments, session: &Session) -> Result<(), Failure> {
     let KeysArguments { json, command } = arguments;
-    let (json, store) = (*json, Store::new(session));
+    let (json, store, cleanup) = (*json, Store::new(session), &session.cleanup);
     if let KeysCommand::Create { alias, description } = command {
         let kms = store.open_or_create()?;
         let key = match alias {
@@ -48,12 +54,17 @@ pub(crate) fn run(arguments: &KeysArguments, session: &Session) -> Result<(), Fa
         KeysCommand::Rotate { key, never: true, .. } => show::key(&kms.disable_key_rotation(key)?, json),
         KeysCommand::Rotate { key, .. } => show::key(&kms.rotate_key(key)?, json),
         KeysCommand::RotateRoot { .. } => {
-            kms.rotate_root(new_root(store, command)?).wait().map_err(store_failure)?;
+            kms.rotate_root(new_root(store, cleanup, command)?).wait().map_err(store_failure)?;
             done("root key replaced", json)
         }
         KeysCommand::Enable { key } => show::key(&kms.enable_key(key)?, json),
         KeysCommand::Disable { key } => show::key(&kms.disable_key(key)?, json),
-        KeysCommand::Delete { key, days, sooner } => {
+        KeysCommand::Delete { key, days, sooner, yes } => {
+            if let Some(wait) = sooner.filter(|_| !yes) {
+                confirm_deletion(&kms.describe_key(key)?.key_id, wait)?;
+            } else if sooner.is_none() && !WAITING_DAYS.contains(days) {
+                return Err(Failure::usage("--days must be 7 to 30; use --sooner for less"));
+            }
             let wait = sooner.map_or(WaitingPeriod::Days(*days), WaitingPeriod::Sooner);
             show::key(&kms.schedule_key_deletion(key, wait)?, json)
         }
@@ -65,27 +76,31 @@ pub(crate) fn run(arguments: &KeysArguments, session: &Session) -> Result<(), Fa
             } else {
                 read_secret(file, 33).map_err(|error| Failure::about(&file.display().to_string(), error))?
             };
-            let mut key = kms.import_key(material, description)?;
-            if let Some(alias) = alias {
-                kms.create_alias(alias, &key.key_id)?;
-                key = kms.describe_key(&key.key_id)?;
+            let key = kms.import_key(material, description)?;
+            let Some(alias) = alias else { return show::key(&key, json) };
+            if let Err(error) = kms.create_alias(alias, &key.key_id) {
+                // Leave nothing behind: the user would import the key again, under another alias.
+                kms.schedule_key_deletion(&key.key_id, WaitingPeriod::Sooner(Duration::ZERO))?;
+                return Err(error.into());
             }
-            show::key(&key, json)
+            show::key(&kms.describe_key(&key.key_id)?, json)
         }
         KeysCommand::Import { file, backup_passphrase_file, .. } => {
-            let passphrase = passphrase_from(backup_passphrase_file.as_deref(), "Passphrase of the backup: ", false)?;
+            let passphrase =
+                passphrase_from(cleanup, backup_passphrase_file.as_deref(), "Passphrase of the backup: ", false)?;
             let import =
                 |file: &Path| kms.import_backup(file, Root::passphrase(passphrase)).wait().map_err(store_failure);
-            let report = if is_standard(file) { import_from_standard_input(import)? } else { import(file)? };
+            let report = if is_standard(file) { import_from_standard_input(cleanup, import)? } else { import(file)? };
             show::backup(&report, json)
         }
         KeysCommand::Export { output, key, backup_passphrase_file } => {
-            let passphrase = passphrase_from(backup_passphrase_file.as_deref(), "Passphrase for the backup: ", true)?;
+            let passphrase =
+                passphrase_from(cleanup, backup_passphrase_file.as_deref(), "Passphrase for the backup: ", true)?;
             let export = |output: &Path| {
                 kms.export(output, key.as_deref(), Root::passphrase(passphrase)).wait().map_err(store_failure)
             };
             if is_standard(output) {
-                return export_to_standard_output(export);
+                return export_to_standard_output(cleanup, export);
             }
             export(output)?;
             done("backup written", json)
@@ -105,29 +120,52 @@ pub(crate) fn run(arguments: &KeysArguments, session: &Session) -> Result<(), Fa
     }
 }
 
+/// Asks on the terminal whether to delete a key within less than the usual waiting period.
+fn confirm_deletion(key_id: &str, wait: Duration) -> Result<(), Failure> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Failure::usage("--sooner deletes the key within less than 7 days; use --yes to confirm it"));
+    }
+    let wait = if wait.is_zero() { "now".to_owned() } else { format!("in {}", humantime::format_duration(wait)) };
+    // Standard error fails only if the question cannot be answered either.
+    let _ = write!(
+        io::stderr(),
+        "Delete key {} {wait}? Data encrypted under it cannot be decrypted then. Type yes to delete it: ",
+        Escaped(key_id)
+    );
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(|error| Failure::about("standard input", error))?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(Failure::other("the key was not deleted")) }
+}
+
 /// Writes a backup to standard output. The key store writes and reads backups in files only.
-fn export_to_standard_output(export: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
-    let directory = temporary_directory()?;
-    let file = directory.path().join("backup");
+fn export_to_standard_output(
+    cleanup: &Cleanup,
+    export: impl FnOnce(&Path) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let directory = temporary_directory(cleanup)?;
+    let file = directory.with(|directory| directory.path().to_owned()).join("backup");
     export(&file)?;
     let backup = fs::read(&file).map_err(|error| Failure::about(&file.display().to_string(), error))?;
     print_binary(&backup)
 }
 
-fn import_from_standard_input<T>(import: impl FnOnce(&Path) -> Result<T, Failure>) -> Result<T, Failure> {
-    let directory = temporary_directory()?;
-    let file = directory.path().join("standard input");
+fn import_from_standard_input<T>(
+    cleanup: &Cleanup,
+    import: impl FnOnce(&Path) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let directory = temporary_directory(cleanup)?;
+    let file = directory.with(|directory| directory.path().to_owned()).join("standard input");
     let copied = fs::File::create(&file).and_then(|mut copy| io::copy(&mut io::stdin().lock(), &mut copy));
     copied.map_err(|error| Failure::about("standard input", error))?;
     import(&file)
 }
 
 /// Returns a temporary directory, which only its owner can read.
-fn temporary_directory() -> Result<TempDir, Failure> {
+fn temporary_directory(cleanup: &Cleanup) -> Result<Guarded<TempDir>, Failure> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-    builder.tempdir().map_err(|error| Failure::about("the directory for temporary files", error))
+    cleanup.guard(|| builder.tempdir()).map_err(|error| Failure::about("the directory for temporary files", error))
 }
 
 fn alias(kms: &LocalKms, command: &AliasCommand, json: bool) -> Result<(), Failure> {
@@ -143,7 +181,7 @@ fn alias(kms: &LocalKms, command: &AliasCommand, json: bool) -> Result<(), Failu
     show::aliases(&[alias], json)
 }
 
-fn new_root(store: Store<'_>, command: &KeysCommand) -> Result<Root, Failure> {
+fn new_root(store: Store<'_>, cleanup: &Cleanup, command: &KeysCommand) -> Result<Root, Failure> {
     let KeysCommand::RotateRoot { new_passphrase, new_passphrase_file, new_root_key_file, new_root_key } = command
     else {
         return Ok(Root::key_file_in_folder());
@@ -152,7 +190,7 @@ fn new_root(store: Store<'_>, command: &KeysCommand) -> Result<Root, Failure> {
         (Some(uri), _) => store.wrapped_root(uri)?,
         (None, Some(file)) => Root::key_file(file),
         _ if *new_passphrase || new_passphrase_file.is_some() => {
-            Root::passphrase(passphrase_from(new_passphrase_file.as_deref(), "New passphrase: ", true)?)
+            Root::passphrase(passphrase_from(cleanup, new_passphrase_file.as_deref(), "New passphrase: ", true)?)
         }
         _ => Root::key_file_in_folder(),
     })

@@ -159,12 +159,15 @@ fn the_life_of_a_key() {
     place.refused(&["encrypt", "-k", "local:main", "-o", "x", "plain"], 4, "disabled");
     place.ok(&["keys", "enable", "main"]);
 
-    place.refused(&["keys", "delete", "main", "--days", "3"], 2, "7 to 30 days");
+    place.refused(&["keys", "delete", "main", "--days", "3"], 2, "--days must be 7 to 30; use --sooner for less");
+    place.refused(&["keys", "delete", "main", "--days", "31"], 2, "--days must be 7 to 30");
     assert_eq!(place.json(&["keys", "delete", "main"])["state"], "PendingDeletion");
     place.refused(&["decrypt", "-o", "-", "-k", "local:main", "sealed"], 4, "pending deletion on");
     assert_eq!(place.json(&["keys", "cancel-delete", "main"])["state"], "Disabled");
     place.refused(&["keys", "cancel-delete", "main"], 4, "is not pending deletion");
-    place.ok(&["keys", "delete", "main", "--sooner", "0s"]);
+    place.refused(&["keys", "delete", "main", "--sooner", "0s"], 2, "--yes");
+    assert_eq!(place.json(&["keys", "describe", "main"])["state"], "Disabled");
+    place.ok(&["keys", "delete", "main", "--sooner", "0s", "--yes"]);
     place.refused(&["keys", "describe", "main"], 2, "no key main");
     place.refused(&["decrypt", "-o", "-", "-k", "local:main", "sealed"], 2, "no key main");
     assert!(place.ok(&["keys", "list"]).starts_with("KEY"));
@@ -233,6 +236,12 @@ fn a_backup_brings_everything_back() {
     fs::write(place.path("material"), [7; 32]).unwrap();
     let key = place.json(&["keys", "import", "--material", "material", "--alias", "outside"]);
     assert_eq!((&key["origin"], &key["aliases"][0]), (&Value::from("External"), &Value::from("alias/outside")));
+    // With an alias that cannot be created, no key stays.
+    for alias in ["bad alias", "outside"] {
+        let import = ["keys", "import", "--material", "material", "--alias", alias];
+        place.refused(&import, 2, "alias");
+        assert_eq!(place.json(&["keys", "list"]).as_array().unwrap().len(), 3, "{alias}");
+    }
     fs::write(place.path("material"), [7; 33]).unwrap();
     place.refused(&["keys", "import", "--material", "material"], 2, "32 bytes");
 }

@@ -138,6 +138,41 @@ fn output_that_nobody_receives_is_a_failure() {
     }
 }
 
+#[test]
+fn metadata_does_not_replace_an_input_or_output() {
+    let place = Place::new();
+    let key = place.key.as_str();
+    place.write("plain", b"text");
+    place.write("other", b"text");
+    fs::hard_link(place.path("plain"), place.path("hard link")).unwrap();
+    let refused = |arguments: &[&str], metadata: &str| {
+        let text = "choose";
+        place.refused(&[arguments, &["-k", key, "--metadata", metadata]].concat(), 2, text);
+    };
+    refused(&["encrypt", "plain"], "plain");
+    refused(&["encrypt", "other", "plain"], "./plain");
+    refused(&["encrypt", "plain"], "plain.sealed");
+    refused(&["encrypt", "plain", "-o", "out"], "out");
+    refused(&["encrypt", "plain", "-o", "-"], "-");
+    if cfg!(unix) {
+        refused(&["encrypt", "plain"], "hard link");
+    }
+    place.ok(&["encrypt", "-k", key, "plain"]);
+    for command in ["verify", "decrypt", "reencrypt"] {
+        refused(&[command, "plain.sealed"], "plain.sealed");
+    }
+    refused(&["decrypt", "--force", "plain.sealed"], "plain");
+    fs::create_dir(place.path("in")).unwrap();
+    for metadata in ["in/log", "in/../in/log", "out/log", "out/plain.sealed"] {
+        refused(&["encrypt", "-r", "in", "-o", "out"], metadata);
+        refused(&["decrypt", "-r", "in", "-o", "out"], metadata);
+    }
+    refused(&["verify", "-r", "in"], "in/log");
+    let line = place.ok(&["verify", "-k", key, "--metadata", "-", "plain.sealed"]);
+    assert_eq!(crate::place::json_lines(&line)[0]["operation"], "verify");
+    assert!(!place.path("-").exists());
+}
+
 #[cfg(unix)]
 #[test]
 fn devices_and_process_substitution_can_be_written_to() {

@@ -375,7 +375,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
     encrypt(&["in", "-o", "out", "--cache-messages", "0"], 2, "--cache-messages");
     // An error that affects every file is reported once.
     encrypt(&["in", "-o", "out", "--suite", "0x0178"], 5, "--commitment-policy");
-    encrypt(&["in", "-o", "out", "-c", "=x"], 3, "empty");
+    encrypt(&["in", "-o", "out", "-c", "=x"], 2, "empty");
     encrypt(&["in", "-o", "out", "-c", "tenant"], 2, "KEY=VALUE");
     encrypt(&["in", "-o", "out", "--metadata", "no/such/file"], 1, "no/such/file");
     place.refused(&["encrypt", "-k", key, "in", "-o", "out"], 2, "--recursive");
@@ -394,6 +394,31 @@ fn far_too_many_jobs_are_as_many_as_there_can_be() {
     assert_eq!(code(&encrypt(&place, &["--jobs", "18446744073709551615"])), 0);
     place.ok(&["decrypt", "-r", "-k", &place.key, "--jobs", "4000000", "out", "-o", "back"]);
     assert!(tree(&place.path("back")) == tree(&place.path("in")));
+}
+
+/// Limits the address space, so that there is no room for the stacks of so many threads.
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_that_cannot_be_started_are_an_error() {
+    let place = place_with_directory();
+    let script = "ulimit -v 1000000; exec \"$0\" encrypt -r -k \"$1\" --jobs 1024 in -o out";
+    let output = Command::new("bash")
+        .args(["-c", script, env!("CARGO_BIN_EXE_sealwax"), &place.key])
+        .current_dir(place.directory.path())
+        .output()
+        .unwrap();
+    place.check_refusal(&output, 1, "use --jobs with a smaller number");
+    assert!(stderr(&output).starts_with("sealwax: cannot start 1024 threads: "), "{}", stderr(&output));
+}
+
+#[test]
+fn a_partial_file_that_remained_is_not_encrypted() {
+    let place = place_with_directory();
+    put(&place, "in/deep/.sealwax-aB3xYz.partial", b"part of a plaintext");
+    let output = encrypt(&place, &[]);
+    let line = "in/deep/.sealwax-aB3xYz.partial: skipped: an incomplete file of an interrupted run; delete it\n";
+    assert_eq!((code(&output), stderr(&output).contains(line)), (0, true), "{}", stderr(&output));
+    assert!(tree(&place.path("out")).keys().all(|path| !path.to_string_lossy().contains(".partial")));
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn wait_for_some(directory: &Path, all: usize) -> bool {
 fn what_was_interrupted_is_resumed() {
     // Signed, and each with a data key of its own, so that it takes long enough.
     let (place, slowly) = (place_with_many(1_000), ["--cache-messages", "1"]);
-    for (signal, number) in [("-KILL", 9), ("-INT", 2)] {
+    for (signal, number) in [("-KILL", 9), ("-INT", 2), ("-TERM", 15)] {
         let arguments = [&["encrypt", "-r", "-k", &place.key, "in", "-o", "out"], &slowly[..]].concat();
         let mut child = place.command(&arguments).spawn().unwrap();
         assert!(wait_for_some(&place.path("out"), 1_000), "it was done before it could be interrupted");
@@ -119,6 +119,8 @@ fn what_was_interrupted_is_resumed() {
 
         // Every file that has its final name is complete.
         let before = tree(&place.path("out"));
+        let partial = before.keys().any(|path| path.to_string_lossy().ends_with(".partial"));
+        assert!(!partial || signal == "-KILL", "{signal} left a partial file");
         let verify = place.run(&["verify", "-r", "-k", &place.key, "out"]);
         assert_eq!(code(&verify), 0, "{}", stderr(&verify));
         assert!(stderr(&encrypt(&place, &["--suite", "0x0478"])).contains(" skipped because they exist"));
