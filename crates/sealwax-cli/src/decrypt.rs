@@ -118,7 +118,7 @@ impl Opening {
                 let outcome = write_behind(self.threads, &mut output, |output| {
                     decrypt.open(source).and_then(|message| message.copy_to(output))
                 });
-                let opened = outcome.map_err(|error| Failure::about(output.blame(&name), error))?;
+                let opened = outcome.map_err(|error| output.failure(&name, error))?;
                 (opened.header, opened.opened_by)
             }
         };

@@ -107,11 +107,7 @@ impl<'a> Sealing<'a> {
     /// Encrypts an input into an output and commits the output.
     fn seal(&self, mut input: Input, mut output: Output) -> Result<Report, Failure> {
         let name = input.name.clone();
-        let fail = |error: Error, about: &str| match error {
-            // The declared length is that of the file when it was opened.
-            Error::PlaintextTooLong { declared: true, .. } => changed(&name),
-            error => Failure::about(about, error),
-        };
+        let fail = |error: Error| Failure::about(&name, error);
         let mut context = self.context.clone();
         if self.preserve {
             let found = input.found.as_ref().ok_or_else(|| {
@@ -120,9 +116,9 @@ impl<'a> Sealing<'a> {
             preserve::store(found, &mut context)?;
         }
         let encrypt = self.message.apply(self.client.encrypt_with(&*self.manager).context(context));
-        let (header, keys) = match input.read_ahead().map_err(|error| fail(error.into(), &name))? {
+        let (header, keys) = match input.read_ahead().map_err(|error| fail(error.into()))? {
             Ahead::Whole(plaintext) => {
-                let sealed = encrypt.bytes(&plaintext).wait().map_err(|error| fail(error, &name))?;
+                let sealed = encrypt.bytes(&plaintext).wait().map_err(fail)?;
                 output.write_all(&sealed.message).map_err(|error| Failure::about(&output.name, error))?;
                 (sealed.header, sealed.key_report)
             }
@@ -136,7 +132,11 @@ impl<'a> Sealing<'a> {
                 };
                 let source = begin.chain(&mut input);
                 let sealed = write_behind(self.threads, &mut output, |output| encrypt.copy(source, output));
-                let sealed = sealed.map_err(|error| fail(error, output.blame(&name)))?;
+                let sealed = sealed.map_err(|error| match error {
+                    // The declared length is that of the file when it was opened.
+                    Error::PlaintextTooLong { declared: true, .. } => changed(&name),
+                    error => output.failure(&name, error),
+                })?;
                 (sealed.header, sealed.key_report)
             }
         };

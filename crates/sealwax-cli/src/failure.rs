@@ -2,7 +2,11 @@
 
 use std::{error::Error as _, fmt::Write as _, io, process::ExitCode};
 
-use sealwax::{ContextError, Direction, Error, Escaped, LimitError, UnwrapFailure, UnwrapReason};
+use sealwax::{
+    ContextError, Direction, Error, Escaped, LimitError, UnwrapFailure, UnwrapReason,
+    keyring::{KmsError, KmsErrorKind},
+};
+use sealwax_kms::LocalKmsError;
 use serde::Serialize;
 
 use crate::notes;
@@ -53,6 +57,9 @@ impl Failure {
     pub(crate) fn of(code: u8, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut text = error.to_string();
         append_causes(&mut text, error.source());
+        if let Some(hint) = store_hint(error) {
+            let _ = write!(text, " ({hint})");
+        }
         Self::new(code, text)
     }
 
@@ -148,6 +155,16 @@ impl From<Error> for Failure {
         if let Some(hint) = hint(&error) {
             let _ = write!(text, " ({hint})");
         }
+        let store_hint = match &error {
+            Error::NotUnwrapped(failure) => failure.attempts().iter().find_map(|attempt| match &attempt.reason {
+                UnwrapReason::Failed(cause) => store_hint(&**cause),
+                _ => None,
+            }),
+            error => store_hint(error),
+        };
+        if let Some(hint) = store_hint {
+            let _ = write!(text, " ({hint})");
+        }
         Self { attempts, stops_all: stops_all(&error), ..Self::new(code, text) }
     }
 }
@@ -188,6 +205,33 @@ fn describe(attempts: &[Attempt]) -> String {
         text.push_str(reason);
     }
     text
+}
+
+/// Returns the command that would make a key of the key store usable, if that is what an error or one
+/// of its causes needs.
+fn store_hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let enable = |key: &str| format!("run `sealwax keys enable {}`", Escaped(key));
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<LocalKmsError>() {
+            Some(LocalKmsError::Disabled { key_id }) => return Some(enable(key_id)),
+            Some(LocalKmsError::PendingDeletion { key_id, .. }) => {
+                return Some(format!("run `sealwax keys cancel-delete {0}` to keep the key", Escaped(key_id)));
+            }
+            Some(LocalKmsError::NotFound { .. }) => return Some("`sealwax keys list` shows all keys".to_owned()),
+            Some(LocalKmsError::AliasExists { .. }) => return Some("use `sealwax keys alias update`".to_owned()),
+            _ => {}
+        }
+        // The keyring of the store reports a disabled key as any key service does.
+        match error.downcast_ref::<KmsError>() {
+            Some(error) if error.kind() == KmsErrorKind::Disabled && error.source().is_none() => {
+                return error.key_id().filter(|key_id| key_id.starts_with("local:")).map(enable);
+            }
+            _ => {}
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Returns the flag that would change the outcome, if there is one.

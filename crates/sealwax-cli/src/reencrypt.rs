@@ -87,7 +87,7 @@ impl<'a> Resealing<'a> {
         } else {
             reencrypt.copy(&mut input, &mut output)
         };
-        let done = outcome.map_err(|error| Failure::about(output.blame(&name), error))?;
+        let done = outcome.map_err(|error| output.failure(&name, error))?;
         let output_name = output.name.clone();
         let output_length = Some(output.commit()?);
         let mut report = Report::reencrypted(&done.opened, &done.sealed, name, output_name);

@@ -7,7 +7,10 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
-use sealwax::io::{Overwrite, PendingFile};
+use sealwax::{
+    Error,
+    io::{Overwrite, PendingFile},
+};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -183,9 +186,20 @@ impl Output {
         Ok(output)
     }
 
-    /// Returns the name to report for a failure on the way from the input of this name.
-    pub(crate) fn blame<'a>(&'a self, input: &'a str) -> &'a str {
-        if self.failed { &self.name } else { input }
+    /// Returns the failure for an error on the way from the input of this name.
+    pub(crate) fn failure(&self, input: &str, error: Error) -> Failure {
+        let temporary = std::env::temp_dir();
+        // What goes to a stream is kept in a temporary file until it is verified.
+        if self.shows_at_once()
+            && matches!(&error, Error::Io(inner) if !self.failed && inner.kind() == io::ErrorKind::NotFound)
+        {
+            let name = temporary.display().to_string();
+            return Failure::about(
+                &format!("{name}: cannot create a temporary file; set TMPDIR to a directory"),
+                error,
+            );
+        }
+        Failure::about(if self.failed { &self.name } else { input }, error)
     }
 
     /// Returns whether what is written is visible before it is committed.

@@ -9,7 +9,8 @@ const DIRECTORIES: &str = "Directories";
 
 #[derive(Args)]
 pub(crate) struct DirectoryArguments {
-    /// Process the directory IN recursively, to the directory OUT; files that exist in OUT are skipped
+    /// Process the directory IN recursively, to the directory OUT; encrypt skips messages that exist in OUT, and decrypt
+    /// compares files that exist
     #[arg(short, long, help_heading = DIRECTORIES)]
     pub(crate) recursive: bool,
 

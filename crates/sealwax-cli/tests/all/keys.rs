@@ -155,14 +155,15 @@ fn the_life_of_a_key() {
     assert_eq!(place.json(&["keys", "rotate", "main", "--never"])["rotation_days"], Value::Null);
 
     assert!(place.ok(&["keys", "disable", "main"]).contains("disabled"));
-    place.refused(&["decrypt", "-o", "-", "-k", "local:main", "sealed"], 4, "disabled");
-    place.refused(&["encrypt", "-k", "local:main", "-o", "x", "plain"], 4, "disabled");
+    place.refused(&["decrypt", "-o", "-", "-k", "local:main", "sealed"], 4, "(run `sealwax keys enable local:");
+    place.refused(&["encrypt", "-k", "local:main", "-o", "x", "plain"], 4, "the key is disabled");
+    place.refused(&["keys", "disable", "none"], 2, "(`sealwax keys list` shows all keys)");
     place.ok(&["keys", "enable", "main"]);
 
     place.refused(&["keys", "delete", "main", "--days", "3"], 2, "--days must be 7 to 30; use --sooner for less");
     place.refused(&["keys", "delete", "main", "--days", "31"], 2, "--days must be 7 to 30");
     assert_eq!(place.json(&["keys", "delete", "main"])["state"], "PendingDeletion");
-    place.refused(&["decrypt", "-o", "-", "-k", "local:main", "sealed"], 4, "pending deletion on");
+    place.refused(&["decrypt", "-o", "-", "-k", "local:main", "sealed"], 4, "(run `sealwax keys cancel-delete local:");
     assert_eq!(place.json(&["keys", "cancel-delete", "main"])["state"], "Disabled");
     place.refused(&["keys", "cancel-delete", "main"], 4, "is not pending deletion");
     place.refused(&["keys", "delete", "main", "--sooner", "0s"], 2, "--yes");
@@ -179,7 +180,7 @@ fn aliases_are_made_moved_and_listed() {
     let one = place.json(&["keys", "create", "--alias", "one"])["key_id"].as_str().unwrap().to_owned();
     let two = place.json(&["keys", "create"])["key_id"].as_str().unwrap().to_owned();
     place.ok(&["keys", "alias", "create", "two", &two]);
-    place.refused(&["keys", "alias", "create", "two", &one], 2, "already exists");
+    place.refused(&["keys", "alias", "create", "two", &one], 2, "(use `sealwax keys alias update`)");
     place.ok(&["keys", "alias", "update", "two", &one]);
     // An alias may resemble a key id.
     place.ok(&["keys", "alias", "create", "a/key/b", &one]);

@@ -101,6 +101,20 @@ fn keys_and_backups_go_through_standard_streams() {
 
 #[cfg(unix)]
 #[test]
+fn a_missing_directory_for_temporary_files_is_named() {
+    let place = Place::new();
+    let key = place.key.as_str();
+    place.write("plain", &[1; 3_000_000]);
+    place.ok(&["encrypt", "-k", key, "plain"]);
+    for command in ["decrypt", "reencrypt"] {
+        let mut command = place.command(&[command, "-k", key, "-o", "-", "plain.sealed"]);
+        let output = command.env("TMPDIR", place.path("none")).output().unwrap();
+        place.check_refusal(&output, 1, "/none: cannot create a temporary file; set TMPDIR");
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn output_that_nobody_receives_is_a_failure() {
     let place = Place::new();
     let key = place.key.as_str();
