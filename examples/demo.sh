@@ -14,8 +14,8 @@ trap 'rm -rf "$place"' EXIT
 export SEALWAX_STORE=$place/keys
 indented() { sed "s|$place/||g; s/^/                /"; }
 
-echo "1. encrypt:     sealwax encrypt --context purpose=demo -o sealed $file"
-"$sealwax" encrypt --context purpose=demo -o "$place/sealed" "$file" 2>&1 | indented
+echo "1. encrypt:     sealwax encrypt --create-store --context purpose=demo -o sealed $file"
+"$sealwax" encrypt --create-store --context purpose=demo -o "$place/sealed" "$file" 2>&1 | indented
 echo "2. inspect:     sealwax inspect sealed"
 "$sealwax" inspect "$place/sealed" | indented
 echo "3. decrypt:     sealwax decrypt --context purpose=demo -o back sealed"

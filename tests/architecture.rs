@@ -122,6 +122,7 @@ const SEALWAX_KMS: &[(&str, Layers)] = &[(
     ],
 )];
 
+/// Every module of the tool has a row of its own, so that no two of them can import each other.
 const SEALWAX_CLI: &[(&str, Layers)] = &[
     (
         "",
@@ -130,23 +131,33 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
             &["notes"],
             &["provider"],
             &["behind"],
+            &["cleanup"],
             &["failure"],
             &["metadata"],
             &["preserve"],
+            &["secrets"],
             &["streams"],
-            &["arguments", "key_uri", "keys"],
+            &["arguments"],
+            &["operands"],
+            &["aws"],
+            &["session"],
+            &["key_uri"],
+            &["store"],
+            &["keyring"],
             &["report"],
-            &["folders"],
+            &["directories"],
             &["encrypt"],
             &["decrypt"],
             &["verify"],
             &["reencrypt"],
             &["inspect"],
             &["keygen"],
+            &["keys"],
             &["manual"],
         ],
     ),
-    ("keys", &[&["arguments"], &["show"], &["place"]]),
+    ("arguments", &[&["directories"], &["keys"], &["reencrypt"], &["store"]]),
+    ("directories", &[&["cache"], &["tree"]]),
 ];
 
 /// Returns the row of a submodule.
@@ -182,6 +193,31 @@ fn imports_follow_the_layers() {
         }
     }
     assert!(checked > 300, "only {checked} imports were seen");
+}
+
+/// A row may hold modules that import each other. In the tool no row does, and it has no state
+/// outside of the values that its modules pass.
+#[test]
+fn the_modules_of_the_tool_form_layers_one_by_one_and_share_no_state() {
+    let directory = root().join("crates/sealwax-cli/src");
+    let modules = Crate::read(&directory);
+    let mut checked = 0;
+    for (name, layers) in SEALWAX_CLI {
+        assert!(layers.iter().all(|row| row.len() == 1), "{name}: two modules in one row");
+        let path: Vec<_> = name.split("::").filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        assert_eq!(layers.len(), modules.children(&path).len(), "{name}: the rows, and the modules there are");
+        for import in modules.imports().keys().filter(|import| import.within.join("::") == *name) {
+            assert!(layer(layers, &import.to) < layer(layers, &import.from), "{name}: {import:?}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 60, "only {checked} imports were seen");
+    for word in ["static ", "thread_local!", "LazyLock"] {
+        let found = sources(&directory);
+        let line =
+            found.lines().map(str::trim).find(|line| line.starts_with(word) || line.contains(&format!(" {word}")));
+        assert_eq!(line.filter(|line| !line.starts_with("//")), None, "state outside of a value");
+    }
 }
 
 #[test]

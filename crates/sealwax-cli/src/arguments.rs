@@ -9,111 +9,105 @@ use sealwax::{
     materials::{DefaultMaterialsManager, MaterialsManager, RequiredContextManager},
 };
 
-use crate::{
-    failure::Failure,
-    keys::{self, KeysArguments, StoreArguments},
-    notes, provider,
-};
+use crate::{failure::Failure, provider};
 
-mod folders;
+mod directories;
+mod keys;
 mod reencrypt;
+mod store;
 
-pub(crate) use folders::FolderArguments;
+pub(crate) use directories::DirectoryArguments;
+pub(crate) use keys::{AliasCommand, KeysArguments, KeysCommand};
 pub(crate) use reencrypt::ReencryptArguments;
+pub(crate) use store::{AwsArguments, StoreArguments};
 
-/// Encrypts files and streams before they leave the machine, in the AWS Encryption SDK message format.
+/// Encrypt files and streams before they leave the machine, in the AWS Encryption SDK message format
 #[derive(Parser)]
 #[command(name = "sealwax", version, long_version = provider::VERSION, after_help = EXIT_CODES)]
-struct CommandLine {
+pub(crate) struct CommandLine {
     #[command(subcommand)]
-    command: Command,
-
-    /// Say nothing on standard error but errors, and show no progress
-    #[arg(short, long, global = true, display_order = 900)]
-    quiet: bool,
+    pub(crate) command: Command,
 
     #[command(flatten)]
-    store: StoreArguments,
-
-    #[cfg(feature = "aws")]
-    #[command(flatten)]
-    aws: AwsArguments,
+    pub(crate) global: GlobalArguments,
 }
 
-/// Whose keys in AWS KMS are meant, and where.
-#[cfg(feature = "aws")]
+/// The options of every command.
 #[derive(Args)]
-#[command(next_help_heading = "AWS KMS")]
-struct AwsArguments {
-    /// The AWS region of keys whose URI names none; by default that of the environment or the profile
-    #[arg(long, value_name = "REGION", global = true)]
-    region: Option<String>,
+pub(crate) struct GlobalArguments {
+    /// Print only errors and warnings, and show no progress
+    #[arg(short, long, global = true, display_order = 900)]
+    pub(crate) quiet: bool,
 
-    /// The profile of the AWS configuration files; by default that of the environment
-    #[arg(long, value_name = "NAME", global = true)]
-    profile: Option<String>,
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+
+    #[command(flatten)]
+    pub(crate) aws: AwsArguments,
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done and verified
-  1  reading, writing or something else failed
-  2  the command line, a key URI or a key file cannot be used
-  3  the message is malformed, cut off, altered, or not in the expected context
-  4  no key given opens the message, or a keyring failed
-  5  the commitment policy or a limit refuses the message
-  6  the output file exists already (--force replaces it)";
+  0  success; everything that was read is verified
+  1  an I/O error, or any other failure
+  2  invalid command line, key URI or key file
+  3  the message is malformed, truncated, altered, or not in the expected context
+  4  no given key decrypts the message, or a keyring failed
+  5  the message is refused by the commitment policy or a limit
+  6  the output file exists (--force replaces it)";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Encrypt a file, a stream or a folder
+    /// Encrypt a file, a stream or a directory
     Encrypt(EncryptArguments),
-    /// Decrypt a file, a stream or a folder, and verify it
+    /// Decrypt and verify a file, a stream or a directory
     Decrypt(DecryptArguments),
-    /// Verify a message or a folder of them, and write no plaintext
+    /// Verify a message, or a directory of messages, without writing the plaintext
     Verify(VerifyArguments),
-    /// Encrypt a message again, in place or to another file: with other keys, suite, frame length or context
+    /// Re-encrypt a message, in place or to another file, with other keys, suite, frame length or context
     Reencrypt(ReencryptArguments),
-    /// Show what a message says of itself; needs no key and verifies nothing
+    /// Show the header and the sizes of a message; needs no key and verifies nothing
     Inspect(InspectArguments),
-    /// Make a file with a new random AES key, and print the key URI to use it with
+    /// Create a file with a random AES key, and print its key URI
     Keygen(KeygenArguments),
-    /// Print a script that completes commands and options in a shell
+    /// Print a shell completion script
     Completions(CompletionsArguments),
-    /// Print the manual page, or write the pages of all commands into a folder
+    /// Print the manual page, or write the pages of all commands to a directory
     Man(ManArguments),
-    /// Manage the embedded key store: the keys for local:NAME, and the one that is used when no key is given
+    /// Manage the embedded key store, which holds the local:NAME keys and the default key
     Keys(KeysArguments),
 }
 
 /// Where bytes come from and where they go.
 #[derive(Args)]
 pub(crate) struct StreamArguments {
-    /// The file to write, or - for standard output (the default); with --recursive a folder
-    #[arg(short, long, value_name = "OUT", default_value = "-", hide_default_value = true)]
-    pub(crate) output: PathBuf,
+    /// Output file, or - for standard output; with --recursive, a directory [default: see IN]
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
 
-    /// Replace what exists of the output
+    /// Replace existing output files
     #[arg(short, long)]
     pub(crate) force: bool,
 
-    /// The file to read, or - for standard input; with --recursive a folder
+    /// Input files; FILE is encrypted to FILE.sealed, and FILE.sealed decrypted to FILE. Without a file, or with -,
+    /// standard input is processed to standard output. With --recursive, a directory
     #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
+    pub(crate) inputs: Vec<PathBuf>,
 }
 
-/// How much is told of what was done.
+/// The reports on what was done.
 #[derive(Args)]
 pub(crate) struct ReportArguments {
-    /// Say on standard error which keys wrapped or opened the message
+    /// Print which keys wrapped or unwrapped the data key, on standard error
     #[arg(short, long)]
     pub(crate) verbose: bool,
 
-    /// Say it as one line of JSON, also if it fails
+    /// Print the result or the failure as one line of JSON, on standard error
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Append a line of JSON to this file for each message: input, output, suite, encryption context, keys and sizes
+    /// Append a line of JSON per message to FILE, or to standard output with -: input, output, suite, encryption context,
+    /// keys and sizes
     #[arg(long, value_name = "FILE")]
     pub(crate) metadata: Option<PathBuf>,
 }
@@ -121,28 +115,29 @@ pub(crate) struct ReportArguments {
 /// The keys and what is authenticated with them.
 #[derive(Args)]
 pub(crate) struct KeyArguments {
-    /// A wrapping key: local:NAME-OR-ALIAS (local:default if none is given), aws-kms:ARN-OR-ALIAS, or, to decrypt,
-    /// aws-kms:discovery?account=ACCOUNT, raw-aes://NAMESPACE/NAME?file=PATH,
-    /// raw-rsa://NAMESPACE/NAME?file=PEM&padding=oaep-sha256, or raw-ecdh://p256?recipient=PEM. The first generates the data
-    /// key, the others wrap it too
+    /// Wrapping key [default: local:default]; repeat it for several keys, of which the first generates the data key
+    ///
+    /// local:NAME-OR-ALIAS in the key store; aws-kms:ARN-OR-ALIAS, or aws-kms:discovery?account=ACCOUNT to decrypt;
+    /// raw-aes://NAMESPACE/NAME?file=PATH; raw-rsa://NAMESPACE/NAME?file=PEM&padding=oaep-sha256;
+    /// raw-ecdh://p256?recipient=PEM to encrypt, and raw-ecdh://p256?private=PEM to decrypt. Any one of the keys that
+    /// encrypted a message decrypts it.
     #[arg(short, long = "key", value_name = "URI")]
     pub(crate) keys: Vec<String>,
 
-    /// A pair of the encryption context, stored in the clear; on decrypt and verify, what the message must carry; on
-    /// reencrypt, the context of the new message, in the place of the old one
+    /// Encryption context pair, stored unencrypted; on decrypt and verify, a pair that the message must contain; on
+    /// reencrypt, a pair of the context that replaces the old one
     #[arg(short, long = "context", value_name = "K=V")]
     context: Vec<String>,
 
-    /// A key of the encryption context whose value is authenticated but not stored; --context gives it, both ways
+    /// Context key whose value is authenticated but not stored; --context must give it to encrypt and to decrypt
     #[arg(long, value_name = "K")]
     require_context: Vec<String>,
 
-    /// Which suites may be written and read, by whether they commit to their key
+    /// Algorithm suites to allow, by whether they commit to the data key
     #[arg(long, value_name = "POLICY", default_value = "require-encrypt-require-decrypt")]
     commitment_policy: Policy,
 
-    /// On how many threads to work on a message; by default as many as the machine runs at once, and one for each file of a
-    /// folder
+    /// Threads per message [default: one per processor; with --recursive, 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 }
@@ -187,10 +182,10 @@ pub(crate) fn context_of(flag: &str, pairs: &[String]) -> Result<EncryptionConte
     let mut context = EncryptionContext::new();
     for pair in pairs {
         let Some((key, value)) = pair.split_once('=') else {
-            return Err(Failure::usage(format!("a {flag} is KEY=VALUE; one of them has no =")));
+            return Err(Failure::usage(format!("{flag} must be KEY=VALUE; there is no = in one of them")));
         };
         if context.insert(key, value).is_some() {
-            return Err(Failure::usage(format!("{flag} {key} is given twice")));
+            return Err(Failure::usage(format!("{flag} {key} is given twice; remove one of them")));
         }
     }
     Ok(context)
@@ -216,12 +211,17 @@ pub(crate) struct EncryptArguments {
     #[command(flatten)]
     pub(crate) message: MessageArguments,
 
-    /// Store the file's mode and time of change in the encryption context, in the clear, for decrypt --preserve
+    /// Create a key store and its default key if no --key is given and there is no key store; without a terminal, this
+    /// option or `sealwax keys create` is needed
+    #[arg(long)]
+    pub(crate) create_store: bool,
+
+    /// Store the file's mode and modification time, unencrypted, in the encryption context for decrypt --preserve
     #[arg(long)]
     pub(crate) preserve: bool,
 
     #[command(flatten)]
-    pub(crate) folders: FolderArguments,
+    pub(crate) directories: DirectoryArguments,
 
     #[command(flatten)]
     pub(crate) report: ReportArguments,
@@ -229,22 +229,22 @@ pub(crate) struct EncryptArguments {
 
 const ENCRYPT_EXAMPLES: &str = "\
 Examples:
-  sealwax encrypt -c tenant=blue -o report.pdf.sealed report.pdf
-  tar c folder | sealwax encrypt -k \"$KEY\" - > folder.tar.sealed
-  sealwax encrypt -r -k \"$KEY\" folder -o folder.sealed";
+  sealwax encrypt -c tenant=blue report.pdf         # writes report.pdf.sealed
+  tar c directory | sealwax encrypt -k \"$KEY\" > directory.tar.sealed
+  sealwax encrypt -r -k \"$KEY\" directory -o directory.sealed";
 
 /// What kind of message is written.
 #[derive(Args)]
 pub(crate) struct MessageArguments {
-    /// The algorithm suite, such as 0x0478 (unsigned) or 0x0578 (signed, the default)
+    /// Algorithm suite, such as 0x0478 (unsigned) or 0x0578 (signed) [default: 0x0578]
     #[arg(long, value_name = "HEX", value_parser = suite)]
     pub(crate) suite: Option<AlgorithmSuite>,
 
-    /// How many of the keys after the first must wrap the data key; by default all of them
+    /// Number of keys after the first that must wrap the data key [default: all]
     #[arg(long, value_name = "N")]
     pub(crate) quorum: Option<usize>,
 
-    /// The number of plaintext bytes a frame
+    /// Plaintext bytes per frame
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     pub(crate) frame_length: u32,
 }
@@ -271,16 +271,16 @@ pub(crate) struct DecryptArguments {
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
 
-    /// Let the plaintext of a signed message go to standard output before its signature is verified
+    /// Write the plaintext of a signed message to standard output before its signature is verified
     #[arg(long, conflicts_with = "recursive")]
     pub(crate) release_unverified: bool,
 
-    /// Give the file the mode and time of change that encrypt --preserve has stored
+    /// Restore the mode and modification time that encrypt --preserve stored
     #[arg(long)]
     pub(crate) preserve: bool,
 
     #[command(flatten)]
-    pub(crate) folders: FolderArguments,
+    pub(crate) directories: DirectoryArguments,
 
     #[command(flatten)]
     pub(crate) report: ReportArguments,
@@ -288,9 +288,9 @@ pub(crate) struct DecryptArguments {
 
 const DECRYPT_EXAMPLES: &str = "\
 Examples:
-  sealwax decrypt -c tenant=blue -o report.pdf report.pdf.sealed
-  sealwax decrypt -k \"$KEY\" - < folder.tar.sealed | tar x
-  sealwax decrypt -r -k \"$KEY\" folder.sealed -o folder";
+  sealwax decrypt -c tenant=blue report.pdf.sealed  # writes report.pdf
+  sealwax decrypt -k \"$KEY\" < directory.tar.sealed | tar x
+  sealwax decrypt -r -k \"$KEY\" directory.sealed -o directory";
 
 #[derive(Args)]
 pub(crate) struct VerifyArguments {
@@ -301,31 +301,31 @@ pub(crate) struct VerifyArguments {
     pub(crate) limits: LimitArguments,
 
     #[command(flatten)]
-    pub(crate) folders: FolderArguments,
+    pub(crate) directories: DirectoryArguments,
 
     #[command(flatten)]
     pub(crate) report: ReportArguments,
 
-    /// The file to read, or - for standard input; with --recursive a folder
+    /// Input files, or - for standard input (the default); with --recursive, a directory
     #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
+    pub(crate) inputs: Vec<PathBuf>,
 }
 
 /// The heading of the limits in the help.
 const LIMITS: &str = "Limits";
 
-/// How much of what a message declares is accepted.
+/// Limits on what a message declares.
 #[derive(Args)]
 pub(crate) struct LimitArguments {
-    /// The most encrypted data keys a message may have
+    /// Maximum number of encrypted data keys of a message
     #[arg(long, value_name = "N", default_value_t = 64, help_heading = LIMITS)]
     pub(crate) max_encrypted_data_keys: u16,
 
-    /// The most bytes a header may have
+    /// Maximum length of a header in bytes
     #[arg(long, value_name = "N", default_value_t = 1 << 20, help_heading = LIMITS)]
     pub(crate) max_header_length: usize,
 
-    /// The most bytes a frame, or an unframed body, may have
+    /// Maximum length of a frame, or of an unframed body, in bytes
     #[arg(long, value_name = "N", default_value_t = 64 << 20, help_heading = LIMITS)]
     pub(crate) max_frame_length: u32,
 }
@@ -348,43 +348,43 @@ pub(crate) struct InspectArguments {
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
 
-    /// The file to read, or - for standard input
+    /// Input file, or - for standard input (the default)
     #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
+    pub(crate) input: Option<PathBuf>,
 }
 
 #[derive(Args)]
 pub(crate) struct KeygenArguments {
-    /// The length of the key in bits
+    /// Length of the key in bits
     #[arg(long, default_value = "256", value_parser = ["128", "192", "256"])]
     pub(crate) bits: String,
 
-    /// The namespace in the key URI that is printed
+    /// Key namespace for the printed URI
     #[arg(long, default_value = "sealwax")]
     pub(crate) namespace: String,
 
-    /// The key name in the key URI that is printed; by default the name of the file, without its extension
+    /// Key name for the printed URI [default: the file name without its extension, or key for standard output]
     #[arg(long)]
     pub(crate) name: Option<String>,
 
-    /// The file to make; an existing one is never replaced
+    /// File to create, or - for standard output; an existing file is never replaced
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 }
 
 #[derive(Args)]
-#[command(after_help = "For example, in bash: source <(sealwax completions bash)")]
+#[command(after_help = "Example for bash: source <(sealwax completions bash)")]
 pub(crate) struct CompletionsArguments {
-    /// The shell
+    /// Shell to print the script for
     #[arg(value_name = "SHELL")]
     pub(crate) shell: clap_complete::Shell,
 }
 
 #[derive(Args)]
 pub(crate) struct ManArguments {
-    /// The folder to write sealwax.1 and the others into; what is there of that name is replaced
+    /// Directory to write sealwax.1 and the other pages to; existing pages are replaced
     #[arg(value_name = "DIR")]
-    pub(crate) folder: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
 }
 
 /// Returns the command line as clap's `Command`.
@@ -396,22 +396,14 @@ fn suite(text: &str) -> Result<AlgorithmSuite, String> {
     let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
     u16::from_str_radix(digits, 16).ok().and_then(AlgorithmSuite::from_id).ok_or_else(|| {
         let known: Vec<_> = AlgorithmSuite::ALL.iter().map(|suite| format!("{:#06x}", suite.id())).collect();
-        format!("there are {}", known.join(", "))
+        format!("the suites are {}", known.join(", "))
     })
 }
 
 /// Parses the command line. Help and version are printed unchanged; an error becomes one line.
-pub(crate) fn parse() -> Result<Command, Failure> {
+pub(crate) fn parse() -> Result<CommandLine, Failure> {
     let error = match CommandLine::try_parse() {
-        Ok(line) => {
-            if line.quiet {
-                notes::be_quiet();
-            }
-            keys::set_place(line.store);
-            #[cfg(feature = "aws")]
-            crate::key_uri::aws_kms::set_defaults(line.aws.region, line.aws.profile);
-            return Ok(line.command);
-        }
+        Ok(line) => return Ok(line),
         Err(error) => error,
     };
     match error.kind() {
@@ -426,7 +418,7 @@ pub(crate) fn parse() -> Result<Command, Failure> {
                 .map(str::trim);
             let text = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
             let text = text.strip_prefix("error: ").unwrap_or(&text);
-            Err(Failure::usage(format!("{text} (sealwax --help tells more)")))
+            Err(Failure::usage(format!("{text} (see sealwax --help)")))
         }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn write_behind<T>(
         // What was released before a failure is written like everything else.
         let handed_over = behind.flush();
         drop(behind);
-        writer.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes has failed")))?;
+        writer.join().unwrap_or_else(|_| Err(io::Error::other("the writing thread has panicked")))?;
         let outcome = outcome?;
         handed_over?;
         Ok(outcome)

@@ -1,50 +1,68 @@
 //! `sealwax decrypt`.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    path::Path,
+};
 
 use sealwax::{Client, EncryptionContext, materials::MaterialsManager};
 use zeroize::Zeroizing;
 
 use crate::{
-    arguments::{DecryptArguments, FolderArguments, KeyArguments, LimitArguments},
+    arguments::{DecryptArguments, DirectoryArguments, KeyArguments, LimitArguments},
     behind::write_behind,
+    directories::{self, Directory, Goal, Task},
     failure::Failure,
-    folders::{self, Folder, Task},
-    key_uri,
-    metadata::Metadata,
+    keyring,
+    metadata::{self, Metadata},
+    operands::{self, Operand},
     preserve,
     report::{Report, Sizes},
-    streams::{Ahead, Input, Nowhere, Output, is_standard},
+    session::Session,
+    streams::{Ahead, Comparison, Input, Nowhere, Output},
 };
 
-pub(crate) fn run(arguments: &DecryptArguments) -> Result<(), Failure> {
-    let DecryptArguments { keys, limits, release_unverified, preserve, folders, report, streams } = arguments;
-    if *preserve && is_standard(&streams.output) {
-        return Err(Failure::usage("--preserve needs a file to write: say -o OUT"));
+pub(crate) fn run(arguments: &DecryptArguments, session: &Session) -> Result<(), Failure> {
+    let DecryptArguments { keys, limits, release_unverified, preserve, directories, report, streams } = arguments;
+    if directories.recursive {
+        return run_recursive(arguments, session);
     }
-    let opening = Opening { preserve: *preserve, ..Opening::new(keys, limits, folders)? };
-    if folders.recursive {
-        return run_recursive(arguments, &opening);
-    }
-    let metadata = Metadata::open(report.metadata.as_deref())?;
-    let input = Input::open(&streams.input)?;
-    let output = Output::create(&streams.output, streams.force)?;
-    opening.open(input, output, *release_unverified)?.tell(report, metadata.as_ref())
+    let (operands, mut ready) = (operands::to_decrypt(streams)?, None);
+    metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
+    operands::each(&operands, report.json, |operand| {
+        let input = Input::open(&operand.input, session.notes)?;
+        let output = Output::create(&operand.output, streams.force, &session.cleanup)?;
+        if *preserve && output.file().is_none() {
+            return Err(Failure::usage("--preserve needs an output file; use -o FILE"));
+        }
+        let (metadata, opening) = operands::once(&mut ready, || {
+            let opening = Opening { preserve: *preserve, ..Opening::new(session, keys, limits, directories)? };
+            Ok((Metadata::open(report.metadata.as_deref())?, opening))
+        })?;
+        opening.open(input, output, *release_unverified)?.print(report, metadata.as_ref())
+    })
 }
 
-fn run_recursive(arguments: &DecryptArguments, opening: &Opening) -> Result<(), Failure> {
-    let DecryptArguments { folders, report, streams, .. } = arguments;
-    let folder = Folder {
+fn run_recursive(arguments: &DecryptArguments, session: &Session) -> Result<(), Failure> {
+    let DecryptArguments { keys, limits, preserve, directories, report, streams, .. } = arguments;
+    let (from, to) = operands::directories(streams)?;
+    let opening = Opening { preserve: *preserve, ..Opening::new(session, keys, limits, directories)? };
+    let directory = Directory {
         task: Task::Decrypt,
-        arguments: folders,
+        arguments: directories,
         report,
-        from: &streams.input,
-        to: Some(&streams.output),
+        session,
+        from,
+        to: Some(to),
         force: streams.force,
     };
-    folder.run(|job, to, bar| {
-        let output = Output::create(to.unwrap_or(&streams.output), streams.force)?;
-        opening.open(Input::open_one_of_many(&job.from, bar)?, output, false)
+    directory.run(|job, goal, bar| {
+        let input = Input::open_one_of_many(&job.from, bar)?;
+        match goal {
+            Goal::Write(target) => opening.open(input, Output::create(target, streams.force, &session.cleanup)?, false),
+            Goal::Compare(target) => opening.compare(input, target),
+            Goal::Verify => opening.verify(input),
+        }
     })
 }
 
@@ -60,18 +78,19 @@ pub(crate) struct Opening {
 
 impl Opening {
     pub(crate) fn new(
+        session: &Session,
         keys: &KeyArguments,
         limits: &LimitArguments,
-        folders: &FolderArguments,
+        directories: &DirectoryArguments,
     ) -> Result<Self, Failure> {
-        let manager = folders::sharing(folders, keys.manager(key_uri::keyring(&keys.keys, None)?)?)?;
-        let client = limits.apply(keys.client(folders.recursive)).build();
+        let manager = directories::sharing(directories, keys.manager(keyring::to_decrypt(session, &keys.keys)?)?)?;
+        let client = limits.apply(keys.client(directories.recursive)).build();
         Ok(Self {
             client,
             manager,
             context: keys.context()?,
             preserve: false,
-            threads: keys.threads(folders.recursive),
+            threads: keys.threads(directories.recursive),
         })
     }
 
@@ -99,14 +118,14 @@ impl Opening {
                 let outcome = write_behind(self.threads, &mut output, |output| {
                     decrypt.open(source).and_then(|message| message.copy_to(output))
                 });
-                let opened = outcome.map_err(|error| Failure::about(output.blame(&name), error))?;
+                let opened = outcome.map_err(|error| output.failure(&name, error))?;
                 (opened.header, opened.opened_by)
             }
         };
         if self.preserve
             && let Some(file) = output.file()
         {
-            preserve::restore(header.context(), file).map_err(|failure| failure.prefixed(&name))?;
+            file.with(|file| preserve::restore(header.context(), file)).map_err(|failure| failure.prefixed(&name))?;
         }
         let output_name = output.name.clone();
         let output_length = Some(output.commit()?);
@@ -116,15 +135,35 @@ impl Opening {
     }
 
     /// Verifies an input and discards the plaintext.
-    pub(crate) fn verify(&self, mut input: Input) -> Result<Report, Failure> {
-        let name = input.name.clone();
+    pub(crate) fn verify(&self, input: Input) -> Result<Report, Failure> {
         let mut nowhere = Nowhere::default();
-        // The plaintext goes nowhere, so releasing it before the signature is verified is safe.
+        self.verify_into(input, &mut nowhere, |nowhere| nowhere.count)
+    }
+
+    /// Verifies an input, and that an existing file is its plaintext.
+    fn compare(&self, input: Input, existing: &Path) -> Result<Report, Failure> {
+        let name = existing.display().to_string();
+        let mut comparison = Comparison::new(existing).map_err(|error| Failure::about(&name, error))?;
+        let report = self.verify_into(input, &mut comparison, Comparison::count)?;
+        if comparison.finish().map_err(|error| Failure::about(&name, error))? {
+            return Ok(report);
+        }
+        Err(Failure::exists(format!("{name}: the file exists and differs from the message; use --force to replace it")))
+    }
+
+    fn verify_into<W: Write>(
+        &self,
+        mut input: Input,
+        output: &mut W,
+        length: impl Fn(&W) -> u64,
+    ) -> Result<Report, Failure> {
+        let name = input.name.clone();
+        // The plaintext is not released, so the signature can be verified last.
         let opened =
-            self.decrypt().release_unverified().open(&mut input).and_then(|message| message.copy_to(&mut nowhere));
+            self.decrypt().release_unverified().open(&mut input).and_then(|message| message.copy_to(&mut *output));
         let opened = opened.map_err(|error| Failure::about(&name, error))?;
         let mut report = Report::verified(&opened.header, &opened.opened_by, name);
-        let plaintext_length = Some(nowhere.count);
+        let plaintext_length = Some(length(output));
         report.sizes = Sizes { input_length: input.count(), output_length: None, plaintext_length };
         Ok(report)
     }

@@ -1,7 +1,7 @@
 //! `sealwax encrypt`.
 
 use std::{
-    fs::Metadata,
+    fs,
     io::{Read, Write},
 };
 
@@ -10,47 +10,57 @@ use sealwax::{Client, EncryptionContext, Error, materials::MaterialsManager};
 use crate::{
     arguments::{EncryptArguments, MessageArguments},
     behind::write_behind,
+    directories::{self, Directory, Goal, Task},
     failure::Failure,
-    folders::{self, Folder, Task},
-    key_uri, metadata, preserve,
+    keyring,
+    metadata::{self, Metadata},
+    operands::{self, Operand},
+    preserve,
     report::{Report, Sizes},
-    streams::{Ahead, Input, Output, is_standard},
+    session::Session,
+    streams::{Ahead, Input, Output, changed},
 };
 
-pub(crate) fn run(arguments: &EncryptArguments) -> Result<(), Failure> {
-    let EncryptArguments { folders, report, streams, .. } = arguments;
-    if folders.recursive {
-        return run_recursive(arguments);
+pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(), Failure> {
+    let EncryptArguments { directories, report, streams, .. } = arguments;
+    if directories.recursive {
+        return run_recursive(arguments, session);
     }
-    // Open the input before the keys: the first use of the key store creates it.
-    let input = Input::open(&streams.input)?;
-    let sealing = Sealing::new(arguments)?;
-    let metadata = metadata::Metadata::open(report.metadata.as_deref())?;
-    let output = Output::create_for_message(&streams.output, streams.force)?;
-    sealing.seal(input, output)?.tell(report, metadata.as_ref())
+    let (operands, mut ready) = (operands::to_encrypt(streams)?, None);
+    metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
+    operands::each(&operands, report.json, |operand| {
+        // Open the input and the output before the keys: the first use of the key store creates it.
+        let input = Input::open(&operand.input, session.notes)?;
+        let output = Output::create_for_message(&operand.output, streams.force, &session.cleanup)?;
+        let (metadata, sealing) = operands::once(&mut ready, || {
+            Ok((Metadata::open(report.metadata.as_deref())?, Sealing::new(arguments, session)?))
+        })?;
+        sealing.seal(input, output)?.print(report, metadata.as_ref())
+    })
 }
 
-fn run_recursive(arguments: &EncryptArguments) -> Result<(), Failure> {
-    let EncryptArguments { folders, report, streams, .. } = arguments;
-    // Check the input before the keys: the first use of the key store creates it.
-    if !is_standard(&streams.input) {
-        let found = std::fs::metadata(&streams.input);
-        found.map_err(|error| Failure::about(&streams.input.display().to_string(), error))?;
-    }
-    let sealing = Sealing::new(arguments)?;
-    // Detect once, before anything is written, what would make every file fail.
-    sealing.try_out()?;
-    let folder = Folder {
+fn run_recursive(arguments: &EncryptArguments, session: &Session) -> Result<(), Failure> {
+    let EncryptArguments { directories, report, streams, .. } = arguments;
+    let (from, to) = operands::directories(streams)?;
+    let directory = Directory {
         task: Task::Encrypt,
-        arguments: folders,
+        arguments: directories,
         report,
-        from: &streams.input,
-        to: Some(&streams.output),
+        session,
+        from,
+        to: Some(to),
         force: streams.force,
     };
-    folder.run(|job, to, bar| {
-        let output = Output::create(to.unwrap_or(&streams.output), streams.force)?;
-        sealing.seal(Input::open_one_of_many(&job.from, bar)?, output)
+    // Check the directories before the keys: the first use of the key store creates it.
+    directory.check()?;
+    let sealing = Sealing::new(arguments, session)?;
+    // Detect once, before anything is written, what would make every file fail.
+    sealing.try_out()?;
+    directory.run(|job, goal, bar| {
+        let (Goal::Write(target) | Goal::Compare(target)) = goal else {
+            return Err(Failure::usage("--recursive needs an output directory; use -o DIR"));
+        };
+        sealing.seal(Input::open_one_of_many(&job.from, bar)?, Output::create(target, streams.force, &session.cleanup)?)
     })
 }
 
@@ -68,21 +78,21 @@ struct Sealing<'a> {
 }
 
 impl<'a> Sealing<'a> {
-    fn new(arguments: &'a EncryptArguments) -> Result<Self, Failure> {
-        let EncryptArguments { keys, message, folders, preserve, .. } = arguments;
-        let mut manager = keys.manager(key_uri::keyring_to_encrypt(&keys.keys, message.quorum)?)?;
+    fn new(arguments: &'a EncryptArguments, session: &Session) -> Result<Self, Failure> {
+        let EncryptArguments { keys, message, directories, preserve, create_store, .. } = arguments;
+        let mut manager = keys.manager(keyring::to_encrypt(session, &keys.keys, message.quorum, *create_store)?)?;
         // Files with contexts of their own cannot share a data key.
-        let shares = folders.shared_by().is_some() && !preserve;
+        let shares = directories.shared_by().is_some() && !preserve;
         if shares {
-            manager = folders::sharing(folders, manager)?;
+            manager = directories::sharing(directories, manager)?;
         }
         Ok(Self {
-            client: keys.client(folders.recursive).build(),
+            client: keys.client(directories.recursive).build(),
             manager,
             context: keys.context()?,
             message,
             preserve: *preserve,
-            threads: keys.threads(folders.recursive),
+            threads: keys.threads(directories.recursive),
             shares,
         })
     }
@@ -97,38 +107,41 @@ impl<'a> Sealing<'a> {
     /// Encrypts an input into an output and commits the output.
     fn seal(&self, mut input: Input, mut output: Output) -> Result<Report, Failure> {
         let name = input.name.clone();
-        let fail = |error: Error, about: &str| match error {
-            Error::PlaintextTooLong { declared: true, .. } => {
-                Failure::other(format!("{name}: the file grew while it was read; try again when it is at rest"))
-            }
-            error => Failure::about(about, error),
-        };
+        let fail = |error: Error| Failure::about(&name, error);
         let mut context = self.context.clone();
         if self.preserve {
-            let found = input.found.as_ref().ok_or_else(|| Failure::usage("--preserve needs a file to encrypt"))?;
+            let found = input.found.as_ref().ok_or_else(|| {
+                Failure::usage("--preserve needs an input file; standard input has no mode or modification time")
+            })?;
             preserve::store(found, &mut context)?;
         }
         let encrypt = self.message.apply(self.client.encrypt_with(&*self.manager).context(context));
-        let (header, keys) = match input.read_ahead().map_err(|error| fail(error.into(), &name))? {
+        let (header, keys) = match input.read_ahead().map_err(|error| fail(error.into()))? {
             Ahead::Whole(plaintext) => {
-                let sealed = encrypt.bytes(&plaintext).wait().map_err(|error| fail(error, &name))?;
+                let sealed = encrypt.bytes(&plaintext).wait().map_err(fail)?;
                 output.write_all(&sealed.message).map_err(|error| Failure::about(&output.name, error))?;
                 (sealed.header, sealed.key_report)
             }
             Ahead::Begun(begin) => {
                 // Bound the length by the file's, which is then counted, unless the file has
                 // already grown beyond it.
-                let length = input.found.as_ref().map(Metadata::len).filter(|_| self.shares);
+                let length = input.found.as_ref().map(fs::Metadata::len).filter(|_| self.shares);
                 let encrypt = match length.filter(|length| *length >= begin.len() as u64) {
                     Some(length) => encrypt.plaintext_length_bound(length),
                     None => encrypt,
                 };
                 let source = begin.chain(&mut input);
                 let sealed = write_behind(self.threads, &mut output, |output| encrypt.copy(source, output));
-                let sealed = sealed.map_err(|error| fail(error, output.blame(&name)))?;
+                let sealed = sealed.map_err(|error| match error {
+                    // The declared length is that of the file when it was opened.
+                    Error::PlaintextTooLong { declared: true, .. } => changed(&name),
+                    error => output.failure(&name, error),
+                })?;
                 (sealed.header, sealed.key_report)
             }
         };
+        // A message that is not complete must not appear as one.
+        input.check_unchanged()?;
         let output_name = output.name.clone();
         let output_length = Some(output.commit()?);
         let input_length = input.count();

@@ -2,7 +2,11 @@
 
 use std::{error::Error as _, fmt::Write as _, io, process::ExitCode};
 
-use sealwax::{ContextError, Direction, Error, Escaped, LimitError, UnwrapFailure, UnwrapReason};
+use sealwax::{
+    ContextError, Direction, Error, Escaped, LimitError, UnwrapFailure, UnwrapReason,
+    keyring::{KmsError, KmsErrorKind},
+};
+use sealwax_kms::LocalKmsError;
 use serde::Serialize;
 
 use crate::notes;
@@ -53,6 +57,9 @@ impl Failure {
     pub(crate) fn of(code: u8, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut text = error.to_string();
         append_causes(&mut text, error.source());
+        if let Some(hint) = store_hint(error) {
+            let _ = write!(text, " ({hint})");
+        }
         Self::new(code, text)
     }
 
@@ -79,6 +86,11 @@ impl Failure {
     /// Returns whether every remaining file would fail the same way.
     pub(crate) fn stops_all(&self) -> bool {
         self.stops_all
+    }
+
+    /// Returns the failure as one that every remaining file would have.
+    pub(crate) fn for_all(self) -> Self {
+        Self { stops_all: true, ..self }
     }
 
     /// Returns the exit code.
@@ -113,7 +125,15 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match &error {
             Error::Io(inner) if inner.kind() == io::ErrorKind::AlreadyExists => 6,
-            Error::Configuration(_) | Error::Context(ContextError::WouldBeStored) => 2,
+            Error::Configuration(_) => 2,
+            // These are about the context that the command line gives.
+            Error::Context(
+                ContextError::WouldBeStored
+                | ContextError::ReservedPrefix
+                | ContextError::Empty
+                | ContextError::TooLong { .. }
+                | ContextError::RequiredMissing,
+            ) => 2,
             Error::Format(_) | Error::Integrity | Error::Context(_) | Error::SourceChanged => 3,
             Error::NotUnwrapped(_) | Error::Keyring { .. } => 4,
             Error::Limit(_) | Error::Commitment { .. } | Error::SignedStream | Error::Unframed => 5,
@@ -125,14 +145,24 @@ impl From<Error> for Failure {
         };
         // An I/O error kind without a message from the system adds nothing to the text. The causes
         // of failed attempts are reported with the attempts.
-        let says_it_all = match &error {
+        let is_complete = match &error {
             Error::Io(inner) => inner.raw_os_error().is_none() && inner.get_ref().is_none(),
             Error::NotUnwrapped(_) => true,
             _ => false,
         };
         let mut text = if attempts.is_empty() { error.to_string() } else { describe(&attempts) };
-        append_causes(&mut text, error.source().filter(|_| !says_it_all));
+        append_causes(&mut text, error.source().filter(|_| !is_complete));
         if let Some(hint) = hint(&error) {
+            let _ = write!(text, " ({hint})");
+        }
+        let store_hint = match &error {
+            Error::NotUnwrapped(failure) => failure.attempts().iter().find_map(|attempt| match &attempt.reason {
+                UnwrapReason::Failed(cause) => store_hint(&**cause),
+                _ => None,
+            }),
+            error => store_hint(error),
+        };
+        if let Some(hint) = store_hint {
             let _ = write!(text, " ({hint})");
         }
         Self { attempts, stops_all: stops_all(&error), ..Self::new(code, text) }
@@ -177,24 +207,52 @@ fn describe(attempts: &[Attempt]) -> String {
     text
 }
 
+/// Returns the command that would make a key of the key store usable, if that is what an error or one
+/// of its causes needs.
+fn store_hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let enable = |key: &str| format!("run `sealwax keys enable {}`", Escaped(key));
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<LocalKmsError>() {
+            Some(LocalKmsError::Disabled { key_id }) => return Some(enable(key_id)),
+            Some(LocalKmsError::PendingDeletion { key_id, .. }) => {
+                return Some(format!("run `sealwax keys cancel-delete {0}` to keep the key", Escaped(key_id)));
+            }
+            Some(LocalKmsError::NotFound { .. }) => return Some("`sealwax keys list` shows all keys".to_owned()),
+            Some(LocalKmsError::AliasExists { .. }) => return Some("use `sealwax keys alias update`".to_owned()),
+            _ => {}
+        }
+        // The keyring of the store reports a disabled key as any key service does.
+        match error.downcast_ref::<KmsError>() {
+            Some(error) if error.kind() == KmsErrorKind::Disabled && error.source().is_none() => {
+                return error.key_id().filter(|key_id| key_id.starts_with("local:")).map(enable);
+            }
+            _ => {}
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// Returns the flag that would change the outcome, if there is one.
 fn hint(error: &Error) -> Option<&'static str> {
     match error {
         Error::Commitment { operation: Direction::Decrypt, .. } => {
-            Some("--commitment-policy require-encrypt-allow-decrypt")
+            Some("use --commitment-policy require-encrypt-allow-decrypt to read it")
         }
         Error::Commitment { suite, .. } if suite.is_committing() => {
-            Some("--suite, or --commitment-policy require-encrypt-allow-decrypt")
+            Some("use another --suite, or --commitment-policy require-encrypt-allow-decrypt")
         }
-        Error::Commitment { .. } => Some("--suite, or --commitment-policy forbid-encrypt-allow-decrypt"),
+        Error::Commitment { .. } => Some("use another --suite, or --commitment-policy forbid-encrypt-allow-decrypt"),
         Error::Context(ContextError::WouldBeStored) => {
-            Some("--require-context KEY keeps it out; --context or --no-context replaces it")
+            Some("use --require-context KEY to keep it out, or --context or --no-context to replace the context")
         }
-        Error::Limit(LimitError::EncryptedDataKeys { .. }) => Some("--max-encrypted-data-keys"),
-        Error::Limit(LimitError::HeaderLength { .. }) => Some("--max-header-length"),
-        Error::Limit(LimitError::FrameLength { .. }) => Some("--max-frame-length"),
-        Error::PlaintextTooLong { declared: false, .. } => Some("--frame-length"),
-        Error::Io(inner) if inner.kind() == io::ErrorKind::AlreadyExists => Some("--force replaces it"),
+        Error::Context(ContextError::RequiredMissing) => Some("use --context KEY=VALUE for each --require-context KEY"),
+        Error::Limit(LimitError::EncryptedDataKeys { .. }) => Some("use --max-encrypted-data-keys to allow more"),
+        Error::Limit(LimitError::HeaderLength { .. }) => Some("use --max-header-length to allow more"),
+        Error::Limit(LimitError::FrameLength { .. }) => Some("use --max-frame-length to allow more"),
+        Error::PlaintextTooLong { declared: false, .. } => Some("use a larger --frame-length"),
+        Error::Io(inner) if inner.kind() == io::ErrorKind::AlreadyExists => Some("use --force to replace it"),
         _ => None,
     }
 }

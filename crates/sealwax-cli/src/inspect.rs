@@ -1,10 +1,6 @@
 //! `sealwax inspect`.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    io::{self, Write as _},
-};
+use std::{collections::BTreeMap, fmt};
 
 use sealwax::{
     ContentType, Escaped, Header,
@@ -12,11 +8,17 @@ use sealwax::{
 };
 use serde::Serialize;
 
-use crate::{arguments::InspectArguments, failure::Failure, provider, streams::Input, text::hex};
+use crate::{
+    arguments::InspectArguments,
+    failure::Failure,
+    operands, provider,
+    streams::{Input, print},
+    text::hex,
+};
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     let InspectArguments { json, limits, input } = arguments;
-    let input = Input::open_silently(input)?;
+    let input = Input::open_silently(&operands::inputs(input.as_slice())?[0])?;
     let name = input.name.clone();
     let client = limits.apply(provider::client()).build();
     let outline = Outline::read(input, client.header_decoder()).map_err(|error| Failure::about(&name, error))?;
@@ -28,7 +30,7 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
     } else {
         report.to_string()
     };
-    io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::about("standard output", error))?;
+    print(text.as_bytes())?;
     match outline.body {
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::about(&name, error)),
@@ -121,7 +123,7 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "suite        {} {}", self.suite, self.suite_name)?;
         writeln!(f, "version      {}", self.version)?;
-        writeln!(f, "message id   {}", self.message_id)?;
+        writeln!(f, "message ID   {}", self.message_id)?;
         if self.encryption_context.is_empty() {
             writeln!(f, "context      empty")?;
         }
@@ -136,7 +138,7 @@ impl fmt::Display for Report<'_> {
             writeln!(f, "{title:<12} {position}: provider {}, key {name}", Escaped(key.provider_id))?;
         }
         match self.frame_length {
-            Some(length) => writeln!(f, "body         framed, {length} bytes a frame")?,
+            Some(length) => writeln!(f, "body         framed, {length} bytes per frame")?,
             None => writeln!(f, "body         unframed")?,
         }
         write!(f, "sizes        header {}", self.header_length)?;
@@ -151,6 +153,6 @@ impl fmt::Display for Report<'_> {
             }
         }
         writeln!(f)?;
-        writeln!(f, "Nothing of this is verified: that takes a key (sealwax decrypt).")
+        writeln!(f, "None of this is verified; sealwax verify does that, with a key.")
     }
 }

@@ -1,57 +1,25 @@
 //! Key URIs, which name a keyring and the location of its key.
 
 #[cfg(feature = "aws")]
-pub(crate) mod aws_kms;
+mod aws_kms;
 
 use std::{
     ffi::OsString,
     fmt::Display,
-    fs::File,
-    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use sealwax::{
     SecretBytes,
-    keyring::{EcdhCurve, Keyring, MultiKeyring, RawAesKeyring, RawEcdhKeyring},
+    keyring::{EcdhCurve, Keyring, RawAesKeyring, RawEcdhKeyring},
 };
 
-use crate::{failure::Failure, keys};
+use crate::{aws::AwsKms, failure::Failure, secrets::read_secret};
 
 /// The characters that must be percent-encoded in a part of a URI.
 const RESERVED: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'&').add(b'<').add(b'>').add(b'?').add(b'`').add(b'+');
-
-/// Returns the keyring over all the keys, for encryption: the first generates the data key and the
-/// others wrap it too, or at least `quorum` of them. Without keys it is the default key of the key
-/// store, which the first use creates.
-pub(crate) fn keyring_to_encrypt(uris: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
-    if uris.is_empty() {
-        return all_of(keys::default_for_encryption()?, &[], quorum);
-    }
-    keyring(uris, quorum)
-}
-
-/// Returns the keyring over all the keys; without keys, the default key of the key store if it
-/// exists.
-pub(crate) fn keyring(uris: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
-    match uris.split_first() {
-        Some((first, others)) => all_of(parse(first)?, others, quorum),
-        None => all_of(keys::default_for_decryption()?, &[], quorum),
-    }
-}
-
-fn all_of(first: Box<dyn Keyring>, others: &[String], quorum: Option<usize>) -> Result<Box<dyn Keyring>, Failure> {
-    if others.is_empty() && quorum.is_none() {
-        return Ok(first);
-    }
-    let all = others.iter().try_fold(MultiKeyring::new(first), |all, uri| Ok::<_, Failure>(all.child(parse(uri)?)))?;
-    Ok(Box::new(match quorum {
-        Some(quorum) => all.require(quorum),
-        None => all,
-    }))
-}
 
 /// Returns the URI of a raw AES key in a file.
 pub(crate) fn raw_aes_uri(namespace: &str, name: &str, file: &str) -> String {
@@ -79,7 +47,7 @@ impl<'a> KeyUri<'a> {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             let again = uri.parameters.iter().any(|(other, _)| *other == name) && !REPEATABLE.contains(&name);
             if value.is_empty() || again {
-                return Err(uri.refuse(&format!("{name} is empty or given twice")));
+                return Err(uri.refuse(&format!("parameter {name} is empty or given twice")));
             }
             uri.parameters.push((name, value));
         }
@@ -88,7 +56,7 @@ impl<'a> KeyUri<'a> {
     }
 
     fn refuse(&self, why: &str) -> Failure {
-        Failure::usage(format!("the key {} cannot be used: {why}", self.whole))
+        Failure::usage(format!("invalid key {}: {why}", self.whole))
     }
 
     /// Fails if there are parameters that the scheme does not have.
@@ -106,7 +74,7 @@ impl<'a> KeyUri<'a> {
     /// Returns the path that a parameter names, if the parameter is present.
     fn file(&self, name: &str) -> Result<Option<PathBuf>, Failure> {
         let Some(text) = self.parameter(name) else { return Ok(None) };
-        decode_path(text).map(Some).ok_or_else(|| self.refuse("its file is not a path on this system"))
+        decode_path(text).map(Some).ok_or_else(|| self.refuse("the file is not a valid path on this system"))
     }
 
     /// Returns the path that a parameter names and at most `limit` bytes of the file there, if the
@@ -119,8 +87,11 @@ impl<'a> KeyUri<'a> {
 
     /// Returns the namespace and key name from the path.
     fn names(&self) -> Result<(String, String), Failure> {
-        let names = self.path.split_once('/').ok_or_else(|| self.refuse("it has no key name after the namespace"))?;
-        let text = |part| percent_decode_str(part).decode_utf8().map_err(|_| self.refuse("it is not UTF-8"));
+        let names = self
+            .path
+            .split_once('/')
+            .ok_or_else(|| self.refuse("there is no key name after the namespace; use NAMESPACE/NAME"))?;
+        let text = |part| percent_decode_str(part).decode_utf8().map_err(|_| self.refuse("not UTF-8"));
         Ok((text(names.0)?.into_owned(), text(names.1)?.into_owned()))
     }
 
@@ -130,46 +101,45 @@ impl<'a> KeyUri<'a> {
     }
 }
 
-const FORMS: &str = "it is not of a form such as local:NAME or raw-aes://NAMESPACE/NAME?file=PATH";
+const FORMS: &str =
+    "unknown form; use one such as local:NAME or raw-aes://NAMESPACE/NAME?file=PATH (see sealwax encrypt --help)";
 /// The parameters that may be repeated.
 const REPEATABLE: [&str; 2] = ["account", "region"];
 
-fn parse(uri: &str) -> Result<Box<dyn Keyring>, Failure> {
-    if let Some(name) = uri.strip_prefix("local:") {
-        return local(uri, name);
-    }
+/// Returns the keyring of a key that is not in the embedded key store.
+pub(crate) fn keyring(uri: &str, aws: &AwsKms) -> Result<Box<dyn Keyring>, Failure> {
     let uri = KeyUri::new(uri)?;
     match uri.scheme {
         "raw-aes" => Ok(Box::new(raw_aes(&uri)?)),
         "raw-rsa" => raw_rsa(&uri),
         "raw-ecdh" => raw_ecdh(&uri),
-        "aws-kms" => aws_kms(&uri),
+        "aws-kms" => aws_kms(&uri, aws),
         _ => Err(uri.refuse(FORMS)),
     }
 }
 
-/// Returns the keyring of a key in the embedded key store, given by its alias, its id, or the last
-/// part of its id.
-fn local(uri: &str, name: &str) -> Result<Box<dyn Keyring>, Failure> {
-    let refuse = |why: &str| Failure::usage(format!("the key {uri} cannot be used: {why}"));
-    let kms = keys::open()?;
+/// Returns the name of the key in the embedded key store that a URI stands for, which is its alias,
+/// its id, or the last part of its id; `None` for a key elsewhere.
+pub(crate) fn local_name(uri: &str) -> Option<Result<String, Failure>> {
+    let name = uri.strip_prefix("local:")?;
+    let refuse = |why: &str| Err(Failure::usage(format!("invalid key {uri}: {why}")));
     // A whole key id is also a key URI.
     let is_store_id = |part: &str| part.len() == 32 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     if name.split_once("/key/").is_some_and(|(store_id, _)| is_store_id(store_id)) {
-        return keys::keyring(&kms, uri);
+        return Some(Ok(uri.to_owned()));
     }
-    let name = percent_decode_str(name).decode_utf8().map_err(|_| refuse("it is not UTF-8"))?;
-    if name.is_empty() {
-        return Err(refuse("it has no name: local:NAME-OR-ALIAS"));
-    }
-    keys::keyring(&kms, &name)
+    Some(match percent_decode_str(name).decode_utf8() {
+        Ok(name) if name.is_empty() => refuse("there is no name; use local:NAME-OR-ALIAS"),
+        Ok(name) => Ok(name.into_owned()),
+        Err(_) => refuse("not UTF-8"),
+    })
 }
 
 fn raw_aes(uri: &KeyUri<'_>) -> Result<RawAesKeyring, Failure> {
     uri.only(&["file"])?;
     let (namespace, name) = uri.names()?;
     // Read one byte more than the longest key has, so that a longer file is not taken for a key.
-    let (file, key) = uri.secret("file", 33)?.ok_or_else(|| uri.refuse("it has no ?file=PATH"))?;
+    let (file, key) = uri.secret("file", 33)?.ok_or_else(|| uri.refuse("there is no key file; add ?file=PATH"))?;
     RawAesKeyring::new(namespace, name, key).map_err(|error| uri.refuse_file(&file, &error))
 }
 
@@ -188,9 +158,9 @@ fn raw_rsa(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
         Some("oaep-sha256") => RsaPadding::OaepSha256,
         Some("oaep-sha384") => RsaPadding::OaepSha384,
         Some("oaep-sha512") => RsaPadding::OaepSha512,
-        _ => return Err(uri.refuse("it has no padding=pkcs1, oaep-sha1, oaep-sha256, oaep-sha384 or oaep-sha512")),
+        _ => return Err(uri.refuse("add padding=pkcs1, oaep-sha1, oaep-sha256, oaep-sha384 or oaep-sha512")),
     };
-    let (file, key) = uri.secret("file", MAX_PEM)?.ok_or_else(|| uri.refuse("it has no ?file=PEM"))?;
+    let (file, key) = uri.secret("file", MAX_PEM)?.ok_or_else(|| uri.refuse("there is no key file; add ?file=PEM"))?;
     let is_private = key.as_bytes().windows(11).any(|window| window == b"PRIVATE KEY");
     let other = uri.secret("public", MAX_PEM)?;
 
@@ -208,7 +178,7 @@ fn raw_rsa(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
 
 #[cfg(not(feature = "aws-lc-rs"))]
 fn raw_rsa(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
-    Err(uri.refuse("this sealwax was built without RSA: build it with the feature aws-lc-rs"))
+    Err(uri.refuse("this sealwax was built without RSA; build it with the feature aws-lc-rs"))
 }
 
 fn raw_ecdh(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
@@ -217,7 +187,7 @@ fn raw_ecdh(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
         "p256" => EcdhCurve::P256,
         "p384" => EcdhCurve::P384,
         "p521" => EcdhCurve::P521,
-        _ => return Err(uri.refuse("its curve is not p256, p384 or p521")),
+        _ => return Err(uri.refuse("unknown curve; use p256, p384 or p521")),
     };
     let keyring = match (uri.secret("private", MAX_PEM)?, uri.secret("recipient", MAX_PEM)?) {
         (Some((_, private)), Some((_, recipient))) => {
@@ -225,19 +195,19 @@ fn raw_ecdh(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
         }
         (None, Some((_, recipient))) => RawEcdhKeyring::ephemeral(curve, recipient.as_bytes()),
         (Some((_, private)), None) => RawEcdhKeyring::discovery(curve, private.as_bytes()),
-        (None, None) => return Err(uri.refuse("it has neither private=PEM nor recipient=PEM")),
+        (None, None) => return Err(uri.refuse("there is neither private=PEM nor recipient=PEM; add one")),
     };
     Ok(Box::new(keyring.map_err(|error| uri.refuse(&error.to_string()))?))
 }
 
 #[cfg(feature = "aws")]
-fn aws_kms(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
-    aws_kms::keyring(uri)
+fn aws_kms(uri: &KeyUri<'_>, aws: &AwsKms) -> Result<Box<dyn Keyring>, Failure> {
+    aws_kms::keyring(uri, aws)
 }
 
 #[cfg(not(feature = "aws"))]
-fn aws_kms(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
-    Err(uri.refuse("this sealwax was built without AWS KMS: build it with the feature aws"))
+fn aws_kms(uri: &KeyUri<'_>, _: &AwsKms) -> Result<Box<dyn Keyring>, Failure> {
+    Err(uri.refuse("this sealwax was built without AWS KMS; build it with the feature aws"))
 }
 
 #[cfg(unix)]
@@ -249,20 +219,4 @@ fn decode_path(text: &str) -> Option<PathBuf> {
 #[cfg(not(unix))]
 fn decode_path(text: &str) -> Option<PathBuf> {
     Some(OsString::from(percent_decode_str(text).decode_utf8().ok()?.into_owned()).into())
-}
-
-/// Reads at most `limit` bytes of a file that holds a key.
-pub(crate) fn read_secret(path: &Path, limit: usize) -> io::Result<SecretBytes> {
-    let mut bytes = SecretBytes::zeroed(limit);
-    let mut file = File::open(path)?;
-    let mut length = 0;
-    while length < bytes.len() {
-        match file.read(&mut bytes.as_mut()[length..]) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(SecretBytes::from(&bytes.as_bytes()[..length]))
 }

@@ -1,19 +1,35 @@
 //! `sealwax keygen`.
 
 use std::{
-    fs::{File, OpenOptions},
     io::{self, Write},
     path::Path,
 };
 
-use sealwax::{SecretBytes, crypto::CryptoProvider, keyring::RawAesKeyring};
+use sealwax::{
+    Error, SecretBytes,
+    crypto::CryptoProvider,
+    io::{Overwrite, PendingFile},
+    keyring::RawAesKeyring,
+};
 
-use crate::{arguments::KeygenArguments, failure::Failure, key_uri::raw_aes_uri, provider::Provider};
+use crate::{
+    arguments::KeygenArguments,
+    cleanup::Cleanup,
+    failure::Failure,
+    key_uri::raw_aes_uri,
+    provider::Provider,
+    session::Session,
+    streams::{is_standard, print, print_binary},
+};
 
-pub(crate) fn run(arguments: &KeygenArguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &KeygenArguments, session: &Session) -> Result<(), Failure> {
     let KeygenArguments { bits, namespace, name, file } = arguments;
-    let shown = file.display().to_string();
-    let stem = || file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let standard = is_standard(file);
+    let shown = if standard { "FILE".to_owned() } else { file.display().to_string() };
+    let stem = || match standard {
+        true => Some("key".to_owned()),
+        false => file.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
+    };
     let name = name.clone().or_else(stem).unwrap_or_default();
     let length = match bits.as_str() {
         "128" => 16,
@@ -24,26 +40,27 @@ pub(crate) fn run(arguments: &KeygenArguments) -> Result<(), Failure> {
     // Check that the names are valid for a key before anything is written.
     RawAesKeyring::new(namespace, &name, SecretBytes::from(key.as_bytes()))?;
 
-    write_new(file, key.as_bytes()).map_err(|error| {
-        if error.kind() == io::ErrorKind::AlreadyExists {
-            Failure::exists(format!("{shown} exists already; a key file is never replaced"))
-        } else {
-            Failure::about(&shown, error)
+    if standard {
+        // Standard output has the key alone, so the URI goes to standard error.
+        print_binary(key.as_bytes())?;
+        session.notes.note(format_args!("sealwax: the key URI is {}", raw_aes_uri(namespace, &name, &shown)));
+        return Ok(());
+    }
+    write_new(file, key.as_bytes(), &session.cleanup).map_err(|error| match error {
+        Error::Io(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Failure::exists(format!("{shown}: the file exists; a key file is never replaced, choose another name"))
         }
+        error => Failure::about(&shown, error),
     })?;
-    writeln!(io::stdout(), "{}", raw_aes_uri(namespace, &name, &shown))
-        .map_err(|error| Failure::about("standard output", error))
+    print(format!("{}\n", raw_aes_uri(namespace, &name, &shown)).as_bytes())
 }
 
-/// Writes a new, owner-only file. Fails if the file exists; on failure the file is removed.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file: File = options.open(path)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| {
-        // The first error is the one to report.
-        let _ = std::fs::remove_file(path);
+/// Writes a new file that only its owner can read. Fails if the file exists.
+fn write_new(path: &Path, bytes: &[u8], cleanup: &Cleanup) -> Result<(), Error> {
+    let file = cleanup.guard(|| PendingFile::create(path, Overwrite::Never))?;
+    file.finish(|mut file| {
+        file.set_mode(0o600);
+        file.write_all(bytes)?;
+        file.commit()
     })
 }

@@ -3,45 +3,60 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod aws;
 mod behind;
+mod cleanup;
 mod decrypt;
+mod directories;
 mod encrypt;
 mod failure;
-mod folders;
 mod inspect;
 mod key_uri;
 mod keygen;
+mod keyring;
 mod keys;
 mod manual;
 mod metadata;
 mod notes;
+mod operands;
 mod preserve;
 mod provider;
 mod reencrypt;
 mod report;
+mod secrets;
+mod session;
+mod store;
 mod streams;
 mod text;
 mod verify;
 
 use std::process::ExitCode;
 
-use arguments::Command;
+use arguments::{Command, CommandLine};
+#[cfg(unix)]
+use failure::Failure;
+use session::Session;
 
 fn main() -> ExitCode {
-    let command = match arguments::parse() {
-        Ok(command) => command,
+    let CommandLine { command, global } = match arguments::parse() {
+        Ok(line) => line,
         Err(failure) => return failure.report(false),
     };
+    let session = Session::new(global);
+    #[cfg(unix)]
+    if let Err(error) = cleanup::install(&session.cleanup) {
+        return Failure::about("cannot handle signals", error).report(false);
+    }
     let (outcome, json) = match &command {
-        Command::Encrypt(arguments) => (encrypt::run(arguments), arguments.report.json),
-        Command::Decrypt(arguments) => (decrypt::run(arguments), arguments.report.json),
-        Command::Verify(arguments) => (verify::run(arguments), arguments.report.json),
-        Command::Reencrypt(arguments) => (reencrypt::run(arguments), arguments.report.json),
+        Command::Encrypt(arguments) => (encrypt::run(arguments, &session), arguments.report.json),
+        Command::Decrypt(arguments) => (decrypt::run(arguments, &session), arguments.report.json),
+        Command::Verify(arguments) => (verify::run(arguments, &session), arguments.report.json),
+        Command::Reencrypt(arguments) => (reencrypt::run(arguments, &session), arguments.report.json),
         Command::Inspect(arguments) => (inspect::run(arguments), false),
-        Command::Keygen(arguments) => (keygen::run(arguments), false),
+        Command::Keygen(arguments) => (keygen::run(arguments, &session), false),
         Command::Completions(arguments) => (manual::completions(arguments), false),
         Command::Man(arguments) => (manual::man(arguments), false),
-        Command::Keys(arguments) => (keys::run(arguments), arguments.json),
+        Command::Keys(arguments) => (keys::run(arguments, &session), arguments.json),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

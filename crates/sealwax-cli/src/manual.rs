@@ -1,13 +1,11 @@
 //! `sealwax completions` and `sealwax man`: output for shells and for `man`.
 
-use std::{
-    fs,
-    io::{self, Write},
-};
+use std::{fs, io};
 
 use crate::{
     arguments::{self, CompletionsArguments, ManArguments},
     failure::Failure,
+    streams::print,
 };
 
 /// Prints the completion script for a shell.
@@ -19,17 +17,18 @@ pub(crate) fn completions(arguments: &CompletionsArguments) -> Result<(), Failur
 
 /// Prints the manual page, or writes one for each command.
 pub(crate) fn man(arguments: &ManArguments) -> Result<(), Failure> {
-    let Some(folder) = &arguments.folder else {
+    let Some(directory) = &arguments.directory else {
         let mut page = Vec::new();
         let rendered = clap_mangen::Man::new(arguments::command()).render(&mut page);
         rendered.map_err(|error| Failure::about("the manual page", error))?;
         return print(&page);
     };
-    fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(arguments::command(), folder))
-        .map_err(|error| Failure::about(&folder.display().to_string(), error))
-}
-
-fn print(bytes: &[u8]) -> Result<(), Failure> {
-    io::stdout().write_all(bytes).map_err(|error| Failure::about("standard output", error))
+    fs::create_dir_all(directory).and_then(|()| clap_mangen::generate_to(arguments::command(), directory)).map_err(
+        |error| match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                Failure::usage(format!("{}: not a directory; name one to write the pages to", directory.display()))
+            }
+            _ => Failure::about(&directory.display().to_string(), error),
+        },
+    )
 }

@@ -1,9 +1,9 @@
 //! `--metadata`: one line of JSON per message.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
@@ -14,7 +14,50 @@ use crate::failure::Failure;
 /// The file that the lines are appended to.
 pub(crate) struct Metadata {
     name: String,
-    file: Mutex<File>,
+    file: Mutex<Box<dyn Write + Send>>,
+}
+
+/// Fails if the file for metadata is one of the inputs or outputs.
+pub(crate) fn check_apart<'a>(
+    metadata: Option<&Path>,
+    files: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), Failure> {
+    let Some(metadata) = metadata else { return Ok(()) };
+    match files.into_iter().find(|file| is_same(metadata, file)) {
+        Some(file) => {
+            let name = file.display();
+            Err(Failure::usage(format!("{name}: --metadata names an input or output; choose another file")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Fails if the file for metadata is in this directory, whose files are inputs or outputs.
+pub(crate) fn check_outside(metadata: &Path, directory: &Path) -> Result<(), Failure> {
+    if !resolve(metadata).starts_with(resolve(directory)) {
+        return Ok(());
+    }
+    let (name, directory) = (metadata.display(), directory.display());
+    Err(Failure::usage(format!("{name}: --metadata names a file in {directory}; choose one outside of it")))
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    #[cfg(unix)]
+    if let (Ok(one), Ok(other)) = (fs::metadata(one), fs::metadata(other)) {
+        use std::os::unix::fs::MetadataExt;
+
+        return one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino());
+    }
+    resolve(one) == resolve(other)
+}
+
+/// Returns a path without links, as far as it exists.
+fn resolve(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    fs::canonicalize(&path).unwrap_or_else(|_| match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => resolve(parent).join(name),
+        _ => path,
+    })
 }
 
 impl Metadata {
@@ -22,19 +65,22 @@ impl Metadata {
     /// may be private.
     pub(crate) fn open(path: Option<&Path>) -> Result<Option<Self>, Failure> {
         let Some(path) = path else { return Ok(None) };
+        if path == Path::new("-") {
+            return Ok(Some(Self { name: "standard output".into(), file: Mutex::new(Box::new(io::stdout())) }));
+        }
         let name = path.display().to_string();
         let mut options = OpenOptions::new();
         options.append(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path).map_err(|error| Failure::about(&name, error))?;
-        Ok(Some(Self { name, file: Mutex::new(file) }))
+        Ok(Some(Self { name, file: Mutex::new(Box::new(file)) }))
     }
 
     /// Appends a line in a single system call, so that lines from several processes do not mix.
     pub(crate) fn append(&self, line: &impl Serialize) -> Result<(), Failure> {
         let fail = |error: io::Error| {
-            let done = "the message is done, but its line of metadata is not written";
+            let done = "the message is complete, but its line of metadata could not be written";
             Failure::other(format!("{}: {done}: {error}", self.name))
         };
         let mut line = serde_json::to_vec(line).map_err(|error| fail(error.into()))?;

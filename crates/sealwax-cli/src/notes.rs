@@ -3,31 +3,34 @@
 use std::{
     fmt::Display,
     io::{self, IsTerminal, Write},
-    sync::atomic::{AtomicBool, Ordering},
 };
 
-/// Whether `--quiet` was given. One flag per process, like standard error itself.
-static QUIET: AtomicBool = AtomicBool::new(false);
-
-/// Suppresses everything but errors and what was requested explicitly, from now on.
-pub(crate) fn be_quiet() {
-    QUIET.store(true, Ordering::Relaxed);
+/// Whether notes and progress are shown.
+#[derive(Clone, Copy)]
+pub(crate) struct Notes {
+    quiet: bool,
 }
 
-/// Prints a line that is useful but reports no failure.
-pub(crate) fn note(text: impl Display) {
-    if !QUIET.load(Ordering::Relaxed) {
-        say(text);
+impl Notes {
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self { quiet }
+    }
+
+    /// Prints a line that is useful but reports no failure.
+    pub(crate) fn note(self, text: impl Display) {
+        if !self.quiet {
+            say(text);
+        }
+    }
+
+    /// Returns whether progress is shown.
+    pub(crate) fn shows_progress(self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
     }
 }
 
-/// Prints a line that was requested.
+/// Prints a line that was requested, or that must be seen even with `--quiet`.
 pub(crate) fn say(text: impl Display) {
     // If standard error fails, the failure cannot be reported anywhere.
     let _ = writeln!(io::stderr(), "{text}");
-}
-
-/// Returns whether progress is shown.
-pub(crate) fn shows_progress() -> bool {
-    !QUIET.load(Ordering::Relaxed) && io::stderr().is_terminal()
 }

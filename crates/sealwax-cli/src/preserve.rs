@@ -24,7 +24,7 @@ pub(crate) fn store(found: &Metadata, context: &mut EncryptionContext) -> Result
     let modified = found.modified().ok().map(|time| (MODIFIED, write_time(time)));
     for (key, value) in mode.into_iter().chain(modified) {
         if context.insert(key, value).is_some() {
-            return Err(Failure::usage(format!("--context {key} and --preserve say the same thing: leave one out")));
+            return Err(Failure::usage(format!("--context {key} conflicts with --preserve; remove one of them")));
         }
     }
     Ok(())
@@ -33,8 +33,9 @@ pub(crate) fn store(found: &Metadata, context: &mut EncryptionContext) -> Result
 /// Sets a file's mode and modification time from the context of its message, as far as they are
 /// present. The context must be verified.
 pub(crate) fn restore(context: &EncryptionContext, file: &mut PendingFile) -> Result<(), Failure> {
-    let refuse =
-        |key| Failure::message(format!("{key} in its encryption context is not of the form that --preserve writes"));
+    let refuse = |key| {
+        Failure::message(format!("invalid {key} in the encryption context; omit --preserve to decrypt without it"))
+    };
     if let Some(text) = context.get(MODE) {
         // Bits beyond the permission bits, such as set-user-ID, are left out.
         file.set_mode(u32::from_str_radix(text, 8).map_err(|_| refuse(MODE))?);

@@ -121,7 +121,7 @@ impl Report {
     }
 
     /// Writes the report, as far as requested: to standard error, and as a line of metadata.
-    pub(crate) fn tell(&self, arguments: &ReportArguments, metadata: Option<&Metadata>) -> Result<(), Failure> {
+    pub(crate) fn print(&self, arguments: &ReportArguments, metadata: Option<&Metadata>) -> Result<(), Failure> {
         if arguments.json {
             if let Ok(line) = serde_json::to_string(self) {
                 notes::say(line);
@@ -144,9 +144,9 @@ impl Report {
         };
         let did = match self.operation {
             "encrypt" | "reencrypt" => "wrapped by",
-            _ => "verified, opened by",
+            _ => "verified, decrypted by",
         };
-        let opened = self.opened_by.iter().map(|key| line("verified, opened by", key));
+        let opened = self.opened_by.iter().map(|key| line("verified, decrypted by", key));
         let keys = self.keys.iter().map(|key| line(did, key));
         let failed =
             |failed: &Failed| format!("not wrapped by {}: {}", Escaped(&failed.keyring), Escaped(&failed.reason));

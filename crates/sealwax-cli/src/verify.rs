@@ -5,24 +5,36 @@ use sealwax::Escaped;
 use crate::{
     arguments::VerifyArguments,
     decrypt::Opening,
+    directories::{Directory, Task},
     failure::Failure,
-    folders::{Folder, Task},
-    metadata::Metadata,
-    notes,
-    streams::Input,
+    metadata::{self, Metadata},
+    operands,
+    session::Session,
+    streams::{Input, is_standard},
 };
 
-pub(crate) fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
-    let VerifyArguments { keys, limits, folders, report, input } = arguments;
-    let opening = Opening::new(keys, limits, folders)?;
-    if folders.recursive {
-        let folder = Folder { task: Task::Verify, arguments: folders, report, from: input, to: None, force: false };
-        return folder.run(|job, _, bar| opening.verify(Input::open_one_of_many(&job.from, bar)?));
+pub(crate) fn run(arguments: &VerifyArguments, session: &Session) -> Result<(), Failure> {
+    let VerifyArguments { keys, limits, directories, report, inputs } = arguments;
+    let opening = Opening::new(session, keys, limits, directories)?;
+    if directories.recursive {
+        let [from] = &**inputs else {
+            return Err(Failure::usage("--recursive needs one input directory"));
+        };
+        let directory =
+            Directory { task: Task::Verify, arguments: directories, report, session, from, to: None, force: false };
+        return directory.run(|job, _, bar| opening.verify(Input::open_one_of_many(&job.from, bar)?));
     }
+    let inputs = operands::inputs(inputs)?;
+    metadata::check_apart(
+        report.metadata.as_deref(),
+        inputs.iter().map(|path| &**path).filter(|path| !is_standard(path)),
+    )?;
     let metadata = Metadata::open(report.metadata.as_deref())?;
-    let verified = opening.verify(Input::open(input)?)?;
-    if !report.json && !report.verbose {
-        notes::note(format_args!("{}: verified", Escaped(&verified.input)));
-    }
-    verified.tell(report, metadata.as_ref())
+    operands::each(&inputs, report.json, |input| {
+        let verified = opening.verify(Input::open(input, session.notes)?)?;
+        if !report.json && !report.verbose {
+            session.notes.note(format_args!("{}: verified", Escaped(&verified.input)));
+        }
+        verified.print(report, metadata.as_ref())
+    })
 }

@@ -14,19 +14,19 @@ pub(crate) struct ReencryptArguments {
     #[command(flatten)]
     pub(crate) keys: KeyArguments,
 
-    /// A key that opens the old message; by default the keys of the new one
+    /// Key that decrypts the old message [default: the keys of the new message]
     #[arg(long = "old-key", value_name = "URI")]
     pub(crate) old_keys: Vec<String>,
 
-    /// A pair that the encryption context of the old message must carry
+    /// Pair that the encryption context of the old message must contain
     #[arg(long = "expect-context", value_name = "K=V")]
     expected_context: Vec<String>,
 
-    /// Give the new message no encryption context; otherwise it keeps that of the old one, or gets that of --context
+    /// Remove the encryption context; without this option it is kept, or replaced by --context
     #[arg(long, conflicts_with = "context")]
     no_context: bool,
 
-    /// The file to write, or - for standard output; without it the input is replaced
+    /// Output file, or - for standard output [default: replace each input]
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
 
@@ -37,22 +37,27 @@ pub(crate) struct ReencryptArguments {
     #[command(flatten)]
     pub(crate) message: MessageArguments,
 
+    /// Create a key store and its default key if no --key is given and there is no key store; without a terminal, this
+    /// option or `sealwax keys create` is needed
+    #[arg(long)]
+    pub(crate) create_store: bool,
+
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
 
     #[command(flatten)]
     pub(crate) report: ReportArguments,
 
-    /// The file to read, or - for standard input
+    /// Messages to replace, or one message and -o OUT; - for standard input (the default)
     #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
+    pub(crate) inputs: Vec<PathBuf>,
 }
 
 const NOTE: &str = "\
-The old message is verified as a whole before the new one appears, in one stroke. The plaintext is never written anywhere.
+The whole old message is verified before the new one atomically replaces it. The plaintext is never written anywhere.
 
-The new message has a new data key and message id. Wrapping the old data key for other keys instead would leave it to \
-whoever had it, and a second header under it would give away what authenticates the message.";
+The new message has a new data key and message ID. Only wrapping the old data key again would not revoke it from those \
+who had it, and two headers under one data key reveal what authenticates the message.";
 
 impl ReencryptArguments {
     pub(crate) fn expected_context(&self) -> Result<EncryptionContext, Failure> {

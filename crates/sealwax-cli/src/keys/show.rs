@@ -1,16 +1,13 @@
 //! Output about the store, as tables for people and as JSON for scripts.
 
-use std::{
-    io::{self, Write},
-    time::SystemTime,
-};
+use std::time::SystemTime;
 
 use sealwax::Escaped;
 use sealwax_kms::{Alias, AuditEntry, AuditReport, BackupReport, KeyMetadata, KeyState};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, streams::print};
 
 /// Prints a value as one line of JSON.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
@@ -19,7 +16,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Prints a line.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{text}").map_err(|error| Failure::about("standard output", error))
+    print(format!("{text}\n").as_bytes())
 }
 
 /// Prints rows below a heading, in columns as wide as their content.
@@ -29,12 +26,12 @@ fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Result<(), Fa
         cells.chain(head.get(column).map(|name| name.len())).max().unwrap_or(0)
     };
     let widths: [usize; N] = std::array::from_fn(width);
-    let print = |cells: Vec<&str>| {
+    let print_row = |cells: Vec<&str>| {
         let padded: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         line(padded.join("  ").trim_end())
     };
-    print(head.to_vec())?;
-    rows.iter().try_for_each(|row| print(row.iter().map(String::as_str).collect()))
+    print_row(head.to_vec())?;
+    rows.iter().try_for_each(|row| print_row(row.iter().map(String::as_str).collect()))
 }
 
 fn date(time: SystemTime) -> String {
@@ -45,7 +42,7 @@ fn state(key: &KeyMetadata) -> String {
     match key.state {
         KeyState::Enabled => "enabled".into(),
         KeyState::Disabled => "disabled".into(),
-        KeyState::PendingDeletion(time) => format!("to be deleted on {}", date(time)),
+        KeyState::PendingDeletion(time) => format!("deletion on {}", date(time)),
         _ => "unknown".into(),
     }
 }
@@ -91,7 +88,7 @@ pub(super) fn key(key: &KeyMetadata, in_json: bool) -> Result<(), Failure> {
     }
     let rotation = match key.rotation_days {
         Some(days) => format!("every {days} days"),
-        None => "by hand".into(),
+        None => "manual".into(),
     };
     let aliases = key.aliases.iter().map(|alias| Escaped(alias).to_string()).collect::<Vec<_>>().join(", ");
     for (name, value) in [
@@ -99,7 +96,7 @@ pub(super) fn key(key: &KeyMetadata, in_json: bool) -> Result<(), Failure> {
         ("aliases", aliases),
         ("description", Escaped(&key.description).to_string()),
         ("state", state(key)),
-        ("origin", if key.imported { "imported" } else { "made here" }.into()),
+        ("origin", if key.imported { "imported" } else { "generated" }.into()),
         ("created", date(key.created)),
         ("rotated", date(key.rotated)),
         ("generations", key.generations.to_string()),
@@ -129,7 +126,8 @@ pub(super) fn backup(report: &BackupReport, in_json: bool) -> Result<(), Failure
         return json(&value);
     }
     line(&format!("{} keys added, {} completed, {} unchanged", added.len(), completed.len(), unchanged.len()))?;
-    let kept = aliases_kept.iter().map(|alias| format!("{} points to another key here, and stays so", Escaped(alias)));
+    let kept =
+        aliases_kept.iter().map(|alias| format!("{} was kept: it points to another key in this store", Escaped(alias)));
     kept.into_iter().try_for_each(|text| line(&text))
 }
 
@@ -161,7 +159,7 @@ pub(super) fn audit(report: &AuditReport, in_json: bool) -> Result<(), Failure> 
     }
     faults.iter().try_for_each(|fault| line(fault))?;
     if faults.is_empty() {
-        line(&format!("{} lines, all whole\nhead {}", report.lines, head.unwrap_or_default()))?;
+        line(&format!("{} lines verified\nhead {}", report.lines, head.unwrap_or_default()))?;
     }
     Ok(())
 }

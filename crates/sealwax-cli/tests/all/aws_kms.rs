@@ -50,31 +50,31 @@ fn create_key(server: &Server, region: &str, arguments: &Value) -> String {
 
 /// The tool in a directory, with an environment that contains only this server.
 struct Tool<'a> {
-    folder: &'a Path,
+    directory: &'a Path,
     environment: Vec<(&'a str, String)>,
 }
 
 impl<'a> Tool<'a> {
-    fn new(folder: &'a Path, endpoint: &str) -> Self {
+    fn new(directory: &'a Path, endpoint: &str) -> Self {
         let environment = vec![
             ("AWS_ENDPOINT_URL", endpoint.to_owned()),
             ("AWS_ACCESS_KEY_ID", "AKIDTEST".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
         ];
-        Self { folder, environment }
+        Self { directory, environment }
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealwax"));
-        command.args(arguments).current_dir(self.folder).stdin(Stdio::null());
+        command.args(arguments).current_dir(self.directory).stdin(Stdio::null());
         for name in std::env::vars_os().map(|(name, _)| name) {
             let text = name.to_string_lossy().to_ascii_uppercase();
             if text.starts_with("AWS_") || text.ends_with("_PROXY") {
                 command.env_remove(name);
             }
         }
-        command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_CONFIG_FILE", self.folder.join("config"));
-        command.env("AWS_SHARED_CREDENTIALS_FILE", self.folder.join("credentials"));
+        command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_CONFIG_FILE", self.directory.join("config"));
+        command.env("AWS_SHARED_CREDENTIALS_FILE", self.directory.join("credentials"));
         command.envs(self.environment.iter().cloned()).output().expect("the tool")
     }
 
@@ -99,16 +99,16 @@ fn the_tool_encrypts_and_decrypts() {
     let Some(server) = Server::moto() else { return };
     let (key, far) = (create_key(&server, HERE, &json!({})), create_key(&server, THERE, &json!({})));
     call(&server, HERE, "CreateAlias", &json!({"AliasName": "alias/orders", "TargetKeyId": key}));
-    let folder = tempfile::tempdir().unwrap();
-    let mut tool = Tool::new(folder.path(), &server.endpoint);
-    fs::write(folder.path().join("plain"), b"the text").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut tool = Tool::new(directory.path(), &server.endpoint);
+    fs::write(directory.path().join("plain"), b"the text").unwrap();
     let (key, far) = (format!("aws-kms:{key}"), format!("aws-kms:{far}"));
     let discovery = format!("aws-kms:discovery?account={ACCOUNT}&account=111122223333");
 
     // An ARN contains its region, whatever `--region` says.
     tool.ok(&["encrypt", "-k", &key, "-c", "tenant=blue", "-o", "by-arn", "plain"]);
-    assert_eq!(tool.ok(&["decrypt", "-k", &key, "-c", "tenant=blue", "by-arn"]), b"the text");
-    assert_eq!(tool.ok(&["decrypt", "-k", &key, "--region", THERE, "by-arn"]), b"the text");
+    assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", &key, "-c", "tenant=blue", "by-arn"]), b"the text");
+    assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", &key, "--region", THERE, "by-arn"]), b"the text");
     // An alias is resolved in the region that the command line, the environment, or the URI
     // gives.
     tool.refused(&["encrypt", "-k", "aws-kms:alias/orders", "-o", "x", "plain"], 2, "no AWS region");
@@ -122,20 +122,20 @@ fn the_tool_encrypts_and_decrypts() {
         "the key does not exist",
     );
     for message in ["by-arn", "by-alias"] {
-        assert_eq!(tool.ok(&["decrypt", "-k", &key, message]), b"the text");
-        assert_eq!(tool.ok(&["decrypt", "-k", &discovery, message]), b"the text");
-        assert_eq!(tool.ok(&["decrypt", "-k", "aws-kms:discovery", message]), b"the text");
+        assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", &key, message]), b"the text");
+        assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", &discovery, message]), b"the text");
+        assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", "aws-kms:discovery", message]), b"the text");
     }
     // Several keys in several regions; each opens the message alone.
     tool.ok(&["encrypt", "-k", &key, "-k", &far, "-o", "several", "plain"]);
     for one in [&key, &far] {
-        assert_eq!(tool.ok(&["decrypt", "-k", one, "several"]), b"the text");
+        assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", one, "several"]), b"the text");
     }
     tool.ok(&["encrypt", "-k", &far, "-o", "far", "plain"]);
-    tool.refused(&["decrypt", "-k", &discovery, "far"], 4, "no encrypted data key");
-    assert_eq!(tool.ok(&["decrypt", "-k", &discovery, "--region", THERE, "far"]), b"the text");
+    tool.refused(&["decrypt", "-o", "-", "-k", &discovery, "far"], 4, "no encrypted data key");
+    assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", &discovery, "--region", THERE, "far"]), b"the text");
     let both = format!("{discovery}&region={HERE}&region={THERE}");
-    assert_eq!(tool.ok(&["decrypt", "-k", &both, "far"]), b"the text");
+    assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", &both, "far"]), b"the text");
 
     // A profile.
     let profile = format!(
@@ -143,26 +143,33 @@ fn the_tool_encrypts_and_decrypts() {
          endpoint_url = {}\n",
         server.endpoint
     );
-    fs::write(folder.path().join("config"), profile).unwrap();
-    let with_profile = Tool { folder: folder.path(), environment: Vec::new() };
-    assert_eq!(with_profile.ok(&["decrypt", "-k", "aws-kms:discovery", "--profile", "far", "far"]), b"the text");
-    assert_eq!(with_profile.ok(&["decrypt", "-k", "aws-kms:discovery?profile=far", "far"]), b"the text");
+    fs::write(directory.path().join("config"), profile).unwrap();
+    let with_profile = Tool { directory: directory.path(), environment: Vec::new() };
+    assert_eq!(
+        with_profile.ok(&["decrypt", "-o", "-", "-k", "aws-kms:discovery", "--profile", "far", "far"]),
+        b"the text"
+    );
+    assert_eq!(with_profile.ok(&["decrypt", "-o", "-", "-k", "aws-kms:discovery?profile=far", "far"]), b"the text");
     // Credentials that belong to no user.
-    with_profile.refused(&["decrypt", "-k", &key, "by-arn"], 4, "access was denied: the credential provider");
+    with_profile.refused(
+        &["decrypt", "-o", "-", "-k", &key, "by-arn"],
+        4,
+        "access was denied: the credential provider",
+    );
     // The endpoint of this service alone.
-    let mut special = Tool::new(folder.path(), "http://127.0.0.1:9");
+    let mut special = Tool::new(directory.path(), "http://127.0.0.1:9");
     special.environment.push(("AWS_ENDPOINT_URL_KMS", server.endpoint.clone()));
-    assert_eq!(special.ok(&["decrypt", "-k", &key, "by-arn"]), b"the text");
-    let nowhere = Tool::new(folder.path(), "http://127.0.0.1:9");
-    nowhere.refused(&["decrypt", "-k", &key, "by-arn"], 4, "the service is unavailable");
+    assert_eq!(special.ok(&["decrypt", "-o", "-", "-k", &key, "by-arn"]), b"the text");
+    let nowhere = Tool::new(directory.path(), "http://127.0.0.1:9");
+    nowhere.refused(&["decrypt", "-o", "-", "-k", &key, "by-arn"], 4, "the service is unavailable");
 }
 
 #[test]
 fn what_is_no_key_is_refused_before_anything_is_asked() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut tool = Tool::new(folder.path(), "http://127.0.0.1:9");
+    let directory = tempfile::tempdir().unwrap();
+    let mut tool = Tool::new(directory.path(), "http://127.0.0.1:9");
     tool.environment.push(("AWS_REGION", HERE.to_owned()));
-    fs::write(folder.path().join("plain"), b"the text").unwrap();
+    fs::write(directory.path().join("plain"), b"the text").unwrap();
     for (key, text) in [
         ("aws-kms:", "is empty"),
         ("aws-kms:arn:aws:s3:us-east-1:111122223333:key/1", "the service is not kms"),
@@ -177,7 +184,7 @@ fn what_is_no_key_is_refused_before_anything_is_asked() {
     ] {
         tool.refused(&["encrypt", "-k", key, "-o", "x", "plain"], 2, text);
     }
-    assert!(!folder.path().join("x").exists());
+    assert!(!directory.path().join("x").exists());
 }
 
 #[test]
@@ -185,13 +192,13 @@ fn a_multi_region_key_is_known_by_its_arn() {
     let Some(server) = Server::fakecloud() else { return };
     let made = create_key(&server, HERE, &json!({"MultiRegion": true}));
     call(&server, HERE, "ReplicateKey", &json!({"KeyId": made, "ReplicaRegion": THERE}));
-    let folder = tempfile::tempdir().unwrap();
-    let tool = Tool::new(folder.path(), &server.endpoint);
-    fs::write(folder.path().join("plain"), b"the text").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let tool = Tool::new(directory.path(), &server.endpoint);
+    fs::write(directory.path().join("plain"), b"the text").unwrap();
     let (here, there) = (format!("aws-kms:{made}"), format!("aws-kms:{}", made.replace(HERE, THERE)));
     tool.ok(&["encrypt", "-k", &here, "-o", "sealed", "plain"]);
-    assert_eq!(tool.ok(&["decrypt", "-k", &there, "sealed"]), b"the text");
-    assert_eq!(tool.ok(&["decrypt", "-k", "aws-kms:discovery", "--region", THERE, "sealed"]), b"the text");
+    assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", &there, "sealed"]), b"the text");
+    assert_eq!(tool.ok(&["decrypt", "-o", "-", "-k", "aws-kms:discovery", "--region", THERE, "sealed"]), b"the text");
     call(&server, HERE, "DisableKey", &json!({"KeyId": made}));
     tool.refused(&["encrypt", "-k", &here, "-o", "x", "plain"], 4, "the key is disabled");
 }

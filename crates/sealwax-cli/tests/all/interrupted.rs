@@ -7,12 +7,12 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::place::{Place, code, stderr};
+use crate::place::{Place, code, snapshot, stderr};
 
 /// Waits until a file has grown in a directory, and returns whether it did.
-fn wait_for_partial(folder: &Path) -> bool {
+fn wait_for_partial(directory: &Path) -> bool {
     for _ in 0..500 {
-        let partial = fs::read_dir(folder).unwrap().any(|entry| {
+        let partial = fs::read_dir(directory).unwrap().any(|entry| {
             let entry = entry.unwrap();
             entry.file_name().to_string_lossy().ends_with(".partial")
                 && entry.metadata().is_ok_and(|m| m.len() > 100_000)
@@ -38,7 +38,7 @@ fn a_kill_in_the_middle_leaves_nothing_under_the_final_name() {
     let place = Place::new();
     let text = vec![3; 2_000_000];
     let (mut child, stdin) = start_and_feed(&place, &["encrypt", "-k", &place.key, "-o", "out", "-"], &text);
-    assert!(wait_for_partial(place.folder.path()));
+    assert!(wait_for_partial(place.directory.path()));
     child.kill().unwrap();
     child.wait().unwrap();
     drop(stdin);
@@ -48,11 +48,64 @@ fn a_kill_in_the_middle_leaves_nothing_under_the_final_name() {
     place.write("target", b"precious");
     let decrypt = ["decrypt", "-k", &place.key, "-o", "target", "--force", "-"];
     let (mut child, stdin) = start_and_feed(&place, &decrypt, &sealed[..sealed.len() - 10]);
-    assert!(wait_for_partial(place.folder.path()));
+    assert!(wait_for_partial(place.directory.path()));
     child.kill().unwrap();
     child.wait().unwrap();
     drop(stdin);
     assert_eq!(place.read("target"), b"precious");
+}
+
+/// Sends a signal to a process.
+#[cfg(unix)]
+fn send(signal: &str, child: &Child) {
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_removes_the_partial_file_and_ends_the_tool() {
+    let place = Place::new();
+    let text = vec![3; 2_000_000];
+    let sealed = place.run_with_input(&["encrypt", "-k", &place.key, "-"], &text).stdout;
+    place.write("target", b"precious");
+    let before = snapshot(place.directory.path());
+    let encrypt = ["encrypt", "-k", &place.key, "-o", "out", "-"];
+    let decrypt = ["decrypt", "-k", &place.key, "-o", "target", "--force", "-"];
+    for (signal, number) in [("-INT", 2), ("-TERM", 15), ("-HUP", 1)] {
+        for (arguments, input) in [(&encrypt[..], &text[..]), (&decrypt[..], &sealed[..sealed.len() - 10])] {
+            let (mut child, stdin) = start_and_feed(&place, arguments, input);
+            assert!(wait_for_partial(place.directory.path()));
+            send(signal, &child);
+            let status = child.wait().unwrap();
+            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(number));
+            drop(stdin);
+            assert!(snapshot(place.directory.path()) == before, "{signal}");
+        }
+    }
+}
+
+/// `nohup` and shells without job control start programs that ignore a signal.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let place = Place::new();
+    for signal in ["HUP", "INT"] {
+        let script = format!("trap '' {signal}; exec \"$0\" encrypt -k \"$1\" -o {signal} -");
+        let mut child = Command::new("bash")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_sealwax"), &place.key])
+            .current_dir(place.directory.path())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&[3; 2_000_000]).unwrap();
+        assert!(wait_for_partial(place.directory.path()));
+        send(&format!("-{signal}"), &child);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        drop(stdin);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{signal}");
+        assert!(place.path(signal).exists());
+    }
 }
 
 /// Fills a small file system of its own, if the user may mount one (as root; skipped otherwise).

@@ -20,14 +20,14 @@ fn rsa_keys_encrypt_with_the_public_and_decrypt_with_the_private_half() {
         let write = format!("raw-rsa://ns/pair?file={public}&padding={padding}");
         let read = format!("raw-rsa://ns/pair?file={private}&padding={padding}");
         place.ok(&["encrypt", "-k", &write, "-k", &place.key, "-o", "sealed", "--force", "plain"]);
-        assert_eq!(place.ok(&["decrypt", "-k", &read, "sealed"]), b"text");
-        assert_eq!(place.ok(&["decrypt", "-k", &place.key, "sealed"]), b"text");
+        assert_eq!(place.ok(&["decrypt", "-o", "-", "-k", &read, "sealed"]), b"text");
+        assert_eq!(place.ok(&["decrypt", "-o", "-", "-k", &place.key, "sealed"]), b"text");
         place.refused(&["decrypt", "-k", &write, "-o", "out", "sealed"], 4, "no private key");
         place.ok(&["encrypt", "-k", &read, "-o", "sealed", "--force", "plain"]);
-        assert_eq!(place.ok(&["decrypt", "-k", &read, "sealed"]), b"text");
+        assert_eq!(place.ok(&["decrypt", "-o", "-", "-k", &read, "sealed"]), b"text");
         let both = format!("{read}&public={public}");
         place.ok(&["encrypt", "-k", &both, "-o", "sealed", "--force", "plain"]);
-        assert_eq!(place.ok(&["decrypt", "-k", &both, "sealed"]), b"text");
+        assert_eq!(place.ok(&["decrypt", "-o", "-", "-k", &both, "sealed"]), b"text");
     }
     assert_eq!(inspect_json(&place, "sealed")["encrypted_data_keys"][0]["key_name"], "pair");
     place.write("garbage.pem", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
@@ -59,11 +59,11 @@ fn ecdh_keys_encrypt_to_a_recipient() {
     let to = format!("raw-ecdh://p256?recipient={public}");
     let own = format!("raw-ecdh://p256?private={private}");
     place.ok(&["encrypt", "-k", &to, "-o", "sealed", "plain"]);
-    assert_eq!(place.ok(&["decrypt", "-k", &own, "sealed"]), b"text");
+    assert_eq!(place.ok(&["decrypt", "-o", "-", "-k", &own, "sealed"]), b"text");
     assert_eq!(inspect_json(&place, "sealed")["encrypted_data_keys"][0]["provider_id"], "raw-ecdh");
     let both = format!("{own}&recipient={public}");
     place.ok(&["encrypt", "-k", &both, "-o", "sealed", "--force", "plain"]);
-    assert_eq!(place.ok(&["decrypt", "-k", &both, "sealed"]), b"text");
+    assert_eq!(place.ok(&["decrypt", "-o", "-", "-k", &both, "sealed"]), b"text");
     for (uri, text) in [
         (format!("raw-ecdh://p999?recipient={public}"), "p256, p384 or p521"),
         (format!("raw-ecdh://p384?recipient={public}"), "P-384"),
@@ -97,15 +97,15 @@ fn the_keys_that_wrapped_and_opened_are_told_when_asked_for() {
     let expected = "wrapped by raw-aes://sealwax/main (encrypted data key 0)\n\
                     wrapped by raw-aes://sealwax/second (encrypted data key 1)\n";
     assert_eq!((code(&told), stderr(&told).as_str()), (0, expected));
-    let told = place.run(&["decrypt", "-k", &second, "--verbose", "sealed"]);
-    assert_eq!(stderr(&told), "verified, opened by raw-aes://sealwax/second (encrypted data key 1)\n");
+    let told = place.run(&["decrypt", "-o", "-", "-k", &second, "--verbose", "sealed"]);
+    assert_eq!(stderr(&told), "verified, decrypted by raw-aes://sealwax/second (encrypted data key 1)\n");
     assert_eq!(told.stdout, b"text");
 
     let told = place.run(&[&encrypt[..], &["--force", "--json"]].concat());
     let json: serde_json::Value = serde_json::from_slice(&told.stderr).unwrap();
     assert_eq!((&json["operation"], &json["output"]), (&"encrypt".into(), &"sealed".into()));
     assert_eq!(json["keys"][1]["keyring"], "raw-aes://sealwax/second");
-    let told = place.run(&["decrypt", "-k", &second, "--json", "sealed"]);
+    let told = place.run(&["decrypt", "-o", "-", "-k", &second, "--json", "sealed"]);
     let json: serde_json::Value = serde_json::from_slice(&told.stderr).unwrap();
     assert_eq!((&json["operation"], &json["keys"][0]["encrypted_data_key"]), (&"decrypt".into(), &1.into()));
 

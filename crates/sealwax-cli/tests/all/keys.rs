@@ -75,17 +75,28 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
-fn the_first_encryption_makes_the_store_and_says_so() {
+fn the_first_encryption_creates_the_store_and_warns() {
     let place = Place::new();
     fs::write(place.path("plain"), b"text").unwrap();
-    place.refused(&["decrypt", "plain"], 2, "no key is given");
-    let first = place.run(&["encrypt", "-o", "sealed", "plain"]);
+    place.refused(&["decrypt", "-o", "-", "plain"], 2, "no --key is given");
+    // Without a terminal the warning may be read by nobody, and a container loses the store.
+    place.refused(&["encrypt", "-o", "sealed", "plain"], 2, "--create-store");
+    place.refused(&["reencrypt", "-o", "sealed", "plain"], 2, "no --key is given");
+    // The output is checked before the store is created.
+    place.refused(&["encrypt", "--create-store", "-o", "plain", "plain"], 6, "--force");
+    place.refused(&["encrypt", "--create-store", "-o", "no/such/sealed", "plain"], 1, "no/such/sealed");
+    fs::create_dir(place.path("in")).unwrap();
+    place.refused(&["encrypt", "-r", "--create-store", "-o", "plain", "in"], 2, "plain: not a directory");
+    assert!(!place.path("store").exists() && !place.path("sealed").exists());
+
+    let first = place.run(&["encrypt", "--create-store", "--quiet", "-o", "sealed", "plain"]);
     assert!(first.status.success(), "{}", stderr(&first));
     let said = stderr(&first);
-    assert!(said.contains("store") && said.contains("loses all") && said.contains("keys export"), "{said}");
+    let warned = said.contains("created a key store in ") && said.contains("WARNING") && said.contains("keys export");
+    assert!(warned, "even with --quiet: {said:?}");
     let second = place.run(&["encrypt", "-o", "again", "plain"]);
     assert_eq!(stderr(&second), "", "it is said once");
-    for arguments in [&["decrypt", "sealed"][..], &["decrypt", "-k", "local:default", "again"]] {
+    for arguments in [&["decrypt", "-o", "-", "sealed"][..], &["decrypt", "-o", "-", "-k", "local:default", "again"]] {
         assert_eq!(place.ok(arguments), "text");
     }
     assert_eq!(place.json(&["keys", "list"]).as_array().unwrap().len(), 1);
@@ -94,7 +105,29 @@ fn the_first_encryption_makes_the_store_and_says_so() {
 }
 
 #[test]
-fn without_a_word_the_store_is_in_the_data_folder() {
+fn a_tree_that_holds_the_store_is_not_encrypted_under_it_unnoticed() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("in/deep")).unwrap();
+    fs::write(place.path("in/deep/plain"), b"text").unwrap();
+    let in_tree = [("SEALWAX_STORE", "in/deep/../keys")];
+    let encrypt = ["encrypt", "-r", "--create-store", "--quiet", "-o", "out", "in"];
+    let output = place.run_in(&in_tree, &encrypt, b"");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let warning = "in/keys: skipped: the key store that encrypts these files; back it up with sealwax keys export\n";
+    assert!(stderr(&output).contains(warning), "{}", stderr(&output));
+    assert!(place.path("out/deep/plain.sealed").exists() && !place.path("out/keys").exists());
+    // Below the store, everything belongs to it.
+    let output = place.run_in(&in_tree, &["encrypt", "-r", "-o", "other", "in/keys"], b"");
+    assert_eq!((output.status.code(), place.path("other").exists()), (Some(2), false), "{}", stderr(&output));
+    assert!(stderr(&output).contains("inside the key store"), "{}", stderr(&output));
+    // Another key can encrypt the store.
+    let key = place.ok(&["keygen", "raw.key"]);
+    place.ok_with(&in_tree, &["encrypt", "-r", "-k", key.trim(), "-o", "backup", "in"], b"");
+    assert!(place.path("backup/keys/store.bin.sealed").exists());
+}
+
+#[test]
+fn without_an_option_the_store_is_in_the_data_directory() {
     let place = Place::new();
     let home = place.path("home").into_os_string().into_string().unwrap();
     let variables = [("SEALWAX_STORE", ""), ("HOME", home.as_str()), ("XDG_DATA_HOME", "")];
@@ -116,24 +149,28 @@ fn the_life_of_a_key() {
     place.ok(&["encrypt", "-k", "local:main", "-o", "sealed", "plain"]);
     place.ok(&["keys", "rotate", "main"]);
     // A key id is a key URI.
-    assert_eq!(place.ok(&["decrypt", "-k", id, "sealed"]), "text");
+    assert_eq!(place.ok(&["decrypt", "-o", "-", "-k", id, "sealed"]), "text");
     assert_eq!(place.json(&["keys", "describe", "main"])["generations"], 2);
     assert_eq!(place.json(&["keys", "rotate", "main", "--every", "90"])["rotation_days"], 90);
     assert_eq!(place.json(&["keys", "rotate", "main", "--never"])["rotation_days"], Value::Null);
 
     assert!(place.ok(&["keys", "disable", "main"]).contains("disabled"));
-    place.refused(&["decrypt", "-k", "local:main", "sealed"], 4, "disabled");
-    place.refused(&["encrypt", "-k", "local:main", "-o", "x", "plain"], 4, "disabled");
+    place.refused(&["decrypt", "-o", "-", "-k", "local:main", "sealed"], 4, "(run `sealwax keys enable local:");
+    place.refused(&["encrypt", "-k", "local:main", "-o", "x", "plain"], 4, "the key is disabled");
+    place.refused(&["keys", "disable", "none"], 2, "(`sealwax keys list` shows all keys)");
     place.ok(&["keys", "enable", "main"]);
 
-    place.refused(&["keys", "delete", "main", "--days", "3"], 2, "7 to 30 days");
+    place.refused(&["keys", "delete", "main", "--days", "3"], 2, "--days must be 7 to 30; use --sooner for less");
+    place.refused(&["keys", "delete", "main", "--days", "31"], 2, "--days must be 7 to 30");
     assert_eq!(place.json(&["keys", "delete", "main"])["state"], "PendingDeletion");
-    place.refused(&["decrypt", "-k", "local:main", "sealed"], 4, "pending deletion on");
+    place.refused(&["decrypt", "-o", "-", "-k", "local:main", "sealed"], 4, "(run `sealwax keys cancel-delete local:");
     assert_eq!(place.json(&["keys", "cancel-delete", "main"])["state"], "Disabled");
     place.refused(&["keys", "cancel-delete", "main"], 4, "is not pending deletion");
-    place.ok(&["keys", "delete", "main", "--sooner", "0s"]);
+    place.refused(&["keys", "delete", "main", "--sooner", "0s"], 2, "--yes");
+    assert_eq!(place.json(&["keys", "describe", "main"])["state"], "Disabled");
+    place.ok(&["keys", "delete", "main", "--sooner", "0s", "--yes"]);
     place.refused(&["keys", "describe", "main"], 2, "no key main");
-    place.refused(&["decrypt", "-k", "local:main", "sealed"], 2, "no key main");
+    place.refused(&["decrypt", "-o", "-", "-k", "local:main", "sealed"], 2, "no key main");
     assert!(place.ok(&["keys", "list"]).starts_with("KEY"));
 }
 
@@ -143,7 +180,7 @@ fn aliases_are_made_moved_and_listed() {
     let one = place.json(&["keys", "create", "--alias", "one"])["key_id"].as_str().unwrap().to_owned();
     let two = place.json(&["keys", "create"])["key_id"].as_str().unwrap().to_owned();
     place.ok(&["keys", "alias", "create", "two", &two]);
-    place.refused(&["keys", "alias", "create", "two", &one], 2, "already exists");
+    place.refused(&["keys", "alias", "create", "two", &one], 2, "(use `sealwax keys alias update`)");
     place.ok(&["keys", "alias", "update", "two", &one]);
     // An alias may resemble a key id.
     place.ok(&["keys", "alias", "create", "a/key/b", &one]);
@@ -156,7 +193,7 @@ fn aliases_are_made_moved_and_listed() {
     assert_eq!(place.json(&["keys", "alias", "list"]).as_array().unwrap().len(), 1);
     // There is no default key unless one is created.
     fs::write(place.path("plain"), b"text").unwrap();
-    place.refused(&["encrypt", "-o", "sealed", "plain"], 2, "keys alias create default");
+    place.refused(&["encrypt", "-o", "new", "plain"], 2, "keys alias create default");
 }
 
 #[test]
@@ -180,11 +217,11 @@ fn a_backup_brings_everything_back() {
     fs::write(place.path("plain"), b"text").unwrap();
     fs::write(place.path("phrase"), b"correct horse\n").unwrap();
     fs::write(place.path("wrong"), b"wrong horse\n").unwrap();
-    place.ok(&["encrypt", "-o", "sealed", "plain"]);
+    place.ok(&["encrypt", "--create-store", "-o", "sealed", "plain"]);
     place.ok(&["keys", "export", "-o", "backup", "--backup-passphrase-file", "phrase"]);
     place.refused(&["keys", "export", "-o", "backup", "--backup-passphrase-file", "phrase"], 6, "backup");
     fs::remove_dir_all(place.path("store")).unwrap();
-    place.refused(&["decrypt", "sealed"], 2, "no key store");
+    place.refused(&["decrypt", "-o", "-", "sealed"], 2, "no key store");
     // An import needs a store, which the creation of its first key makes.
     place.refused(&["keys", "import", "backup", "--backup-passphrase-file", "phrase"], 2, "no key store");
     place.ok(&["keys", "create"]);
@@ -195,11 +232,17 @@ fn a_backup_brings_everything_back() {
     );
     let report = place.json(&["keys", "import", "backup", "--backup-passphrase-file", "phrase"]);
     assert_eq!(report["added"].as_array().unwrap().len(), 1);
-    assert_eq!(place.ok(&["decrypt", "sealed"]), "text");
+    assert_eq!(place.ok(&["decrypt", "-o", "-", "sealed"]), "text");
 
     fs::write(place.path("material"), [7; 32]).unwrap();
     let key = place.json(&["keys", "import", "--material", "material", "--alias", "outside"]);
     assert_eq!((&key["origin"], &key["aliases"][0]), (&Value::from("External"), &Value::from("alias/outside")));
+    // With an alias that cannot be created, no key stays.
+    for alias in ["bad alias", "outside"] {
+        let import = ["keys", "import", "--material", "material", "--alias", alias];
+        place.refused(&import, 2, "alias");
+        assert_eq!(place.json(&["keys", "list"]).as_array().unwrap().len(), 3, "{alias}");
+    }
     fs::write(place.path("material"), [7; 33]).unwrap();
     place.refused(&["keys", "import", "--material", "material"], 2, "32 bytes");
 }
@@ -209,12 +252,15 @@ fn a_store_under_a_passphrase_opens_with_it_alone() {
     let place = Place::new();
     fs::write(place.path("plain"), b"text").unwrap();
     fs::write(place.path("phrase"), b"correct horse").unwrap();
-    place.ok(&["encrypt", "-o", "sealed", "plain"]);
+    place.ok(&["encrypt", "--create-store", "-o", "sealed", "plain"]);
     place.ok(&["keys", "rotate-root", "--new-passphrase-file", "phrase"]);
     let listed = place.ok(&["keys", "list", "--passphrase-file", "phrase"]);
     assert!(listed.contains("default"), "{listed}");
-    assert_eq!(place.ok_with(&[("SEALWAX_PASSPHRASE", "correct horse")], &["decrypt", "sealed"], b""), "text");
-    let wrong = place.run_in(&[("SEALWAX_PASSPHRASE", "wrong")], &["decrypt", "sealed"], b"");
+    assert_eq!(
+        place.ok_with(&[("SEALWAX_PASSPHRASE", "correct horse")], &["decrypt", "-o", "-", "sealed"], b""),
+        "text"
+    );
+    let wrong = place.run_in(&[("SEALWAX_PASSPHRASE", "wrong")], &["decrypt", "-o", "-", "sealed"], b"");
     assert_eq!(wrong.status.code(), Some(4));
     assert!(stderr(&wrong).contains("wrong key file, passphrase or keyring"), "{}", stderr(&wrong));
 
@@ -227,7 +273,7 @@ fn a_store_under_a_passphrase_opens_with_it_alone() {
     place.ok(&["keys", "rotate-root", "--root-key", key.trim(), "--new-root-key-file", "root.key"]);
     place.refused(&["keys", "list"], 2, "--root-key-file");
     place.ok(&["keys", "rotate-root", "--root-key-file", "root.key"]);
-    assert_eq!(place.ok(&["decrypt", "sealed"]), "text");
+    assert_eq!(place.ok(&["decrypt", "-o", "-", "sealed"]), "text");
 }
 
 #[test]
@@ -240,7 +286,7 @@ fn a_store_that_asks_for_less_than_is_given_is_refused() {
     fs::write(place.path("plain"), b"text").unwrap();
     let key = place.ok(&["keygen", "root.raw"]);
     for given in [["--passphrase-file", "phrase"], ["--root-key", key.trim()]] {
-        place.refused(&[&["keys", "list"], &given[..]].concat(), 4, "may have exchanged the store");
+        place.refused(&[&["keys", "list"], &given[..]].concat(), 4, "may have replaced the store");
     }
     let variables = [("SEALWAX_PASSPHRASE", "correct horse")];
     let refused = place.run_in(&variables, &["encrypt", "-o", "sealed", "plain"], b"");
@@ -267,7 +313,7 @@ fn the_log_is_shown_and_checked() {
     place.ok(&["keys", "list"]);
     place.ok(&["keys", "audit", "--verify", "--head", &head]);
     let other = head.replace(':', ":0");
-    place.refused(&["keys", "audit", "--verify", "--head", &other[..head.len()]], 3, "no longer has line");
+    place.refused(&["keys", "audit", "--verify", "--head", &other[..head.len()]], 3, "does not contain line");
 
     let log = place.path("store/audit.log");
     let text = fs::read_to_string(&log).unwrap();

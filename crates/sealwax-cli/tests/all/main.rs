@@ -11,11 +11,14 @@ mod support;
 
 #[cfg(feature = "aws")]
 mod aws_kms;
-mod folders;
+mod directories;
 mod interrupted;
 mod key_uris;
 mod keys;
 mod manual;
 mod messages;
 mod official;
+mod operands;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tool;

@@ -25,7 +25,7 @@ fn verify_says_yes_and_writes_no_plaintext() {
         [(0, &[][..]), (100, &["--suite", "0x0478"]), (300_000, &[]), (300_000, &["--suite", "0x0478"])]
     {
         let place = place_with_message(length, more);
-        let before = snapshot(place.folder.path());
+        let before = snapshot(place.directory.path());
         let output = place.run(&["verify", "-k", &place.key, "-c", "tenant=blue", "sealed"]);
         assert_eq!((code(&output), stderr(&output).as_str()), (0, "sealed: verified\n"));
         assert!(output.stdout.is_empty());
@@ -35,8 +35,8 @@ fn verify_says_yes_and_writes_no_plaintext() {
         let json: serde_json::Value = serde_json::from_slice(&told.stderr).unwrap();
         assert_eq!((&json["operation"], &json["plaintext_length"]), (&"verify".into(), &length.into()));
         let piped = place.run_with_input(&["verify", "-k", &place.key, "-v", "-"], &place.read("sealed"));
-        assert_eq!(stderr(&piped), "verified, opened by raw-aes://sealwax/main (encrypted data key 0)\n");
-        assert!(snapshot(place.folder.path()) == before);
+        assert_eq!(stderr(&piped), "verified, decrypted by raw-aes://sealwax/main (encrypted data key 0)\n");
+        assert!(snapshot(place.directory.path()) == before);
     }
 }
 
@@ -75,7 +75,7 @@ fn reencrypt_changes_the_keys_in_place() {
         #[cfg(unix)]
         fs::set_permissions(place.path("sealed"), std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
         place.ok(&["reencrypt", "--old-key", &old, "--key", &new, "sealed"]);
-        assert!(place.ok(&["decrypt", "-k", &new, "-c", "tenant=blue", "sealed"]) == place.read("plain"));
+        assert!(place.ok(&["decrypt", "-o", "-", "-k", &new, "-c", "tenant=blue", "sealed"]) == place.read("plain"));
         place.refused(&["decrypt", "-k", &old, "-o", "out", "sealed"], 4, "no encrypted data key matches this key");
         let after = inspect_json(&place, "sealed");
         assert_ne!(before["message_id"], after["message_id"]);
@@ -86,7 +86,7 @@ fn reencrypt_changes_the_keys_in_place() {
             assert_eq!(std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777, 0o640);
         }
         // No other file is left in the directory: two keys, plain, sealed.
-        assert_eq!(snapshot(place.folder.path()).len(), 4);
+        assert_eq!(snapshot(place.directory.path()).len(), 4);
     }
 }
 
@@ -99,7 +99,7 @@ fn reencrypt_changes_suite_frames_and_context() {
     let allow = ["--commitment-policy", "require-encrypt-allow-decrypt"];
     let run = |more: &[&str], out: &str| {
         place.ok(&[&["reencrypt", "-k", key, "-o", out, "sealed"], &allow[..], more].concat());
-        assert!(place.ok(&["decrypt", "-k", key, out]) == place.read("plain"));
+        assert!(place.ok(&["decrypt", "-o", "-", "-k", key, out]) == place.read("plain"));
         let mut json = inspect_json(&place, out);
         json["encryption_context"].as_object_mut().unwrap().remove("aws-crypto-public-key");
         json
@@ -155,7 +155,7 @@ fn attack_29_a_pinned_signer_is_looked_for_in_the_message() {
     let (signer, other_signer) = (pin(public_key), pin(other["encryption_context"][PUBLIC_KEY].as_str().unwrap()));
 
     for tenant in [&["-c", "tenant=blue"][..], &[]] {
-        let opened = place.ok(&[&["decrypt", "-k", key, "-c", &signer], tenant, &["sealed"]].concat());
+        let opened = place.ok(&[&["decrypt", "-o", "-", "-k", key, "-c", &signer], tenant, &["sealed"]].concat());
         assert!(opened == place.read("plain"));
         place.ok(&[&["verify", "-k", key, "-c", &signer], tenant, &["sealed"]].concat());
         for (expected, file, text) in [
@@ -166,9 +166,9 @@ fn attack_29_a_pinned_signer_is_looked_for_in_the_message() {
             let expected = [&["-k", key, "-c", expected], tenant].concat();
             place.refused(&[&["decrypt"], &expected[..], &["-o", "out", file]].concat(), 3, text);
             place.refused(&[&["decrypt"], &expected[..], &["-o", "plain", "--force", file]].concat(), 3, text);
-            place.refused(&[&["decrypt"], &expected[..], &[file]].concat(), 3, text);
+            place.refused(&[&["decrypt", "-o", "-"], &expected[..], &[file]].concat(), 3, text);
             place.refused(&[&["verify"], &expected[..], &[file]].concat(), 3, text);
-            let piped = [&["decrypt"], &expected[..], &["--release-unverified", "-"]].concat();
+            let piped = [&["decrypt", "-o", "-"], &expected[..], &["--release-unverified", "-"]].concat();
             place.check_refusal(&place.run_with_input(&piped, &place.read(file)), 3, text);
         }
     }
@@ -188,7 +188,8 @@ fn attack_29_a_pinned_signer_is_looked_for_in_the_message() {
     assert_ne!(own_key, public_key);
     assert_eq!(moved["encryption_context"].as_object().unwrap().len(), 2);
     assert!(
-        place.ok(&["decrypt", "-k", key, "-c", &pin(own_key), "-c", "tenant=blue", "moved"]) == place.read("plain")
+        place.ok(&["decrypt", "-o", "-", "-k", key, "-c", &pin(own_key), "-c", "tenant=blue", "moved"])
+            == place.read("plain")
     );
     place.refused(&["verify", "-k", key, "-c", &signer, "moved"], 3, "expected encryption context");
 }
@@ -215,13 +216,13 @@ fn reencrypt_leaves_what_it_does_not_verify() {
         "no encrypted data key matches this key",
     );
     place.refused(&["reencrypt", "sealed"], 2, "--key");
-    fs::create_dir(place.path("folder")).unwrap();
-    place.refused(&["reencrypt", "-k", key, "folder"], 1, "folder: this is a folder");
+    fs::create_dir(place.path("directory")).unwrap();
+    place.refused(&["reencrypt", "-k", key, "directory"], 2, "directory: is a directory");
 
     let piped = place.run_with_input(&["reencrypt", "-k", key, "-"], &sealed);
     assert_eq!(code(&piped), 0, "{}", stderr(&piped));
     place.write("piped", &piped.stdout);
-    assert!(place.ok(&["decrypt", "-k", key, "piped"]) == place.read("plain"));
+    assert!(place.ok(&["decrypt", "-o", "-", "-k", key, "piped"]) == place.read("plain"));
 }
 
 #[test]
@@ -265,6 +266,6 @@ fn metadata_is_a_line_for_each_message() {
 fn metadata_that_cannot_be_written_is_said() {
     let place = place_with_message(100, &[]);
     let output = place.run(&["decrypt", "-k", &place.key, "--metadata", "/dev/full", "-o", "back", "sealed"]);
-    place.check_refusal(&output, 1, "its line of metadata is not written");
+    place.check_refusal(&output, 1, "its line of metadata could not be written");
     assert!(place.read("back") == place.read("plain"));
 }

@@ -11,13 +11,13 @@ use tempfile::TempDir;
 
 /// A directory for one test, with a key in it.
 pub(crate) struct Place {
-    pub folder: TempDir,
+    pub directory: TempDir,
     pub key: String,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let mut place = Self { folder: tempfile::tempdir().unwrap(), key: String::new() };
+        let mut place = Self { directory: tempfile::tempdir().unwrap(), key: String::new() };
         place.key = place.keygen("main.key");
         place
     }
@@ -29,7 +29,7 @@ impl Place {
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
@@ -42,9 +42,9 @@ impl Place {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealwax"));
-        command.args(arguments).current_dir(self.folder.path());
+        command.args(arguments).current_dir(self.directory.path());
         // Without a key the tool would use the user's own key store, which tests must not touch.
-        command.env("SEALWAX_STORE", self.folder.path().join("no-store"));
+        command.env("SEALWAX_STORE", self.directory.path().join("no-store"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -77,10 +77,10 @@ impl Place {
     /// nothing on standard output, and no file created or changed.
     #[track_caller]
     pub(crate) fn refused(&self, arguments: &[&str], expected_code: i32, text: &str) {
-        let before = snapshot(self.folder.path());
+        let before = snapshot(self.directory.path());
         let output = self.run(arguments);
         self.check_refusal(&output, expected_code, text);
-        assert!(snapshot(self.folder.path()) == before, "{arguments:?} changed a file");
+        assert!(snapshot(self.directory.path()) == before, "{arguments:?} changed a file");
     }
 
     #[track_caller]
@@ -102,8 +102,8 @@ pub(crate) fn stderr(output: &Output) -> String {
 }
 
 /// Returns every file of a directory with its content.
-pub(crate) fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files: Vec<_> = fs::read_dir(folder)
+pub(crate) fn snapshot(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .map(|path| (path.clone(), fs::read(&path).unwrap_or_default()))

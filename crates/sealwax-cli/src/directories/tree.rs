@@ -1,7 +1,7 @@
 //! The files of a directory tree, and where their outputs go: the same tree below another
 //! directory.
 //!
-//! The output path follows from where the input was found, never from what a message says. Links
+//! The output path follows from where the input was found, never from the content of a message. Links
 //! are not followed, neither below the input directory nor below the output directory.
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Folder, Task};
+use super::{Directory, Task};
 use crate::failure::Failure;
 
 /// An entry of the walk.
@@ -23,6 +23,8 @@ pub(super) enum Met {
     File(Job),
     /// An entry that is not processed, and the reason.
     Skipped(PathBuf, Cow<'static, str>),
+    /// The directory of a key store that encrypts the files.
+    KeyStore(PathBuf),
     Failed(Failure),
 }
 
@@ -39,8 +41,10 @@ pub(super) enum Target<'a> {
     /// Nothing is written.
     None,
     ToWrite(&'a Path),
-    /// A complete file; files appear only when they are complete.
-    Finished {
+    /// A file that is not replaced. Files appear only when they are complete, but this may be another
+    /// file than the command would write.
+    Exists {
+        path: &'a Path,
         /// Whether the input was modified after this file.
         older: bool,
     },
@@ -53,13 +57,17 @@ impl Job {
         match fs::symlink_metadata(to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Target::ToWrite(to)),
             Err(error) => Err(Failure::about(&to.display().to_string(), error)),
-            Ok(found) if found.is_symlink() => fail("there is a link in the place of this file"),
-            Ok(found) if found.is_dir() => fail("there is a folder in the place of this file"),
-            Ok(found) if !found.is_file() => fail("there is no regular file in the place of this file"),
+            Ok(found) if found.is_symlink() => {
+                fail("a symbolic link exists under this name; remove it, nothing is written through links")
+            }
+            Ok(found) if found.is_dir() => {
+                fail("a directory exists under this name; remove it or choose another output directory")
+            }
+            Ok(found) if !found.is_file() => fail("not a regular file; remove it or choose another output directory"),
             Ok(_) if force => Ok(Target::ToWrite(to)),
             Ok(found) => {
                 let older = self.modified.zip(found.modified().ok()).is_some_and(|(from, to)| from > to);
-                Ok(Target::Finished { older })
+                Ok(Target::Exists { path: to, older })
             }
         }
     }
@@ -71,31 +79,55 @@ pub(super) struct Tree<'a> {
     suffix: &'a OsStr,
     from: &'a Path,
     to: Option<&'a Path>,
+    /// The directories of the key stores that encrypt the files.
+    stores: Vec<PathBuf>,
 }
 
 impl<'a> Tree<'a> {
-    pub(super) fn new(folder: &Folder<'a>) -> Result<Self, Failure> {
-        let Folder { task, arguments, from, to, .. } = *folder;
+    /// Fails if the directories cannot be used; creates nothing.
+    pub(super) fn check(directory: &Directory<'a>) -> Result<(), Failure> {
+        let Directory { task, arguments, from, to, .. } = *directory;
         let suffix = arguments.suffix.as_os_str();
         if suffix.as_encoded_bytes().iter().any(|byte| std::path::is_separator(char::from(*byte)) || *byte == 0) {
-            return Err(Failure::usage("--suffix is the end of a name, and names no folder"));
+            return Err(Failure::usage("--suffix must not contain a path separator"));
         }
         let name = from.display().to_string();
         let found = fs::metadata(from).map_err(|error| Failure::about(&name, error))?;
         if !found.is_dir() {
-            return Err(Failure::usage(format!("{name}: this is no folder; --recursive takes one")));
+            return Err(Failure::usage(format!("{name}: not a directory; omit --recursive to process one file")));
+        }
+        let Some(to) = to else { return Ok(()) };
+        check_apart(task, from, to)?;
+        let name = to.display().to_string();
+        match fs::metadata(to) {
+            Ok(found) if !found.is_dir() => {
+                Err(Failure::usage(format!("{name}: not a directory; --recursive writes to a directory")))
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::about(&name, error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Creates the output directory. The directories must have been checked.
+    pub(super) fn new(directory: &Directory<'a>) -> Result<Self, Failure> {
+        let Directory { task, arguments, from, to, session, .. } = *directory;
+        let suffix = arguments.suffix.as_os_str();
+        let stores = match task {
+            Task::Encrypt => session.store_directories().iter().map(|store| canonical(store)).collect(),
+            Task::Decrypt | Task::Verify => Vec::new(),
+        };
+        let root = canonical(from);
+        if let Some(store) = stores.iter().find(|store| root.starts_with(store)) {
+            return Err(Failure::usage(format!(
+                "{}: inside the key store {} that would encrypt it; use another --key, or sealwax keys export",
+                from.display(),
+                store.display()
+            )));
         }
         if let Some(to) = to {
-            check_apart(task, from, to)?;
-            let name = to.display().to_string();
-            fs::create_dir_all(to).map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-                    Failure::usage(format!("{name}: this is no folder; --recursive writes into one"))
-                }
-                _ => Failure::about(&name, error),
-            })?;
+            fs::create_dir_all(to).map_err(|error| Failure::about(&to.display().to_string(), error))?;
         }
-        Ok(Self { task, suffix, from, to })
+        Ok(Self { task, suffix, from, to, stores })
     }
 
     /// Returns the total size of the files in bytes.
@@ -116,7 +148,11 @@ impl<'a> Tree<'a> {
         std::iter::from_fn(move || {
             loop {
                 let met = match entries.next()? {
-                    Ok(entry) if entry.file_type().is_dir() => match self.make_folder(&entry) {
+                    Ok(entry) if self.is_key_store(&entry) => {
+                        entries.skip_current_dir();
+                        Met::KeyStore(entry.into_path())
+                    }
+                    Ok(entry) if entry.file_type().is_dir() => match self.make_directory(&entry) {
                         Ok(()) => continue,
                         Err(failure) => {
                             entries.skip_current_dir();
@@ -131,16 +167,27 @@ impl<'a> Tree<'a> {
         })
     }
 
+    fn is_key_store(&self, entry: &DirEntry) -> bool {
+        // Links are not followed below the directory, so few entries need to be resolved.
+        !self.stores.is_empty()
+            && entry.file_type().is_dir()
+            && self.stores.iter().any(|store| store.file_name() == Some(entry.file_name()))
+            && self.stores.contains(&canonical(entry.path()))
+    }
+
     fn meet(&self, entry: &DirEntry) -> Met {
         let skipped = |why: &'static str| Met::Skipped(entry.path().to_owned(), why.into());
         if entry.file_type().is_symlink() {
-            return skipped("it is a link");
+            return skipped("symbolic link");
         }
         if !entry.file_type().is_file() {
-            return skipped("it is no regular file");
+            return skipped("not a regular file");
+        }
+        if is_partial(entry.file_name()) {
+            return skipped("an incomplete file of an interrupted run; delete it");
         }
         let Some(name) = self.name_of_target(entry.file_name()) else {
-            let why = format!("its name is not that of a message, NAME{}", self.suffix.display());
+            let why = format!("the name does not end in {}", self.suffix.display());
             return Met::Skipped(entry.path().to_owned(), why.into());
         };
         let found = match entry.metadata() {
@@ -169,14 +216,15 @@ impl<'a> Tree<'a> {
     }
 
     /// Creates the output directory for this one, with the same permissions.
-    fn make_folder(&self, entry: &DirEntry) -> Result<(), Failure> {
+    fn make_directory(&self, entry: &DirEntry) -> Result<(), Failure> {
         let Some(to) = self.to else { return Ok(()) };
         let to = to.join(self.below(entry));
         let fail = |error: io::Error| Failure::about(&to.display().to_string(), error);
         match fs::symlink_metadata(&to) {
             Ok(found) if found.is_dir() => Ok(()),
             Ok(_) => {
-                let why = "there is a link or a file in the place of this folder, and nothing is written through it";
+                let why =
+                    "a link or a file exists in place of this directory; remove it, nothing is written through links";
                 Err(Failure::usage(format!("{}: {why}", to.display())))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -186,6 +234,12 @@ impl<'a> Tree<'a> {
             Err(error) => Err(fail(error)),
         }
     }
+}
+
+/// Returns whether a file has the name of one that an interrupted run has not completed.
+fn is_partial(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(b".sealwax-") && name.ends_with(b".partial")
 }
 
 fn of_walk(error: walkdir::Error) -> Failure {
@@ -232,11 +286,11 @@ fn check_apart(task: Task, from: &Path, to: &Path) -> Result<(), Failure> {
     let fail = |error: io::Error| Failure::about(&from.display().to_string(), error);
     let (from, to) = (fs::canonicalize(from).map_err(fail)?, canonical(to));
     if to.starts_with(&from) {
-        return Err(Failure::usage("OUT lies in the folder that is read: choose one outside of it"));
+        return Err(Failure::usage("the output directory is inside the input directory; choose another with -o DIR"));
     }
     // Existing messages there would be indistinguishable from new ones.
     if task == Task::Encrypt && from.starts_with(&to) {
-        return Err(Failure::usage("the folder that is read lies in OUT: choose another OUT"));
+        return Err(Failure::usage("the input directory is inside the output directory; choose another with -o DIR"));
     }
     Ok(())
 }

@@ -1,0 +1,247 @@
+//! The key store: its location, its root key, and its creation on first use.
+
+use std::{
+    env,
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use etcetera::BaseStrategy;
+use sealwax::{
+    Error, Escaped, SecretBytes,
+    keyring::{Keyring, KmsErrorKind},
+};
+use sealwax_kms::{LocalKms, LocalKmsBuilder, LocalKmsError, Root, RootKind};
+
+use crate::{
+    arguments::StoreArguments, failure::Failure, key_uri, notes::say, secrets::passphrase_from, session::Session,
+};
+
+/// The alias of the key that is used when no key is given.
+const DEFAULT_KEY: &str = "alias/default";
+const STORE: &str = "SEALWAX_STORE";
+const PASSPHRASE: &str = "SEALWAX_PASSPHRASE";
+
+/// The key store that options name.
+#[derive(Clone, Copy)]
+pub(crate) struct Store<'a> {
+    session: &'a Session,
+    arguments: &'a StoreArguments,
+}
+
+impl<'a> Store<'a> {
+    /// Returns the store that the command line names.
+    pub(crate) fn new(session: &'a Session) -> Self {
+        Self { session, arguments: &session.store }
+    }
+
+    /// Returns the directory of the store.
+    pub(crate) fn directory(self) -> Result<PathBuf, Failure> {
+        let variable = || env::var_os(STORE).filter(|path| !path.is_empty()).map(Into::into);
+        if let Some(directory) = self.arguments.store.clone().or_else(variable) {
+            return Ok(directory);
+        }
+        let home =
+            |error| Failure::usage(format!("{error}; use --store or {STORE} to name the directory of the key store"));
+        Ok(etcetera::choose_base_strategy().map_err(home)?.data_dir().join("sealwax").join("keys"))
+    }
+
+    /// Opens the store.
+    pub(crate) fn open(self) -> Result<LocalKms, Failure> {
+        let directory = self.directory()?;
+        self.session.store_in(directory.clone(), || match LocalKms::root_kind(&directory)? {
+            Some(kind) => Ok(self.builder(&directory, self.root_for(kind)?).open().wait().map_err(store_failure)?),
+            // Without a store file this fails, in one way if there is no store and in another if a part of one is
+            // missing.
+            None => match LocalKms::open(&directory) {
+                Ok(_) | Err(LocalKmsError::NoStore { .. }) => Err(Failure::usage(format!(
+                    "there is no key store in {}; create it with `sealwax keys create`",
+                    directory.display()
+                ))),
+                Err(error) => Err(error.into()),
+            },
+        })
+    }
+
+    /// Opens the store, or creates it and prints a warning, even with `--quiet`: a user who does not
+    /// know of the store loses it, and all data with it.
+    pub(crate) fn open_or_create(self) -> Result<LocalKms, Failure> {
+        let directory = self.directory()?;
+        if LocalKms::root_kind(&directory)?.is_some() {
+            return self.open();
+        }
+        self.session.store_in(directory.clone(), || {
+            let root = self.root_to_make()?;
+            let kms = self.builder(&directory, root).open_or_create().wait().map_err(store_failure)?;
+            say(format!("sealwax: created a key store in {}", Escaped(&directory.display().to_string())));
+            say("sealwax: WARNING: without this directory your data cannot be decrypted. \
+                 Back it up now: sealwax keys export -o FILE");
+            Ok(kms)
+        })
+    }
+
+    /// Returns the keyring for encryption when no key is given. The first use creates the store and
+    /// its default key, if that was asked for or if a terminal shows the warning: a container must
+    /// not encrypt under a key that disappears with it.
+    pub(crate) fn default_for_encryption(self, create: bool) -> Result<Box<dyn Keyring>, Failure> {
+        let directory = self.directory()?;
+        if LocalKms::root_kind(&directory)?.is_none() && !create && !io::stderr().is_terminal() {
+            return Err(Failure::usage(format!(
+                "no --key is given, and there is no key store in {}; use --key, or --create-store to create a key store",
+                directory.display()
+            )));
+        }
+        let kms = self.open_or_create()?;
+        if kms.keyring(DEFAULT_KEY).is_err() && kms.list_keys()?.is_empty() {
+            match kms.create_key_with_alias("the default key", DEFAULT_KEY) {
+                // Another process created it first.
+                Ok(_) | Err(LocalKmsError::AliasExists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.key(&kms, DEFAULT_KEY)
+    }
+
+    /// Returns the keyring for decryption when no key is given.
+    pub(crate) fn default_for_decryption(self) -> Result<Box<dyn Keyring>, Failure> {
+        let directory = self.directory()?;
+        if LocalKms::root_kind(&directory)?.is_none() {
+            return Err(Failure::usage(format!(
+                "no --key is given, and there is no key store in {}; use --key, or --store to name the key store",
+                directory.display()
+            )));
+        }
+        self.key(&self.open()?, DEFAULT_KEY)
+    }
+
+    /// Returns the keyring of the key with this URI, which may be in the store.
+    pub(crate) fn keyring(self, uri: &str) -> Result<Box<dyn Keyring>, Failure> {
+        match key_uri::local_name(uri) {
+            Some(name) => self.key(&self.open()?, &name?),
+            None => key_uri::keyring(uri, &self.session.aws),
+        }
+    }
+
+    /// Returns a root key that is wrapped under the key of a URI.
+    pub(crate) fn wrapped_root(self, uri: &str) -> Result<Root, Failure> {
+        // The command line describes one store only; a key that wraps that store's root key is in
+        // another one, the user's default store.
+        let arguments = StoreArguments::default();
+        let other = Store { session: self.session, arguments: &arguments };
+        Ok(Root::keyring(Arc::from(other.keyring(uri)?)))
+    }
+
+    fn key(self, kms: &LocalKms, name: &str) -> Result<Box<dyn Keyring>, Failure> {
+        match kms.keyring(name) {
+            Ok(keyring) => Ok(Box::new(keyring)),
+            Err(LocalKmsError::NotFound { .. }) if name == DEFAULT_KEY => Err(Failure::usage(format!(
+                "the key store in {} has no default key; choose one with `sealwax keys alias create default KEY`",
+                self.directory()?.display()
+            ))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn builder(self, directory: &Path, root: Root) -> LocalKmsBuilder {
+        let builder = LocalKms::builder(directory).root(root);
+        match &self.arguments.identity {
+            Some(identity) => builder.identity(identity),
+            None => builder,
+        }
+    }
+
+    /// Returns the root to open a store of this kind with.
+    fn root_for(self, kind: RootKind) -> Result<Root, Failure> {
+        let StoreArguments { root_key, root_key_file, .. } = self.arguments;
+        Ok(match kind {
+            RootKind::Passphrase => Root::passphrase(self.passphrase("Passphrase of the key store: ")?),
+            RootKind::ExternalKeyFile => Root::key_file(root_key_file.as_ref().ok_or_else(|| {
+                Failure::usage(
+                    "the root key of the store is in a file outside of its directory; use --root-key-file FILE",
+                )
+            })?),
+            RootKind::Keyring => self.wrapped_root(root_key.as_deref().ok_or_else(|| {
+                Failure::usage("the root key of the store is wrapped under another key; use --root-key URI")
+            })?)?,
+            // The kind of root comes from the store file, which is not authenticated yet. A caller that gives
+            // a root key expects a store that only its holders can seal, and must not be given one
+            // that an attacker with write access put in its place.
+            _ => match root_key_file {
+                Some(file) => Root::key_file(file),
+                None if root_key.is_some() || self.has_passphrase() => {
+                    return Err(Failure::new(
+                        4,
+                        "a passphrase or root key is given, but the root key of this store is in its directory; an attacker \
+                         who can write there may have replaced the store. If it is the right store, omit the passphrase or root key"
+                            .to_owned(),
+                    ));
+                }
+                None => Root::key_file_in_folder(),
+            },
+        })
+    }
+
+    /// Returns the root for a new store: what the command line names, or a file in the directory.
+    fn root_to_make(self) -> Result<Root, Failure> {
+        let StoreArguments { root_key, root_key_file, .. } = self.arguments;
+        if let Some(uri) = root_key {
+            return self.wrapped_root(uri);
+        }
+        if let Some(file) = root_key_file {
+            return Ok(Root::key_file(file));
+        }
+        if self.has_passphrase() {
+            return Ok(Root::passphrase(self.passphrase("")?));
+        }
+        Ok(Root::key_file_in_folder())
+    }
+
+    /// Returns whether there is a passphrase that need not be asked for.
+    fn has_passphrase(self) -> bool {
+        self.arguments.passphrase_file.is_some() || env::var_os(PASSPHRASE).is_some_and(|text| !text.is_empty())
+    }
+
+    fn passphrase(self, prompt: &str) -> Result<SecretBytes, Failure> {
+        let file = self.arguments.passphrase_file.as_deref();
+        match env::var_os(PASSPHRASE).filter(|text| !text.is_empty() && file.is_none()) {
+            Some(text) => Ok(SecretBytes::from(text.into_encoded_bytes())),
+            None => passphrase_from(&self.session.cleanup, file, prompt, false),
+        }
+    }
+}
+
+/// Returns the failure for a key store error that was wrapped in the library's own error type.
+pub(crate) fn store_failure(error: Error) -> Failure {
+    match &error {
+        Error::Keyring { source, .. } => source.downcast_ref::<LocalKmsError>().map(Failure::from),
+        _ => None,
+    }
+    .unwrap_or_else(|| Failure::from(error))
+}
+
+impl From<LocalKmsError> for Failure {
+    fn from(error: LocalKmsError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&LocalKmsError> for Failure {
+    fn from(error: &LocalKmsError) -> Self {
+        let code = match error {
+            LocalKmsError::StoreExists { .. } => 6,
+            LocalKmsError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => 6,
+            LocalKmsError::NoStore { .. } => 2,
+            error => match error.kind() {
+                KmsErrorKind::NotFound | KmsErrorKind::InvalidRequest => 2,
+                KmsErrorKind::InvalidCiphertext => 3,
+                KmsErrorKind::Disabled
+                | KmsErrorKind::InvalidState
+                | KmsErrorKind::IncorrectKey
+                | KmsErrorKind::AccessDenied => 4,
+                _ => 1,
+            },
+        };
+        Self::of(code, error)
+    }
+}
