@@ -59,9 +59,9 @@ impl LocalKms {
         file: impl Into<PathBuf>,
         key: Option<&str>,
         root: Root,
-    ) -> sealwax::Operation<impl Future<Output = sealwax::Result<()>> + Send> {
+    ) -> sealwax::Operation<impl Future<Output = Result<()>> + Send> {
         let (kms, file, key) = (self.clone(), file.into(), key.map(str::to_owned));
-        sealwax::Operation::new(async move { kms.export_to(&file, key.as_deref(), &root).await.map_err(Into::into) })
+        sealwax::Operation::new(async move { kms.export_to(&file, key.as_deref(), &root).await })
     }
 
     async fn export_to(&self, file: &Path, key: Option<&str>, root: &Root) -> Result<()> {
@@ -95,9 +95,9 @@ impl LocalKms {
         &self,
         file: impl Into<PathBuf>,
         root: Root,
-    ) -> sealwax::Operation<impl Future<Output = sealwax::Result<BackupReport>> + Send> {
+    ) -> sealwax::Operation<impl Future<Output = Result<BackupReport>> + Send> {
         let (kms, file) = (self.clone(), file.into());
-        sealwax::Operation::new(async move { kms.import_from(&file, &root).await.map_err(Into::into) })
+        sealwax::Operation::new(async move { kms.import_from(&file, &root).await })
     }
 
     async fn import_from(&self, path: &Path, root: &Root) -> Result<BackupReport> {

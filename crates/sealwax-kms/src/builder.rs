@@ -94,16 +94,16 @@ impl LocalKmsBuilder {
     ///
     /// # Errors
     /// As for [`LocalKms::open`], and the errors of the root.
-    pub fn open(self) -> Operation<impl Future<Output = sealwax::Result<LocalKms>> + Send> {
-        Operation::new(async move { self.read().await.map_err(Into::into) })
+    pub fn open(self) -> Operation<impl Future<Output = Result<LocalKms>> + Send> {
+        Operation::new(self.read())
     }
 
     /// Creates the store.
     ///
     /// # Errors
     /// As for [`LocalKms::create`], and the errors of the root.
-    pub fn create(self) -> Operation<impl Future<Output = sealwax::Result<LocalKms>> + Send> {
-        Operation::new(async move { self.make(Existing::Refuse).await.map_err(Into::into) })
+    pub fn create(self) -> Operation<impl Future<Output = Result<LocalKms>> + Send> {
+        Operation::new(self.make(Existing::Refuse))
     }
 
     /// Opens the store, or creates it if it does not exist. If several processes do this at once,
@@ -111,8 +111,8 @@ impl LocalKmsBuilder {
     ///
     /// # Errors
     /// As for [`LocalKms::open`] and [`LocalKms::create`], and the errors of the root.
-    pub fn open_or_create(self) -> Operation<impl Future<Output = sealwax::Result<LocalKms>> + Send> {
-        Operation::new(async move { self.make(Existing::Open).await.map_err(Into::into) })
+    pub fn open_or_create(self) -> Operation<impl Future<Output = Result<LocalKms>> + Send> {
+        Operation::new(self.make(Existing::Open))
     }
 
     pub(super) async fn read(self) -> Result<LocalKms> {

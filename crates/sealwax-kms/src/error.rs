@@ -153,7 +153,7 @@ pub enum LocalKmsError {
 
     /// The root keyring or a cryptographic operation failed.
     #[error("the root keyring or a cryptographic operation of the key store failed")]
-    Crypto(#[source] Error),
+    Crypto(#[from] Error),
 }
 
 impl LocalKmsError {

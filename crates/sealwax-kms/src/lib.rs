@@ -40,7 +40,6 @@ use sealwax::Operation;
 
 use self::{
     audit::Event,
-    builder::Existing,
     disk::{Disk, STORE_FILE},
     file::{Unverified, root_check},
     record::Contents,
@@ -120,7 +119,7 @@ impl LocalKms {
     /// [`LocalKmsError::StoreExists`]; [`LocalKmsError::Damaged`] if the directory has an audit log
     /// but no store, which means that the store is lost; [`LocalKmsError::Io`].
     pub fn create(folder: impl Into<PathBuf>) -> Result<Self> {
-        ready(Self::builder(folder).make(Existing::Refuse))
+        Self::builder(folder).create().wait()
     }
 
     /// Opens a store whose root key is in its directory.
@@ -130,7 +129,7 @@ impl LocalKms {
     /// kind; [`LocalKmsError::WrongRoot`], [`LocalKmsError::Damaged`], [`LocalKmsError::Busy`],
     /// [`LocalKmsError::Io`].
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
-        ready(Self::builder(folder).read())
+        Self::builder(folder).open().wait()
     }
 
     /// Returns a builder, to open or create a store with other settings.
@@ -202,9 +201,9 @@ impl LocalKms {
     /// assert_eq!(LocalKms::root_kind(dir.path())?, Some(RootKind::Passphrase));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn rotate_root(&self, root: Root) -> Operation<impl Future<Output = sealwax::Result<()>> + Send> {
+    pub fn rotate_root(&self, root: Root) -> Operation<impl Future<Output = Result<()>> + Send> {
         let kms = self.clone();
-        Operation::new(async move { kms.change_root(&root).await.map_err(Into::into) })
+        Operation::new(async move { kms.change_root(&root).await })
     }
 
     async fn change_root(&self, root: &Root) -> Result<()> {
@@ -284,15 +283,4 @@ impl LocalKms {
         let (key, journal) = session.loaded.audit_key();
         verify::verify(&session.log_path(), key, journal)
     }
-}
-
-/// Runs a future that never waits: a root in the directory makes no calls.
-fn ready<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
-    let mut outcome = None;
-    let drive = async {
-        outcome = Some(future.await);
-        Ok(())
-    };
-    Operation::new(drive).wait().map_err(LocalKmsError::Crypto)?;
-    outcome.unwrap_or(Err(LocalKmsError::Crypto(sealwax::Error::WouldBlockRuntime)))
 }

@@ -7,7 +7,7 @@ use sealwax::{EncryptionContext, SecretBytes};
 use sealwax_kms::{AuditReport, LocalKms, MAX_PLAINTEXT, Root, WaitingPeriod};
 use serde_json::json;
 
-use self::place::{passphrase_from, store_failure};
+use self::place::passphrase_from;
 use crate::{arguments::context_of, failure::Failure, key_uri};
 
 mod arguments;
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &KeysArguments) -> Result<(), Failure> {
         KeysCommand::Rotate { key, never: true, .. } => show::key(&kms.disable_key_rotation(key)?, json),
         KeysCommand::Rotate { key, .. } => show::key(&kms.rotate_key(key)?, json),
         KeysCommand::RotateRoot { .. } => {
-            kms.rotate_root(new_root(command)?).wait().map_err(store_failure)?;
+            kms.rotate_root(new_root(command)?).wait()?;
             done("the store has a new root key", json)
         }
         KeysCommand::Enable { key } => show::key(&kms.enable_key(key)?, json),
@@ -66,13 +66,12 @@ pub(crate) fn run(arguments: &KeysArguments) -> Result<(), Failure> {
         }
         KeysCommand::Import { file, backup_passphrase_file, .. } => {
             let passphrase = passphrase_from(backup_passphrase_file.as_deref(), "Passphrase of the backup: ", false)?;
-            let report = kms.import_backup(file, Root::passphrase(passphrase)).wait().map_err(store_failure)?;
+            let report = kms.import_backup(file, Root::passphrase(passphrase)).wait()?;
             show::backup(&report, json)
         }
         KeysCommand::Export { output, key, backup_passphrase_file } => {
             let passphrase = passphrase_from(backup_passphrase_file.as_deref(), "Passphrase for the backup: ", true)?;
-            let written = kms.export(output, key.as_deref(), Root::passphrase(passphrase)).wait();
-            written.map_err(store_failure)?;
+            kms.export(output, key.as_deref(), Root::passphrase(passphrase)).wait()?;
             done("the backup is written", json)
         }
         KeysCommand::Audit { verify: true, head, .. } => {

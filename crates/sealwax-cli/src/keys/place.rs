@@ -10,7 +10,7 @@ use std::{
 
 use etcetera::BaseStrategy;
 use sealwax::{
-    Error, Escaped, SecretBytes,
+    Escaped, SecretBytes,
     keyring::{Keyring, KmsErrorKind},
 };
 use sealwax_kms::{LocalKms, LocalKmsBuilder, LocalKmsError, Root, RootKind};
@@ -63,7 +63,7 @@ pub(crate) fn folder() -> Result<PathBuf, Failure> {
 pub(crate) fn open() -> Result<LocalKms, Failure> {
     let folder = folder()?;
     once(&folder, || match LocalKms::root_kind(&folder)? {
-        Some(kind) => Ok(builder(&folder, root_for(kind)?).open().wait().map_err(store_failure)?),
+        Some(kind) => Ok(builder(&folder, root_for(kind)?).open().wait()?),
         None => {
             // The error of this call says whether there is a store.
             LocalKms::open(&folder)?;
@@ -80,7 +80,7 @@ pub(crate) fn open_or_create() -> Result<LocalKms, Failure> {
     }
     once(&folder, || {
         let root = root_to_make()?;
-        let kms = builder(&folder, root).open_or_create().wait().map_err(store_failure)?;
+        let kms = builder(&folder, root).open_or_create().wait()?;
         notes::note(format!("sealwax: made a key store in {}", Escaped(&folder.display().to_string())));
         notes::note(
             "sealwax: whoever loses it loses all that is encrypted with its keys; sealwax keys export makes a backup",
@@ -240,15 +240,6 @@ pub(super) fn passphrase_from(file: Option<&Path>, prompt: &str, twice: bool) ->
         return Err(Failure::usage("the passphrase is empty"));
     }
     Ok(passphrase)
-}
-
-/// Returns the failure for a key store error that was wrapped in the library's own error type.
-pub(super) fn store_failure(error: Error) -> Failure {
-    match &error {
-        Error::Keyring { source, .. } => source.downcast_ref::<LocalKmsError>().map(Failure::from),
-        _ => None,
-    }
-    .unwrap_or_else(|| Failure::from(error))
 }
 
 impl From<LocalKmsError> for Failure {

@@ -298,7 +298,7 @@ fn flip_every_byte(root: impl Fn() -> Root) {
                 );
             } else {
                 let Err(error) = open() else { panic!("byte {position} of {name} was altered, and nobody noticed") };
-                let text = std::error::Error::source(&error).unwrap().to_string();
+                let text = error.to_string();
                 assert!(text.contains("store.bin") || text.contains(name), "byte {position} of {name}: {text}");
                 records += usize::from(text.contains("the record of key"));
             }
