@@ -56,6 +56,7 @@ mod error;
 #[cfg(test)]
 mod faults;
 mod file;
+mod keyring;
 mod keys;
 mod lifecycle;
 mod record;
@@ -69,6 +70,7 @@ pub use backup::BackupReport;
 pub use builder::LocalKmsBuilder;
 pub use cipher::MAX_PLAINTEXT;
 pub use error::LocalKmsError;
+pub use keyring::LocalKmsKeyring;
 pub use keys::{Alias, KeyMetadata, KeyState, WaitingPeriod};
 pub use root::{PassphraseCost, Root, RootKind};
 pub use verify::{AuditFault, AuditReport};

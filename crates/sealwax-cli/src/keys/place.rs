@@ -20,6 +20,8 @@ use crate::{failure::Failure, key_uri, notes};
 
 /// The alias of the key that is used when no key is given.
 const DEFAULT_KEY: &str = "alias/default";
+/// The name that stands for any key of the store, to decrypt. No alias can have it.
+const ANY_KEY: &str = "*";
 const STORE: &str = "SEALWAX_STORE";
 const PASSPHRASE: &str = "SEALWAX_PASSPHRASE";
 /// The longest passphrase, in bytes.
@@ -103,7 +105,7 @@ pub(crate) fn default_for_encryption() -> Result<Box<dyn Keyring>, Failure> {
     keyring(&kms, DEFAULT_KEY)
 }
 
-/// Returns the keyring for decryption when no key is given.
+/// Returns the keyring for decryption when no key is given: any key of the store.
 pub(crate) fn default_for_decryption() -> Result<Box<dyn Keyring>, Failure> {
     let folder = folder()?;
     if LocalKms::root_kind(&folder)?.is_none() {
@@ -112,11 +114,14 @@ pub(crate) fn default_for_decryption() -> Result<Box<dyn Keyring>, Failure> {
             folder.display()
         )));
     }
-    keyring(&open()?, DEFAULT_KEY)
+    keyring(&open()?, ANY_KEY)
 }
 
-/// Returns the keyring of a key in the store.
+/// Returns the keyring of a key in the store, or of all its keys.
 pub(crate) fn keyring(kms: &LocalKms, name: &str) -> Result<Box<dyn Keyring>, Failure> {
+    if name == ANY_KEY {
+        return Ok(Box::new(kms.discovery_keyring()));
+    }
     match kms.keyring(name) {
         Ok(keyring) => Ok(Box::new(keyring)),
         Err(LocalKmsError::NotFound { .. }) if name == DEFAULT_KEY => Err(Failure::usage(format!(

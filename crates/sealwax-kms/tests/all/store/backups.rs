@@ -37,7 +37,7 @@ fn a_backup_brings_keys_back_and_changes_nothing_that_is_there() {
     assert_eq!(report.aliases_kept, ["alias/a"]);
     assert_eq!(other.kms.describe_key(&a).unwrap().state, KeyState::Disabled);
     other.kms.enable_key(&a).unwrap();
-    assert_eq!(open(&other.reopened(), "b", &newer).unwrap(), b"newer");
+    assert_eq!(open(&other.reopened(), &a, &newer).unwrap(), b"newer");
     let again = other.kms.import_backup(&all, passphrase()).wait().unwrap();
     assert_eq!((again.added.len(), again.completed.len(), again.unchanged.len()), (0, 0, 2));
 

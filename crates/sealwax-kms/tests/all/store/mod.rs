@@ -81,6 +81,18 @@ fn open(kms: &LocalKms, key: &str, message: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(opened.plaintext.to_vec())
 }
 
+/// Opens a message with any key of the store.
+fn open_any(kms: &LocalKms, message: &[u8]) -> Result<Vec<u8>, Error> {
+    let opened = Client::new().decrypt(&kms.discovery_keyring()).bytes(message).wait()?;
+    Ok(opened.plaintext.to_vec())
+}
+
+/// Returns whether a message did not open because the keyring has no key for it.
+fn no_match(outcome: Result<Vec<u8>, Error>) -> bool {
+    let Err(Error::NotUnwrapped(failure)) = outcome else { return false };
+    failure.attempts().iter().all(|attempt| matches!(attempt.reason, UnwrapReason::NoMatch))
+}
+
 /// Returns the kind of the error with which a message did not open.
 fn kind(outcome: Result<Vec<u8>, Error>) -> KmsErrorKind {
     let Err(Error::NotUnwrapped(failure)) = outcome else { panic!("it opened, or failed of something else") };
