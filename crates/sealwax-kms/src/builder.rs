@@ -60,8 +60,8 @@ impl LocalKmsBuilder {
         self
     }
 
-    /// Sets the caller name to record in the audit log. Nothing verifies it: the program that opens
-    /// the store vouches for it.
+    /// Sets the caller name to record in the audit log, at most 256 bytes of it. Nothing verifies
+    /// it: the program that opens the store vouches for it.
     pub fn identity(mut self, identity: impl Into<String>) -> Self {
         self.options.identity = Some(identity.into());
         self
@@ -184,7 +184,8 @@ impl LocalKmsBuilder {
         let (mut contents, key) = begin().map_err(LocalKmsError::Crypto)?;
         let Options { identity, context_values, .. } = &self.options;
         let scribe = Scribe { key, identity: identity.clone(), context_values: *context_values };
-        (contents.journal, _) = scribe.line(Event::new("CreateStore"), now, &Tail::start())?;
+        (contents.journal, _) =
+            scribe.line(Event::new("CreateStore"), now, contents.header.generation, &Tail::start())?;
         contents.header.root.install(&disk, &root_key)?;
         let file = disk.replace(STORE_FILE, &encode(&contents, &root_key).map_err(LocalKmsError::Crypto)?)?;
         drop(locked);

@@ -126,6 +126,22 @@ pub enum LocalKmsError {
         what: String,
     },
 
+    /// The store file is older than its audit log: it was replaced by an earlier copy, in which a
+    /// disabled key may be enabled.
+    #[error(
+        "{} is older than its audit log: it has generation {generation}, and the log has generation {logged}; put the \
+         newer file back, or, if you restored the older one yourself, move audit.log away",
+        .path.display()
+    )]
+    RolledBack {
+        /// The file.
+        path: PathBuf,
+        /// The generation of the file.
+        generation: u64,
+        /// The last generation in the log.
+        logged: u64,
+    },
+
     /// Another process has replaced the root key of the store.
     #[error("another process has replaced the root key of the key store in {}; open it again", .path.display())]
     RootChanged {

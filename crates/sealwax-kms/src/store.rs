@@ -176,6 +176,15 @@ impl Loaded {
     }
 }
 
+/// Syncs the directory, unless the entry of the store file is known to be on disk.
+fn settle(disk: &Disk, settled: &mut bool) -> Result<()> {
+    if !*settled {
+        disk.sync_folder()?;
+        *settled = true;
+    }
+    Ok(())
+}
+
 impl Session<'_> {
     fn disk(&self) -> &Disk {
         &self.store.disk
@@ -234,11 +243,7 @@ impl Session<'_> {
     /// Makes sure that the store as it was read is durable. Nothing may be encrypted under material
     /// that a crash of the machine could lose.
     pub(super) fn settle(&mut self) -> Result<()> {
-        if !self.loaded.settled {
-            self.disk().sync_folder()?;
-            self.loaded.settled = true;
-        }
-        Ok(())
+        settle(&self.store.disk, &mut self.loaded.settled)
     }
 
     fn gone(&self) -> LocalKmsError {
@@ -247,12 +252,18 @@ impl Session<'_> {
 
     /// Appends the line of the last change to the log, if the process that made that change did
     /// not. Afterwards the log reaches at least as far as the store's journal.
+    ///
+    /// Fails if the log has been written by a later generation of the store than the one on disk.
     fn finish_journal(&mut self) -> Result<()> {
+        let disk = &self.store.disk;
         let loaded = &mut *self.loaded;
-        if loaded.log.tail(&self.store.disk)?.sequence < loaded.journal.sequence {
-            loaded.log.append(&self.store.disk, &loaded.contents.journal, loaded.journal.clone())?;
+        let generation = loaded.contents.header.generation;
+        let tail = loaded.log.tail(disk, &loaded.scribe.key, &loaded.journal)?;
+        if let Some(logged) = tail.generation.filter(|logged| *logged > generation) {
+            return Err(LocalKmsError::RolledBack { path: disk.path(STORE_FILE), generation, logged });
         }
-        Ok(())
+        let Loaded { log, contents, journal, settled, .. } = loaded;
+        log.reach(disk, &contents.journal, journal, || settle(disk, settled))
     }
 
     /// Deletes the keys whose waiting period is over.
@@ -281,8 +292,9 @@ impl Session<'_> {
         // The journal's line is about to be replaced, so it and the lines before it must be on
         // disk.
         loaded.log.sync(disk)?;
-        let (line, tail) = loaded.scribe.line(event, self.now, loaded.log.tail(disk)?)?;
         contents.header.generation = contents.header.generation.saturating_add(1);
+        let tail = loaded.log.tail(disk, &loaded.scribe.key, &loaded.journal)?;
+        let (line, tail) = loaded.scribe.line(event, self.now, contents.header.generation, tail)?;
         contents.journal.clone_from(&line);
         let bytes = encode(&contents, new_root.as_ref().unwrap_or(&loaded.root_key)).map_err(LocalKmsError::Crypto)?;
         // Until it is known which of the two files is on disk, the state in memory is invalid.
@@ -307,7 +319,13 @@ impl Session<'_> {
         self.finish_journal()?;
         let disk = &self.store.disk;
         let loaded = &mut *self.loaded;
-        let (line, tail) = loaded.scribe.line(event, self.now, loaded.log.tail(disk)?)?;
+        let generation = loaded.contents.header.generation;
+        let tail = loaded.log.tail(disk, &loaded.scribe.key, &loaded.journal)?;
+        if tail.generation != Some(generation) {
+            // A log that survives a crash of the machine must not state a generation that does not.
+            settle(disk, &mut loaded.settled)?;
+        }
+        let (line, tail) = loaded.scribe.line(event, self.now, generation, tail)?;
         loaded.log.append(disk, &line, tail)?;
         if self.store.options.sync_audit { loaded.log.sync(disk) } else { Ok(()) }
     }

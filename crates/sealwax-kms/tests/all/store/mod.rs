@@ -18,7 +18,7 @@ use sealwax::{
     Client, EncryptionContext, Error, UnwrapReason,
     keyring::{KmsError, KmsErrorKind},
 };
-use sealwax_kms::{LocalKms, PassphraseCost};
+use sealwax_kms::{LocalKms, LocalKmsError, PassphraseCost};
 use tempfile::TempDir;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -45,7 +45,11 @@ impl Place {
     }
 
     fn reopened(&self) -> LocalKms {
-        builder(self.path(), &self.seconds).open().wait().unwrap()
+        self.try_reopened().unwrap()
+    }
+
+    fn try_reopened(&self) -> Result<LocalKms, LocalKmsError> {
+        builder(self.path(), &self.seconds).open().wait()
     }
 
     fn days_pass(&self, days: u64) {

@@ -134,8 +134,61 @@ fn an_older_copy_of_the_file_is_refused_by_who_knows_better() {
     let Err(LocalKmsError::Damaged { what, .. }) = place.kms.describe_key(&key) else { panic!("not refused") };
     assert!(what.contains("older copy"), "{what}");
     // A newly opened store cannot know; the log does.
-    let reopened = place.reopened();
-    assert_eq!(reopened.describe_key(&key).unwrap().state, KeyState::Enabled);
+    let Err(LocalKmsError::RolledBack { generation: 3, logged: 4, .. }) = place.try_reopened() else {
+        panic!("not refused")
+    };
+}
+
+#[test]
+fn a_store_older_than_its_log_is_refused_by_name_whatever_the_log_ends_with() {
+    let place = Place::new();
+    let key = place.key("main");
+    let [file, log] = ["store.bin", "audit.log"].map(|name| place.path().join(name));
+    let old = fs::read(&file).unwrap();
+    place.kms.disable_key(&key).unwrap();
+    let new = fs::read(&file).unwrap();
+    // Also behind lines that are not changes, lines that anyone can write, and old lines again.
+    place.kms.list_keys().unwrap();
+    let whole = fs::read_to_string(&log).unwrap();
+    let first = whole.lines().next().unwrap();
+    for tail in ["", "garbage\n", &format!("{first}\n"), "not ended", &"x\n".repeat(100_000)] {
+        fs::write(&log, format!("{whole}{tail}")).unwrap();
+        fs::write(&file, &old).unwrap();
+        let Err(refused) = place.try_reopened() else { panic!("not refused after {tail:.20}") };
+        assert!(matches!(refused, LocalKmsError::RolledBack { generation: 3, logged: 4, .. }), "{refused}");
+        let text = refused.to_string();
+        assert!(text.contains("has generation 3, and the log has generation 4"), "{text}");
+        fs::write(&file, &new).unwrap();
+        assert_eq!(place.reopened().describe_key(&key).unwrap().state, KeyState::Disabled);
+    }
+    // A log that was moved away says nothing, and the next one starts at the store.
+    fs::rename(&log, place.path().join("audit.1")).unwrap();
+    place.kms.list_keys().unwrap();
+    place.reopened().enable_key(&key).unwrap();
+    fs::write(&file, &new).unwrap();
+    assert!(matches!(place.try_reopened(), Err(LocalKmsError::RolledBack { generation: 4, logged: 5, .. })));
+    fs::remove_file(&log).unwrap();
+    assert_eq!(place.reopened().describe_key(&key).unwrap().state, KeyState::Disabled);
+}
+
+#[test]
+fn a_log_from_before_generations_were_logged_goes_on() {
+    // The store and its root key of the version before, with the key main and two lines after it.
+    let place = Place::new();
+    for (name, bytes) in [
+        ("store.bin", &include_bytes!("before-generations/store.bin")[..]),
+        ("audit.log", include_bytes!("before-generations/audit.log")),
+        ("root-078646e45aed5c58.key", include_bytes!("before-generations/root.key")),
+    ] {
+        fs::write(place.path().join(name), bytes).unwrap();
+    }
+    let kms = place.reopened();
+    assert_eq!(kms.audit_log().unwrap()[0].generation, None);
+    kms.disable_key("main").unwrap();
+    assert!(kms.verify_audit_log().unwrap().faults.is_empty());
+    assert_eq!(kms.audit_log().unwrap().last().unwrap().generation, Some(4));
+    fs::write(place.path().join("store.bin"), include_bytes!("before-generations/store.bin")).unwrap();
+    assert!(matches!(place.try_reopened(), Err(LocalKmsError::RolledBack { generation: 3, logged: 4, .. })));
 }
 
 #[test]
