@@ -213,25 +213,25 @@ impl Disk {
         cut.map_err(LocalKmsError::io("removing an incomplete line from", &self.path(LOG_FILE)))
     }
 
-    /// Removes the partial file that a killed process may have left.
-    pub(super) fn sweep(&self) -> Result<()> {
-        self.remove_where(|name| name.starts_with(PARTIAL.0) && name.ends_with(PARTIAL.1))
-    }
-
-    /// Removes all root keys except the one with this name.
-    pub(super) fn sweep_root_keys(&self, kept: Option<&str>) -> Result<()> {
-        self.remove_where(|name| is_root_key(name) && Some(name) != kept)
-    }
-
-    fn remove_where(&self, select: impl Fn(&str) -> bool) -> Result<()> {
-        let failed = || LocalKmsError::io("removing old files from", &self.folder);
+    /// Returns the files that nothing needs any more: the partial file that a killed process may
+    /// have left, and root keys other than the one with this name.
+    pub(super) fn stale_files(&self, root_key: Option<&str>) -> Result<Vec<PathBuf>> {
+        let failed = || LocalKmsError::io("looking for old files in", &self.folder);
+        let mut stale = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(failed())? {
             let entry = entry.map_err(failed())?;
-            if entry.file_name().to_str().is_some_and(&select) {
-                step(Step::Remove).and_then(|()| fs::remove_file(entry.path())).map_err(failed())?;
+            let is_stale = |name: &str| {
+                name.starts_with(PARTIAL.0) && name.ends_with(PARTIAL.1) || is_root_key(name) && Some(name) != root_key
+            };
+            if entry.file_name().to_str().is_some_and(is_stale) {
+                stale.push(entry.path());
             }
         }
-        Ok(())
+        Ok(stale)
+    }
+
+    pub(super) fn remove(&self, path: &Path) -> Result<()> {
+        step(Step::Remove).and_then(|()| fs::remove_file(path)).map_err(LocalKmsError::io("removing", path))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use sealwax::EncryptionContext;
 
-use super::{KeyState, LocalKms, LocalKmsError, PassphraseCost, Root, WaitingPeriod, disk::Step};
+use super::{KeyState, LocalKms, LocalKmsError, PassphraseCost, Root, RootKind, WaitingPeriod, disk::Step};
 
 /// What happens at the steps of this thread.
 #[derive(Default)]
@@ -102,6 +102,10 @@ impl Fixture {
         let left = std::fs::read_dir(self.folder.path()).unwrap();
         let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         assert!(!left.iter().any(|name| name.ends_with(".partial")), "{at}: {left:?}");
+        // Nor is the root key left that the present one has replaced, or that never came into use.
+        let is_in_folder = LocalKms::root_kind(self.folder.path()).unwrap() == Some(RootKind::KeyFile);
+        let root_keys = left.iter().filter(|name| name.ends_with(".key")).count();
+        assert_eq!(root_keys, usize::from(is_in_folder), "{at}: {left:?}");
         kms
     }
 }
@@ -211,6 +215,20 @@ fn a_rotation_of_the_root_that_fails_at_any_step_leaves_the_old_root_or_the_new(
     );
     assert!(steps.contains(&Step::Remove));
     try_all("RotateRoot", |kms, _| text(kms.rotate_root(passphrase()).wait()), |kms, _| generation(kms));
+}
+
+#[test]
+fn an_old_root_key_is_not_removed_before_the_store_that_does_without_it_is_durable() {
+    let fixture = Fixture::new();
+    let (kms, other) = (open(fixture.folder.path()), open(fixture.folder.path()));
+    let (_, steps) = under(None, false, || kms.rotate_root(Root::default()).wait().unwrap());
+    let rename = steps.iter().position(|step| *step == Step::Rename).unwrap();
+    // The process dies between the rename and the sync of the directory.
+    let (outcome, _) = under(Some(rename + 1), true, || kms.rotate_root(Root::default()).wait());
+    assert!(outcome.is_err());
+    let (_, steps) = under(None, false, || other.create_key("").unwrap());
+    let at = |step| steps.iter().position(|other| *other == step).unwrap();
+    assert!(at(Step::SyncFolder) < at(Step::Remove), "{steps:?}");
 }
 
 #[test]

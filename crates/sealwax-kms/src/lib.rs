@@ -231,10 +231,10 @@ impl LocalKms {
             Ok(())
         };
         reseal(&mut contents).map_err(LocalKmsError::Crypto)?;
-        contents.header.root = record.clone();
         record.install(&self.store.disk, &key)?;
+        contents.header.root = record;
         session.commit(contents, Event::new("RotateRoot"), Some(key))?;
-        self.store.disk.sweep_root_keys(record.file_name())
+        session.sweep()
     }
 
     /// Returns the lines of the audit log without checking them.

@@ -308,7 +308,7 @@ fn context_of(store_id: &str) -> EncryptionContext {
     EncryptionContext::from([("sealwax-store", store_id)])
 }
 
-fn read_key(path: &Path) -> Result<SecretBytes> {
+pub(super) fn read_key(path: &Path) -> Result<SecretBytes> {
     use std::io::Read as _;
 
     // One byte more than a key has, so that a longer file does not pass for a key.

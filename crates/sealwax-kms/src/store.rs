@@ -14,9 +14,10 @@ use sealwax::SecretBytes;
 use super::{
     LocalKmsError, Root,
     audit::{Event, Log, Scribe, Tail},
-    disk::{Disk, LOG_FILE, Locked, STORE_FILE, is_current},
+    disk::{Disk, LOG_FILE, Locked, STORE_FILE, is_current, is_root_key},
     file::{Unverified, encode},
     record::{Contents, RootRecord, Timestamp},
+    root::read_key,
 };
 
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
@@ -185,6 +186,23 @@ fn settle(disk: &Disk, settled: &mut bool) -> Result<()> {
     Ok(())
 }
 
+/// Removes files that nothing needs any more, such as the old root key if the process that replaced
+/// it was killed. `new_root` is the name of a root key that is about to be used.
+fn sweep(disk: &Disk, loaded: &mut Loaded, new_root: Option<&str>) -> Result<()> {
+    for path in disk.stale_files(loaded.contents.header.root.file_name())? {
+        let name = path.file_name().and_then(|name| name.to_str());
+        // A root key from elsewhere may have been moved here.
+        let is_in_use = || read_key(&path).is_ok_and(|key| key.ct_eq(loaded.root_key.as_bytes()));
+        if name.is_some_and(is_root_key) && (name == new_root || is_in_use()) {
+            continue;
+        }
+        // After a crash of the machine, the store must not be the one that needs this root key.
+        settle(disk, &mut loaded.settled)?;
+        disk.remove(&path)?;
+    }
+    Ok(())
+}
+
 impl Session<'_> {
     fn disk(&self) -> &Disk {
         &self.store.disk
@@ -288,7 +306,7 @@ impl Session<'_> {
         self.finish_journal()?;
         let disk = &self.store.disk;
         let loaded = &mut *self.loaded;
-        disk.sweep()?;
+        sweep(disk, loaded, new_root.as_ref().and(contents.header.root.file_name()))?;
         // The journal's line is about to be replaced, so it and the lines before it must be on
         // disk.
         loaded.log.sync(disk)?;
@@ -312,6 +330,12 @@ impl Session<'_> {
         // operation does it.
         let _ = loaded.log.append(disk, &line, tail);
         Ok(())
+    }
+
+    /// Removes the root key that a change of the root has replaced. If this process is killed
+    /// before, the next change does it.
+    pub(super) fn sweep(&mut self) -> Result<()> {
+        sweep(&self.store.disk, &mut self.loaded, None)
     }
 
     /// Logs an event that changed nothing.

@@ -68,6 +68,19 @@ fn a_root_that_is_none_or_that_would_be_removed_is_refused() {
 }
 
 #[test]
+fn a_root_key_from_elsewhere_that_was_moved_into_the_directory_is_not_swept() {
+    let (place, elsewhere) = (Place::new(), tempfile::tempdir().unwrap());
+    place.kms.rotate_root(Root::key_file(elsewhere.path().join("root"))).wait().unwrap();
+    let [moved, stale] = ["root-0123456789abcdef.key", "root-00000000000000aa.key"].map(|name| place.path().join(name));
+    fs::rename(elsewhere.path().join("root"), &moved).unwrap();
+    fs::write(&stale, [1; 32]).unwrap();
+    let open = || builder(place.path(), &place.seconds).root(Root::key_file(&moved)).open().wait().unwrap();
+    open().create_key("").unwrap();
+    assert!(!stale.exists());
+    assert_eq!(open().list_keys().unwrap().len(), 1);
+}
+
+#[test]
 fn a_store_is_not_sealed_under_a_key_of_its_own() {
     let place = Place::new();
     let key = place.key("main");
