@@ -69,7 +69,7 @@ pub use audit::AuditEntry;
 pub use backup::BackupReport;
 pub use builder::LocalKmsBuilder;
 pub use cipher::MAX_PLAINTEXT;
-pub use error::LocalKmsError;
+pub use error::{LocalKmsError, StoreWarning};
 pub use keyring::LocalKmsKeyring;
 pub use keys::{Alias, KeyMetadata, KeyState, WaitingPeriod};
 pub use root::{PassphraseCost, Root, RootKind};
@@ -181,6 +181,29 @@ impl LocalKms {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.store.disk.folder()
+    }
+
+    /// Returns the permissions that other users have on the files of the store and should not. On
+    /// systems other than Unix there are none.
+    ///
+    /// Files that no store creates, such as links and pipes, are not warned of but refused, with
+    /// [`LocalKmsError::UnsafeFile`].
+    ///
+    /// # Errors
+    /// As for [`create_key`](Self::create_key).
+    ///
+    /// ```
+    /// # use sealwax_kms::LocalKms;
+    /// # let dir = tempfile::tempdir()?;
+    /// let kms = LocalKms::create(dir.path())?;
+    /// for warning in kms.warnings()? {
+    ///     eprintln!("warning: {warning}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn warnings(&self) -> Result<Vec<StoreWarning>> {
+        let session = self.store.session()?;
+        Ok(self.store.warnings(&session.loaded.contents.header.root))
     }
 
     /// Replaces the root key: reseals everything under the new one. Messages do not change. If the

@@ -1,7 +1,7 @@
 //! The root key, under which a store is sealed, and where it comes from.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,7 +15,7 @@ use sealwax::{
 
 use super::{
     LocalKmsError, PROVIDER_ID,
-    disk::{Disk, Step, is_root_key, root_key_name, step},
+    disk::{Disk, Step, is_root_key, open_own, root_key_name, step},
     record::{Bytes, RootRecord},
     seal::{KEY_LENGTH, random_hex},
 };
@@ -223,13 +223,22 @@ impl Root {
                     let what = format!("its root key {name} is missing, or its header was altered");
                     return Err(LocalKmsError::damaged(file, what));
                 }
-                read_key(&key).map(Some)
+                read_own_key(&key).map(Some)
             }
             (_, RootRecord::KeyFile { name }) if !is_root_key(name) => {
                 Err(LocalKmsError::damaged(file, "its header names an invalid root key file"))
             }
             (Source::File(path), RootRecord::ExternalKeyFile | RootRecord::KeyFile { .. }) => read_key(path).map(Some),
             _ => Ok(None),
+        }
+    }
+
+    /// Returns the file with the root key, if it is in one.
+    pub(super) fn file(&self, folder: &Path, record: &RootRecord) -> Option<PathBuf> {
+        match (&self.0, record) {
+            (Source::File(path), RootRecord::ExternalKeyFile | RootRecord::KeyFile { .. }) => Some(path.clone()),
+            (_, RootRecord::KeyFile { name }) => Some(folder.join(name)),
+            _ => None,
         }
     }
 
@@ -308,13 +317,23 @@ fn context_of(store_id: &str) -> EncryptionContext {
     EncryptionContext::from([("sealwax-store", store_id)])
 }
 
-pub(super) fn read_key(path: &Path) -> Result<SecretBytes> {
+/// Reads a root key in the directory of a store.
+pub(super) fn read_own_key(path: &Path) -> Result<SecretBytes> {
+    step(Step::OpenRoot).map_err(LocalKmsError::io("opening the root key", path))?;
+    read_open_key(open_own(path, OpenOptions::new().read(true))?, path)
+}
+
+/// Reads a root key elsewhere, which may be a link or a pipe.
+fn read_key(path: &Path) -> Result<SecretBytes> {
+    let opened = step(Step::OpenRoot).and_then(|()| File::open(path));
+    read_open_key(opened.map_err(LocalKmsError::io("opening the root key", path))?, path)
+}
+
+fn read_open_key(mut file: File, path: &Path) -> Result<SecretBytes> {
     use std::io::Read as _;
 
     // One byte more than a key has, so that a longer file does not pass for a key.
     let mut key = SecretBytes::zeroed(KEY_LENGTH + 1);
-    let opened = step(Step::OpenRoot).and_then(|()| File::open(path));
-    let mut file = opened.map_err(LocalKmsError::io("opening the root key", path))?;
     let mut length = 0;
     while let Some(rest) = key.as_mut().get_mut(length..).filter(|rest| !rest.is_empty()) {
         match file.read(rest).map_err(LocalKmsError::io("reading the root key", path))? {

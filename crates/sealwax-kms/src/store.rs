@@ -12,12 +12,12 @@ use std::{
 use sealwax::SecretBytes;
 
 use super::{
-    LocalKmsError, Root,
+    LocalKmsError, Root, StoreWarning,
     audit::{Event, Log, Scribe, Tail},
-    disk::{Disk, LOG_FILE, Locked, STORE_FILE, is_current, is_root_key},
+    disk::{Disk, LOCK_FILE, LOG_FILE, Locked, STORE_FILE, is_current, is_root_key, others_may},
     file::{Unverified, encode},
     record::{Contents, RootRecord, Timestamp},
-    root::read_key,
+    root::read_own_key,
 };
 
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
@@ -118,6 +118,20 @@ impl Store {
         Ok(Self { disk, options, root: root.for_rereading(), loaded: Mutex::new(loaded) })
     }
 
+    /// Returns what others may do with the files of the store and should not.
+    pub(super) fn warnings(&self, root: &RootRecord) -> Vec<StoreWarning> {
+        let mut warnings = Vec::new();
+        let files = [STORE_FILE, LOG_FILE, LOCK_FILE].map(|name| self.disk.path(name));
+        for path in [self.disk.folder().to_owned()].into_iter().chain(files) {
+            if others_may(&path, 0o022) {
+                warnings.push(StoreWarning::WritableByOthers { path });
+            }
+        }
+        let root_key = self.root.file(self.disk.folder(), root);
+        warnings.extend(root_key.filter(|path| others_may(path, 0o044)).map(StoreWarning::readable));
+        warnings
+    }
+
     /// Takes the lock, loads changes of other processes, finishes the last change, and deletes keys
     /// that are due.
     pub(super) fn session(&self) -> Result<Session<'_>> {
@@ -192,7 +206,7 @@ fn sweep(disk: &Disk, loaded: &mut Loaded, new_root: Option<&str>) -> Result<()>
     for path in disk.stale_files(loaded.contents.header.root.file_name())? {
         let name = path.file_name().and_then(|name| name.to_str());
         // A root key from elsewhere may have been moved here.
-        let is_in_use = || read_key(&path).is_ok_and(|key| key.ct_eq(loaded.root_key.as_bytes()));
+        let is_in_use = || read_own_key(&path).is_ok_and(|key| key.ct_eq(loaded.root_key.as_bytes()));
         if name.is_some_and(is_root_key) && (name == new_root || is_in_use()) {
             continue;
         }

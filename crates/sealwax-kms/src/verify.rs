@@ -3,8 +3,8 @@
 use std::{
     collections::VecDeque,
     fmt,
-    fs::File,
-    io::{self, BufRead, BufReader},
+    fs::OpenOptions,
+    io::{BufRead, BufReader},
     path::Path,
 };
 
@@ -13,6 +13,7 @@ use sealwax::SecretBytes;
 use super::{
     LocalKmsError,
     audit::{AuditEntry, NO_LINE, Tail, authentic},
+    disk::{open_own, unless_missing},
     seal::{digest, hex},
 };
 
@@ -76,11 +77,8 @@ impl fmt::Display for AuditFault {
 /// Calls `take` with every line, without its newline, and whether it had one.
 fn each_line(path: &Path, mut take: impl FnMut(&str, bool)) -> Result<(), LocalKmsError> {
     let failed = |error| LocalKmsError::io("reading", path)(error);
-    let mut reader = match File::open(path) {
-        Ok(file) => BufReader::new(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    };
+    let Some(file) = unless_missing(open_own(path, OpenOptions::new().read(true)))? else { return Ok(()) };
+    let mut reader = BufReader::new(file);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line).map_err(failed)? > 0 {
         let whole = line.pop_if(|last| *last == b'\n').is_some();

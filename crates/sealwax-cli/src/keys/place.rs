@@ -65,7 +65,13 @@ pub(crate) fn folder() -> Result<PathBuf, Failure> {
 pub(crate) fn open() -> Result<LocalKms, Failure> {
     let folder = folder()?;
     once(&folder, || match LocalKms::root_kind(&folder)? {
-        Some(kind) => Ok(builder(&folder, root_for(kind)?).open().wait()?),
+        Some(kind) => {
+            let kms = builder(&folder, root_for(kind)?).open().wait()?;
+            for warning in kms.warnings()? {
+                notes::note(format!("sealwax: warning: {warning}"));
+            }
+            Ok(kms)
+        }
         None => {
             // The error of this call says whether there is a store.
             LocalKms::open(&folder)?;

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use sealwax::keyring::{MultiKeyring, RawAesKeyring};
-use sealwax_kms::{KeyState, LocalKms, LocalKmsError, Root, RootKind};
+use sealwax_kms::{KeyState, LocalKms, LocalKmsError, Root, RootKind, StoreWarning};
 use tempfile::TempDir;
 
 use super::*;
@@ -163,8 +163,9 @@ fn a_store_older_than_its_log_is_refused_by_name_whatever_the_log_ends_with() {
     // Also behind lines that are not changes, lines that anyone can write, and old lines again.
     place.kms.list_keys().unwrap();
     let whole = fs::read_to_string(&log).unwrap();
-    let first = whole.lines().next().unwrap();
-    for tail in ["", "garbage\n", &format!("{first}\n"), "not ended", &"x\n".repeat(100_000)] {
+    let again = |line: usize| format!("{}\n", whole.lines().nth(line).unwrap());
+    // The third line is the last that the old file knows.
+    for tail in ["", "garbage\n", &again(0), &again(2), "not ended", &"x\n".repeat(100_000)] {
         fs::write(&log, format!("{whole}{tail}")).unwrap();
         fs::write(&file, &old).unwrap();
         let Err(refused) = place.try_reopened() else { panic!("not refused after {tail:.20}") };
@@ -242,9 +243,98 @@ fn a_log_that_is_a_link_does_not_get_another_file_cut_off() {
     fs::write(&file, b"a line\nand no end").unwrap();
     fs::remove_file(&log).unwrap();
     std::os::unix::fs::symlink(&file, &log).unwrap();
-    assert!(matches!(place.kms.list_keys(), Err(LocalKmsError::Damaged { .. })));
-    assert!(matches!(LocalKms::open(place.path()), Err(LocalKmsError::Damaged { .. })));
+    assert!(matches!(place.kms.list_keys(), Err(LocalKmsError::UnsafeFile { .. })));
+    assert!(matches!(LocalKms::open(place.path()), Err(LocalKmsError::UnsafeFile { .. })));
     assert_eq!(fs::read(&file).unwrap(), b"a line\nand no end");
+}
+
+/// Replaces a file of a store in every way that must be refused.
+#[cfg(unix)]
+fn disguises(file: &Path, elsewhere: &Path, mut check: impl FnMut(&str)) {
+    use std::os::unix::fs::symlink;
+
+    let kept = elsewhere.join("kept");
+    for (what, make) in [
+        ("symbolic link", &(|| symlink(&kept, file).unwrap()) as &dyn Fn()),
+        ("hard link", &|| fs::hard_link(&kept, file).unwrap()),
+        ("not a regular file", &|| {
+            let made = std::process::Command::new("mkfifo").arg(file).status();
+            assert!(made.unwrap().success());
+        }),
+        ("not a regular file", &|| fs::create_dir(file).unwrap()),
+        ("not a regular file", &|| drop(std::os::unix::net::UnixListener::bind(file).unwrap())),
+    ] {
+        fs::rename(file, &kept).unwrap();
+        make();
+        check(what);
+        // A directory is not removed like a file.
+        fs::remove_file(file).or_else(|_| fs::remove_dir(file)).unwrap();
+        fs::rename(&kept, file).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_or_a_pipe_in_the_place_of_a_file_is_refused_by_name() {
+    let (place, elsewhere) = (Place::new(), tempfile::tempdir().unwrap());
+    let key = place.key("main");
+    let names = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names: Vec<_> = names.collect();
+    assert_eq!(names.len(), 4);
+    for name in names {
+        disguises(&place.path().join(&name), elsewhere.path(), |what| {
+            let refused = |outcome: Result<(), LocalKmsError>| {
+                let Err(error) = outcome else { panic!("{name} as a {what} is not refused") };
+                assert!(matches!(error, LocalKmsError::UnsafeFile { .. }), "{name} as a {what}: {error}");
+                let text = error.to_string();
+                assert!(text.contains(&name) && text.contains(what), "{text}");
+            };
+            refused(place.try_reopened().map(drop));
+            // An open store has its root key in memory, and the same files open under one more name.
+            if !name.starts_with("root-") && what != "hard link" {
+                refused(place.kms.create_key("").map(drop));
+            }
+            if name == "store.bin" {
+                refused(LocalKms::root_kind(place.path()).map(drop));
+            }
+        });
+        assert_eq!(place.reopened().describe_key("main").unwrap().key_id, key);
+        place.kms.create_key("").unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_others_can_write_or_read_is_warned_of_by_name() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (place, elsewhere) = (Place::new(), tempfile::tempdir().unwrap());
+    let set = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let entries = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(place.kms.warnings().unwrap(), []);
+    for path in entries.chain([place.path().to_owned()]) {
+        let is_root_key = path.extension().is_some_and(|part| part == "key");
+        let (private, public) = if path == place.path() { (0o700, 0o755) } else { (0o600, 0o644) };
+        set(&path, public);
+        let expected = StoreWarning::RootKeyReadableByOthers { path: path.clone() };
+        let readable = if is_root_key { vec![expected] } else { vec![] };
+        assert_eq!(place.reopened().warnings().unwrap(), readable);
+        if !is_root_key {
+            for mode in [private | 0o020, private | 0o002] {
+                set(&path, mode);
+                let warnings = place.reopened().warnings().unwrap();
+                assert_eq!(warnings, [StoreWarning::WritableByOthers { path: path.clone() }]);
+                assert!(warnings[0].to_string().contains(&*path.to_string_lossy()));
+            }
+        }
+        set(&path, private);
+    }
+    let file = elsewhere.path().join("root");
+    place.kms.rotate_root(Root::key_file(&file)).wait().unwrap();
+    let open = || builder(place.path(), &place.seconds).root(Root::key_file(&file)).open().wait().unwrap();
+    assert_eq!(open().warnings().unwrap(), []);
+    set(&file, 0o640);
+    assert_eq!(open().warnings().unwrap(), [StoreWarning::RootKeyReadableByOthers { path: file.clone() }]);
 }
 
 #[cfg(unix)]
