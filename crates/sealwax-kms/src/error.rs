@@ -126,6 +126,16 @@ pub enum LocalKmsError {
         what: String,
     },
 
+    /// A record of a backup has an invalid field, or contradicts the store. Nothing of the backup was
+    /// imported.
+    #[error("{} cannot be imported: {}", shown(.path), Escaped(.what))]
+    InvalidBackup {
+        /// The backup.
+        path: PathBuf,
+        /// The record and what is wrong with it.
+        what: String,
+    },
+
     /// The store file is older than its audit log: it was replaced by an earlier copy, in which a
     /// disabled key may be enabled.
     #[error(
