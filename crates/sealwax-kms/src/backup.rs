@@ -43,7 +43,8 @@ impl LocalKms {
     ///
     /// # Errors
     /// [`LocalKmsError::NotFound`]; [`LocalKmsError::Io`] if the file exists or cannot be written;
-    /// [`LocalKmsError::InvalidRequest`] if the root is a key file in the directory.
+    /// [`LocalKmsError::InvalidRequest`] if the root is a key file in the directory, or a passphrase
+    /// of fewer than [`MIN_BACKUP_PASSPHRASE`](super::MIN_BACKUP_PASSPHRASE) characters.
     /// ```
     /// use sealwax_kms::{LocalKms, Root};
     ///
@@ -72,6 +73,7 @@ impl LocalKms {
         if root.is_in_folder() {
             return Err(LocalKmsError::InvalidRequest("a backup must not be sealed under a key file in its own directory; use a passphrase, or a key file elsewhere".into()));
         }
+        root.check_for_backup()?;
         let disk = Disk::new(file.parent().unwrap_or(Path::new("")));
         let store_id = self.store.session()?.loaded.contents.header.store_id.clone();
         // Not under the lock: a passphrase or a key service can take a long time.

@@ -72,7 +72,7 @@ pub use cipher::MAX_PLAINTEXT;
 pub use error::{LocalKmsError, StoreWarning};
 pub use keyring::LocalKmsKeyring;
 pub use keys::{Alias, KeyMetadata, KeyState, WaitingPeriod};
-pub use root::{PassphraseCost, Root, RootKind};
+pub use root::{MIN_BACKUP_PASSPHRASE, PassphraseCost, Root, RootKind};
 pub use verify::{AuditFault, AuditReport};
 
 /// The key provider id of a store's keys in messages.
