@@ -4,6 +4,7 @@ mod backups;
 mod keys;
 mod log;
 mod roots;
+mod terminal;
 
 use std::{
     path::Path,
