@@ -86,7 +86,7 @@ proptest! {
         };
         let message = relabelled(seal(&kms, "main", b"text"), &name);
         for keyring in [kms.discovery_keyring(), kms.keyring("main").unwrap()] {
-            check(&client.decrypt(&keyring).bytes(&message).wait().err().expect("relabelled"));
+            check(&client.decrypt(&keyring).bytes(&message).wait().expect_err("relabelled"));
         }
 
         // The log, with a line of anything.
