@@ -268,7 +268,8 @@ impl Log {
     /// Makes the log reach the journal, the line of the store's last change. The process that made
     /// the change may have died before it appended the line.
     ///
-    /// `settle` is called before the line is written.
+    /// `settle` is called before: a log that survives a crash of the machine must not state a
+    /// generation that does not.
     pub(super) fn reach(
         &mut self,
         disk: &Disk,
@@ -279,13 +280,13 @@ impl Log {
         if self.tail.sequence >= journal.sequence {
             return Ok(());
         }
+        settle()?;
         if self.altered {
             // Among the altered lines is most likely this one. Appended again, it would be there
             // twice after the log has been restored.
             self.tail = journal.clone();
             return Ok(());
         }
-        settle()?;
         self.append(disk, line, journal.clone())
     }
 

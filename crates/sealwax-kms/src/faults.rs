@@ -232,6 +232,18 @@ fn an_old_root_key_is_not_removed_before_the_store_that_does_without_it_is_durab
     let (_, steps) = under(None, false, || other.create_key("").unwrap());
     let at = |step| steps.iter().position(|other| *other == step).unwrap();
     assert!(at(Step::SyncFolder) < at(Step::Remove), "{steps:?}");
+
+    // Nor does a line state the generation of that store before.
+    let fixture = Fixture::new();
+    let (kms, other) = (open(fixture.folder.path()), open(fixture.folder.path()));
+    let (_, steps) = under(None, false, || kms.create_key("").unwrap());
+    let rename = steps.iter().position(|step| *step == Step::Rename).unwrap();
+    let (outcome, _) = under(Some(rename + 1), true, || kms.create_key(""));
+    assert!(outcome.is_err());
+    let log = fixture.folder.path().join("audit.log");
+    std::fs::write(&log, std::fs::read_to_string(&log).unwrap() + "altered\n").unwrap();
+    let (_, steps) = under(None, false, || other.list_keys().unwrap());
+    assert_eq!(steps, [Step::SyncFolder, Step::Append]);
 }
 
 #[test]

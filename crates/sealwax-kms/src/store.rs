@@ -202,7 +202,10 @@ fn settle(disk: &Disk, settled: &mut bool) -> Result<()> {
 
 /// Removes files that nothing needs any more, such as the old root key if the process that replaced
 /// it was killed. `new_root` is the name of a root key that is about to be used.
-fn sweep(disk: &Disk, loaded: &mut Loaded, new_root: Option<&str>) -> Result<()> {
+///
+/// Must be called after the log has reached the journal, which shows that the store is durable: after
+/// a crash of the machine it must not be one that needs the old root key.
+fn sweep(disk: &Disk, loaded: &Loaded, new_root: Option<&str>) -> Result<()> {
     for path in disk.stale_files(loaded.contents.header.root.file_name())? {
         let name = path.file_name().and_then(|name| name.to_str());
         // A root key from elsewhere may have been moved here.
@@ -210,8 +213,6 @@ fn sweep(disk: &Disk, loaded: &mut Loaded, new_root: Option<&str>) -> Result<()>
         if name.is_some_and(is_root_key) && (name == new_root || is_in_use()) {
             continue;
         }
-        // After a crash of the machine, the store must not be the one that needs this root key.
-        settle(disk, &mut loaded.settled)?;
         disk.remove(&path)?;
     }
     Ok(())
@@ -348,8 +349,8 @@ impl Session<'_> {
 
     /// Removes the root key that a change of the root has replaced. If this process is killed
     /// before, the next change does it.
-    pub(super) fn sweep(&mut self) -> Result<()> {
-        sweep(&self.store.disk, &mut self.loaded, None)
+    pub(super) fn sweep(&self) -> Result<()> {
+        sweep(&self.store.disk, &self.loaded, None)
     }
 
     /// Logs an event that changed nothing.
@@ -360,7 +361,7 @@ impl Session<'_> {
         let generation = loaded.contents.header.generation;
         let tail = loaded.log.tail(disk, &loaded.scribe.key, &loaded.journal)?;
         if tail.generation != Some(generation) {
-            // A log that survives a crash of the machine must not state a generation that does not.
+            // The last line is from before generations were logged.
             settle(disk, &mut loaded.settled)?;
         }
         let (line, tail) = loaded.scribe.line(event, self.now, generation, tail)?;
