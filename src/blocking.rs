@@ -12,7 +12,7 @@ use std::{
     thread::{self, Thread},
 };
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 /// An operation of a client. It does nothing until it is awaited or [waited for](Self::wait).
 ///
@@ -37,9 +37,9 @@ pub struct Operation<F> {
     future: F,
 }
 
-impl<T, F: Future<Output = Result<T>>> Operation<F> {
+impl<T, E: From<Error>, F: Future<Output = Result<T, E>>> Operation<F> {
     /// Creates an operation from a future, so that a library over this one can offer both ways of
-    /// waiting too.
+    /// waiting too. Its error can be the library's own, as long as it can be made from [`Error`].
     ///
     /// ```
     /// use sealwax::{Client, Operation, Result, keyring::RawAesKeyring};
@@ -67,7 +67,7 @@ impl<T, F: Future<Output = Result<T>>> Operation<F> {
     /// deadlock it. Runtimes are detected only with the `tokio` feature. On a thread of the runtime
     /// that may block, such as one of `spawn_blocking`, use
     /// `Handle::current().block_on(operation.into_future())` instead.
-    pub fn wait(self) -> Result<T> {
+    pub fn wait(self) -> Result<T, E> {
         wait(self.future)
     }
 }
@@ -130,13 +130,13 @@ impl Drop for PolledOnce {
 }
 
 /// Runs a future to completion on the current thread.
-pub(crate) fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let mut future = pin!(future);
     if inside_a_runtime() {
         let _mark = PolledOnce::mark();
         return match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => outcome,
-            Poll::Pending => Err(Error::WouldBlockRuntime),
+            Poll::Pending => Err(Error::WouldBlockRuntime.into()),
         };
     }
     // With local keyrings the operation is ready at the first poll, so no waker is needed.
@@ -166,6 +166,7 @@ fn inside_a_runtime() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Result;
 
     #[test]
     fn a_future_woken_from_another_thread_is_waited_for() {
@@ -173,7 +174,7 @@ mod tests {
         let future = std::future::poll_fn(|context| {
             polls += 1;
             if woken {
-                return Poll::Ready(Ok(polls));
+                return Poll::Ready(Result::Ok(polls));
             }
             // The first poll is made with a no-op waker, so its wake-up has no effect. The second
             // poll passes a real waker to another thread.
@@ -191,7 +192,7 @@ mod tests {
         let future = std::future::poll_fn(|context| {
             polls += 1;
             if polls == 3 {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Result::Ok(()));
             }
             context.waker().wake_by_ref();
             if polls == 2 {
@@ -205,8 +206,27 @@ mod tests {
     #[cfg(feature = "tokio")]
     #[tokio::test]
     async fn inside_a_runtime_waiting_is_refused_unless_ready() {
-        assert_eq!(wait(async { Ok(1) }).unwrap(), 1);
+        assert_eq!(wait(async { Result::Ok(1) }).unwrap(), 1);
         let never = std::future::pending::<Result<()>>();
         assert!(matches!(wait(never), Err(Error::WouldBlockRuntime)));
+    }
+
+    /// An error of another library.
+    #[cfg(feature = "tokio")]
+    #[derive(Debug)]
+    struct Theirs(Error);
+
+    #[cfg(feature = "tokio")]
+    impl From<Error> for Theirs {
+        fn from(error: Error) -> Self {
+            Self(error)
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    #[tokio::test]
+    async fn an_operation_of_another_library_fails_with_its_error() {
+        let refused = Operation::new(std::future::pending::<std::result::Result<(), Theirs>>()).wait();
+        assert!(matches!(refused, Err(Theirs(Error::WouldBlockRuntime))));
     }
 }

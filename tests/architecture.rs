@@ -117,6 +117,7 @@ const SEALWAX_KMS: &[(&str, Layers)] = &[(
         &["aliases"],
         &["lifecycle"],
         &["cipher"],
+        &["keyring"],
         &["backup"],
         &["builder"],
     ],

@@ -9,7 +9,7 @@ use std::{
 
 use etcetera::BaseStrategy;
 use sealwax::{
-    Error, Escaped, SecretBytes,
+    Escaped, SecretBytes,
     keyring::{Keyring, KmsErrorKind},
 };
 use sealwax_kms::{LocalKms, LocalKmsBuilder, LocalKmsError, Root, RootKind};
@@ -20,6 +20,8 @@ use crate::{
 
 /// The alias of the key that is used when no key is given.
 const DEFAULT_KEY: &str = "alias/default";
+/// The name that stands for any key of the store, to decrypt. No alias can have it.
+const ANY_KEY: &str = "*";
 const STORE: &str = "SEALWAX_STORE";
 const PASSPHRASE: &str = "SEALWAX_PASSPHRASE";
 
@@ -51,7 +53,13 @@ impl<'a> Store<'a> {
     pub(crate) fn open(self) -> Result<LocalKms, Failure> {
         let directory = self.directory()?;
         self.session.store_in(directory.clone(), || match LocalKms::root_kind(&directory)? {
-            Some(kind) => Ok(self.builder(&directory, self.root_for(kind)?).open().wait().map_err(store_failure)?),
+            Some(kind) => {
+                let kms = self.builder(&directory, self.root_for(kind)?).open().wait()?;
+                for warning in kms.warnings()? {
+                    self.session.notes.note(format!("sealwax: warning: {warning}"));
+                }
+                Ok(kms)
+            }
             // Without a store file this fails, in one way if there is no store and in another if a part of one is
             // missing.
             None => match LocalKms::open(&directory) {
@@ -73,7 +81,7 @@ impl<'a> Store<'a> {
         }
         self.session.store_in(directory.clone(), || {
             let root = self.root_to_make()?;
-            let kms = self.builder(&directory, root).open_or_create().wait().map_err(store_failure)?;
+            let kms = self.builder(&directory, root).open_or_create().wait()?;
             say(format!("sealwax: created a key store in {}", Escaped(&directory.display().to_string())));
             say("sealwax: WARNING: without this directory your data cannot be decrypted. \
                  Back it up now: sealwax keys export -o FILE");
@@ -103,7 +111,7 @@ impl<'a> Store<'a> {
         self.key(&kms, DEFAULT_KEY)
     }
 
-    /// Returns the keyring for decryption when no key is given.
+    /// Returns the keyring for decryption when no key is given: any key of the store.
     pub(crate) fn default_for_decryption(self) -> Result<Box<dyn Keyring>, Failure> {
         let directory = self.directory()?;
         if LocalKms::root_kind(&directory)?.is_none() {
@@ -112,7 +120,7 @@ impl<'a> Store<'a> {
                 directory.display()
             )));
         }
-        self.key(&self.open()?, DEFAULT_KEY)
+        self.key(&self.open()?, ANY_KEY)
     }
 
     /// Returns the keyring of the key with this URI, which may be in the store.
@@ -132,7 +140,11 @@ impl<'a> Store<'a> {
         Ok(Root::keyring(Arc::from(other.keyring(uri)?)))
     }
 
+    /// Returns the keyring of a key in the store, or of all its keys.
     fn key(self, kms: &LocalKms, name: &str) -> Result<Box<dyn Keyring>, Failure> {
+        if name == ANY_KEY {
+            return Ok(Box::new(kms.discovery_keyring()));
+        }
         match kms.keyring(name) {
             Ok(keyring) => Ok(Box::new(keyring)),
             Err(LocalKmsError::NotFound { .. }) if name == DEFAULT_KEY => Err(Failure::usage(format!(
@@ -209,15 +221,6 @@ impl<'a> Store<'a> {
             None => passphrase_from(&self.session.cleanup, file, prompt, false),
         }
     }
-}
-
-/// Returns the failure for a key store error that was wrapped in the library's own error type.
-pub(crate) fn store_failure(error: Error) -> Failure {
-    match &error {
-        Error::Keyring { source, .. } => source.downcast_ref::<LocalKmsError>().map(Failure::from),
-        _ => None,
-    }
-    .unwrap_or_else(|| Failure::from(error))
 }
 
 impl From<LocalKmsError> for Failure {

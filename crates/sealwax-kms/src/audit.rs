@@ -3,7 +3,8 @@
 //! A line contains the SHA-256 digest of the line before it and ends with a tag under a key that
 //! only the store has. Without that key, no line can be altered, removed or inserted unnoticed. The
 //! store holds the line of its last change (the journal), so a log that was cut off before that
-//! line is noticed too.
+//! line is noticed too. Each line also contains the generation of the store, so a store file that
+//! was replaced by an older one is noticed as well.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +12,7 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
 };
 
-use sealwax::{EncryptionContext, SecretBytes};
+use sealwax::{EncryptionContext, Escaped, SecretBytes};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -29,8 +30,17 @@ const BEFORE_TAG: &str = ",\"mac\":\"";
 const AFTER_TAG: &str = "\"}";
 /// The digest that stands for the line before the first.
 pub(super) const NO_LINE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// The longest logged name of a key that does not exist, in bytes.
+/// The longest logged name of a caller, or of a key that does not exist, in bytes.
 const MAX_NAME: usize = 256;
+/// How far back from its end the log is searched for its last authentic line, in bytes. Every valid
+/// line is much shorter.
+const LOOK_BACK: u64 = 16 << 20;
+
+/// Returns the start of a name, which must not make a line of any length.
+pub(super) fn shortened(name: &str) -> &str {
+    let end = (0..=MAX_NAME.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    name.get(..end).unwrap_or_default()
+}
 
 /// A line of the audit log, from [`LocalKms::audit_log`](super::LocalKms::audit_log).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +48,10 @@ const MAX_NAME: usize = 256;
 pub struct AuditEntry {
     /// The sequence number, from 1 without gaps.
     pub sequence: u64,
+    /// The generation of the store after the operation; each change increments it. The first
+    /// version of the log did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
     /// The time in RFC 3339, UTC.
     pub time: String,
     /// The operation, as AWS KMS calls it, such as `GenerateDataKey`.
@@ -84,13 +98,13 @@ impl Event {
 
     /// Sets the key: its id, or the requested name if there is no such key.
     pub(super) fn key(mut self, name: &str) -> Self {
-        let end = (0..=MAX_NAME.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
-        self.key_id = name.get(..end).map(str::to_owned);
+        self.key_id = Some(shortened(name).to_owned());
         self
     }
 
+    /// Sets the encryption context, unless it is too long for any message.
     pub(super) fn context(mut self, context: &EncryptionContext) -> Self {
-        self.context = Some(context.clone());
+        self.context = context.serialize().is_ok().then(|| context.clone());
         self
     }
 }
@@ -107,27 +121,33 @@ pub(super) struct Scribe {
 pub(super) struct Tail {
     pub(super) sequence: u64,
     pub(super) digest: String,
+    /// The generation of the store when the line was written, if the line has one.
+    pub(super) generation: Option<u64>,
 }
 
 impl Tail {
     pub(super) fn start() -> Self {
-        Self { sequence: 0, digest: NO_LINE.into() }
+        Self { sequence: 0, digest: NO_LINE.into(), generation: None }
     }
 
-    /// Returns the tail after this line.
+    /// Returns the tail after this line, which must be authentic.
     pub(super) fn of(line: &str) -> Option<Self> {
-        let entry: AuditEntry = serde_json::from_str(line).ok()?;
-        Some(Self { sequence: entry.sequence, digest: hex(&digest(line.as_bytes())) })
+        Some(Self::after(&serde_json::from_str(line).ok()?, line.as_bytes()))
+    }
+
+    fn after(entry: &AuditEntry, line: &[u8]) -> Self {
+        Self { sequence: entry.sequence, digest: hex(&digest(line)), generation: entry.generation }
     }
 }
 
 impl Scribe {
     /// Returns the line for an event, without a newline, and the tail after it.
-    pub(super) fn line(&self, event: Event, now: Timestamp, tail: &Tail) -> Result<(String, Tail)> {
+    pub(super) fn line(&self, event: Event, now: Timestamp, generation: u64, tail: &Tail) -> Result<(String, Tail)> {
         let context = event.context.unwrap_or_default();
         let values = || context.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let entry = AuditEntry {
             sequence: tail.sequence.saturating_add(1),
+            generation: Some(generation),
             time: now.to_string(),
             operation: event.operation.into(),
             key_id: event.key_id,
@@ -136,20 +156,37 @@ impl Scribe {
             context_keys: context.iter().map(|(key, _)| key.to_owned()).collect(),
             context: self.context_values.then(values),
             outcome: event.outcome.into(),
-            identity: self.identity.clone(),
+            identity: self.identity.as_deref().map(|identity| shortened(identity).to_owned()),
             previous: tail.digest.clone(),
         };
-        let mut line = serde_json::to_string(&entry).map_err(|error| {
+        let line = serde_json::to_string(&entry).map_err(|error| {
             LocalKmsError::io("writing a line of", std::path::Path::new(LOG_FILE))(io::Error::from(error))
         })?;
+        let mut line = inert(&line);
         let tag = tag(&self.key, LINE, line.as_bytes()).map_err(LocalKmsError::Crypto)?;
         line.pop();
         line.push_str(BEFORE_TAG);
         line.push_str(&hex(tag.as_bytes()));
         line.push_str(AFTER_TAG);
-        let tail = Tail { sequence: entry.sequence, digest: hex(&digest(line.as_bytes())) };
+        let tail = Tail::after(&entry, line.as_bytes());
         Ok((line, tail))
     }
+}
+
+/// Escapes the characters of a line that could act on a terminal, which JSON allows in strings.
+fn inert(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    for letter in line.chars() {
+        if letter.is_ascii_graphic() || letter == ' ' || Escaped(letter.encode_utf8(&mut [0; 4])).to_string().len() <= 4
+        {
+            out.push(letter);
+        } else {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    out
 }
 
 /// Returns the content of a line if its tag is valid.
@@ -170,18 +207,23 @@ pub(super) struct Log {
     /// The length at which the tail was read. Another process can make the file longer.
     length: u64,
     tail: Tail,
+    /// Whether lines after the tail were altered or inserted.
+    altered: bool,
 }
 
 impl Log {
     pub(super) fn open(disk: &Disk) -> Result<Self> {
-        Ok(Self { file: disk.open_log()?, length: 0, tail: Tail::start() })
+        Ok(Self { file: disk.open_log()?, length: 0, tail: Tail::start(), altered: false })
     }
 
-    /// Returns the tail of the file. Must be called under the lock.
+    /// Returns the tail after the last authentic line of the file. Must be called under the lock.
+    ///
+    /// Lines that are not authentic do not count, so that nobody without the key can determine how
+    /// the log goes on, and the log is intact again once they are removed.
     ///
     /// An incomplete last line, left by a crash during a write, is cut off: its operation returned
     /// no result.
-    pub(super) fn tail(&mut self, disk: &Disk) -> Result<&Tail> {
+    pub(super) fn tail(&mut self, disk: &Disk, key: &SecretBytes, journal: &Tail) -> Result<&Tail> {
         let path = disk.path(LOG_FILE);
         let failed = || LocalKmsError::io("reading", &path);
         let mut found = self.file.metadata().map_err(failed())?;
@@ -197,18 +239,55 @@ impl Log {
         if found.len() == self.length {
             return Ok(&self.tail);
         }
-        let (line, end) = last_line(&self.file, found.len()).map_err(failed())?;
+        let end = last_lines(&self.file, found.len(), |lines, is_whole| {
+            (self.tail, self.altered) = (Tail::start(), !lines.is_empty());
+            for (at, line) in lines.iter().enumerate().rev() {
+                let Some(entry) = str::from_utf8(line).ok().and_then(|line| authentic(key, line)) else { continue };
+                if entry.sequence > self.tail.sequence {
+                    (self.tail, self.altered) = (Tail::after(&entry, line), at + 1 < lines.len());
+                }
+                // A line that does not follow the one before it may be an old one that was repeated
+                // here, so the search goes on.
+                let before = at.checked_sub(1).and_then(|before| lines.get(before));
+                let follows = before.is_some_and(|before| hex(&digest(before)) == entry.previous);
+                if follows && self.tail.sequence >= journal.sequence {
+                    return true;
+                }
+            }
+            is_whole
+        });
+        let too_long = || LocalKmsError::damaged(&path, "its last line is longer than any valid line");
+        let end = end.map_err(failed())?.ok_or_else(too_long)?;
         if end != found.len() {
             disk.cut_log(&self.file, end)?;
         }
-        // A last line that cannot be parsed was altered; the sequence continues from the store's
-        // journal.
-        self.tail = Tail::of(&line).unwrap_or_else(|| Tail { sequence: 0, digest: hex(&digest(line.as_bytes())) });
-        if end == 0 {
-            self.tail = Tail::start();
-        }
         self.length = end;
         Ok(&self.tail)
+    }
+
+    /// Makes the log reach the journal, the line of the store's last change. The process that made
+    /// the change may have died before it appended the line.
+    ///
+    /// `settle` is called before: a log that survives a crash of the machine must not state a
+    /// generation that does not.
+    pub(super) fn reach(
+        &mut self,
+        disk: &Disk,
+        line: &str,
+        journal: &Tail,
+        settle: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        if self.tail.sequence >= journal.sequence {
+            return Ok(());
+        }
+        settle()?;
+        if self.altered {
+            // Among the altered lines is most likely this one. Appended again, it would be there
+            // twice after the log has been restored.
+            self.tail = journal.clone();
+            return Ok(());
+        }
+        self.append(disk, line, journal.clone())
     }
 
     /// Appends a line that follows the current tail.
@@ -227,24 +306,26 @@ impl Log {
     }
 }
 
-/// Returns the last complete line within the first `length` bytes, without its newline, and where
-/// it ends.
-fn last_line(mut file: &File, length: u64) -> io::Result<(String, u64)> {
-    let mut window = 4096;
+/// Calls `search` with the last complete lines within the first `length` bytes, first with a few
+/// and then with more, until it returns true. Its second argument is whether there will be no more.
+///
+/// Returns where the last complete line ends, or `None` if there is none as far as the search goes.
+fn last_lines(mut file: &File, length: u64, mut search: impl FnMut(&[&[u8]], bool) -> bool) -> io::Result<Option<u64>> {
+    let mut window = 4096_u64;
     loop {
         let start = length.saturating_sub(window);
         file.seek(SeekFrom::Start(start))?;
         let mut bytes = Vec::new();
         Read::by_ref(&mut file).take(length - start).read_to_end(&mut bytes)?;
+        let is_whole = start == 0 || window >= LOOK_BACK;
         let end = bytes.iter().rposition(|byte| *byte == b'\n');
-        let whole = end.and_then(|end| bytes.get(..end)).unwrap_or_default();
-        let line = whole.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1).or((start == 0).then_some(0));
-        if let (Some(line), Some(end)) = (line, end) {
-            let text = String::from_utf8_lossy(whole.get(line..).unwrap_or_default()).into_owned();
-            return Ok((text, start + end as u64 + 1));
-        }
-        if start == 0 {
-            return Ok((String::new(), 0));
+        let complete = end.and_then(|end| bytes.get(..end));
+        let lines = complete.into_iter().flat_map(|complete| complete.split(|byte| *byte == b'\n'));
+        // The first line of a part may have begun before it.
+        let lines: Vec<_> = lines.skip(usize::from(start > 0)).collect();
+        if search(&lines, is_whole) || is_whole {
+            let end = end.map(|end| start + end as u64 + 1);
+            return Ok(end.or((start == 0).then_some(0)));
         }
         window = window.saturating_mul(4);
     }

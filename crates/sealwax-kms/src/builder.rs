@@ -60,8 +60,8 @@ impl LocalKmsBuilder {
         self
     }
 
-    /// Sets the caller name to record in the audit log. Nothing verifies it: the program that opens
-    /// the store vouches for it.
+    /// Sets the caller name to record in the audit log, at most 256 bytes of it. Nothing verifies
+    /// it: the program that opens the store vouches for it.
     pub fn identity(mut self, identity: impl Into<String>) -> Self {
         self.options.identity = Some(identity.into());
         self
@@ -94,16 +94,16 @@ impl LocalKmsBuilder {
     ///
     /// # Errors
     /// As for [`LocalKms::open`], and the errors of the root.
-    pub fn open(self) -> Operation<impl Future<Output = sealwax::Result<LocalKms>> + Send> {
-        Operation::new(async move { self.read().await.map_err(Into::into) })
+    pub fn open(self) -> Operation<impl Future<Output = Result<LocalKms>> + Send> {
+        Operation::new(self.read())
     }
 
     /// Creates the store.
     ///
     /// # Errors
     /// As for [`LocalKms::create`], and the errors of the root.
-    pub fn create(self) -> Operation<impl Future<Output = sealwax::Result<LocalKms>> + Send> {
-        Operation::new(async move { self.make(Existing::Refuse).await.map_err(Into::into) })
+    pub fn create(self) -> Operation<impl Future<Output = Result<LocalKms>> + Send> {
+        Operation::new(self.make(Existing::Refuse))
     }
 
     /// Opens the store, or creates it if it does not exist. If several processes do this at once,
@@ -111,8 +111,8 @@ impl LocalKmsBuilder {
     ///
     /// # Errors
     /// As for [`LocalKms::open`] and [`LocalKms::create`], and the errors of the root.
-    pub fn open_or_create(self) -> Operation<impl Future<Output = sealwax::Result<LocalKms>> + Send> {
-        Operation::new(async move { self.make(Existing::Open).await.map_err(Into::into) })
+    pub fn open_or_create(self) -> Operation<impl Future<Output = Result<LocalKms>> + Send> {
+        Operation::new(self.make(Existing::Open))
     }
 
     pub(super) async fn read(self) -> Result<LocalKms> {
@@ -184,7 +184,8 @@ impl LocalKmsBuilder {
         let (mut contents, key) = begin().map_err(LocalKmsError::Crypto)?;
         let Options { identity, context_values, .. } = &self.options;
         let scribe = Scribe { key, identity: identity.clone(), context_values: *context_values };
-        (contents.journal, _) = scribe.line(Event::new("CreateStore"), now, &Tail::start())?;
+        (contents.journal, _) =
+            scribe.line(Event::new("CreateStore"), now, contents.header.generation, &Tail::start())?;
         contents.header.root.install(&disk, &root_key)?;
         let file = disk.replace(STORE_FILE, &encode(&contents, &root_key).map_err(LocalKmsError::Crypto)?)?;
         drop(locked);

@@ -1,18 +1,16 @@
 //! The operations that use keys: data keys and short plaintexts.
 
-use std::sync::Arc;
-
 use sealwax::{
     EncryptionContext, Error, SecretBytes,
     crypto::{CryptoProvider, RustCrypto},
     keyring::{
         BoxFuture, GenerateDataKey, GeneratedDataKey, KmsAlgorithm, KmsApi, KmsCiphertext, KmsDecrypt, KmsEncrypt,
-        KmsError, KmsErrorKind, KmsKeyring, KmsOperation, KmsPlaintext,
+        KmsError, KmsErrorKind, KmsOperation, KmsPlaintext,
     },
 };
 
 use super::{
-    LocalKms, LocalKmsError, PROVIDER_ID,
+    LocalKms, LocalKmsError,
     audit::Event,
     keys::rotate,
     seal::{hex, joined, open, seal},
@@ -91,32 +89,6 @@ impl Session<'_> {
 }
 
 impl LocalKms {
-    /// Returns a keyring that wraps data keys under a key of this store and opens data keys wrapped
-    /// under any of its keys.
-    ///
-    /// # Errors
-    /// [`LocalKmsError::NotFound`] if the key or alias does not exist.
-    ///
-    /// ```
-    /// use sealwax::Client;
-    /// use sealwax_kms::LocalKms;
-    ///
-    /// let dir = tempfile::tempdir()?;
-    /// let kms = LocalKms::create(dir.path())?;
-    /// kms.create_alias("alias/default", &kms.create_key("")?.key_id)?;
-    ///
-    /// let keyring = kms.keyring("alias/default")?;
-    /// let sealed = Client::new().encrypt(&keyring).bytes(b"text").wait()?;
-    /// assert_eq!(Client::new().decrypt(&keyring).bytes(&sealed.message).wait()?.plaintext, b"text");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn keyring(&self, name: &str) -> Result<KmsKeyring> {
-        let is_id = self.store.session()?.loaded.contents.resolve(name)?.id == name;
-        let make = if is_id { KmsKeyring::new } else { KmsKeyring::with_alias };
-        let keyring = make(PROVIDER_ID, name, Arc::new(self.clone())).map_err(LocalKmsError::Crypto)?;
-        Ok(keyring.open_any_key())
-    }
-
     /// Generates a data key of 1 to 1,024 bytes and encrypts it under a key.
     ///
     /// # Errors

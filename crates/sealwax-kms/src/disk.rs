@@ -86,8 +86,7 @@ impl Disk {
     /// Opens the lock file, creating it if it does not exist.
     pub(super) fn lock_file(&self) -> Result<Arc<File>> {
         let path = self.path(LOCK_FILE);
-        let file = private().read(true).write(true).create(true).open(&path);
-        file.map(Arc::new).map_err(LocalKmsError::io("opening", &path))
+        open_own(&path, private().read(true).write(true).create(true)).map(Arc::new)
     }
 
     /// Waits for the lock. If the file was removed or replaced, the lock of the open file excludes
@@ -130,11 +129,8 @@ impl Disk {
     /// Opens and reads the store file; returns `None` if it does not exist.
     pub(super) fn read_store(&self) -> Result<Option<(File, Vec<u8>)>> {
         let path = self.path(STORE_FILE);
-        match File::open(&path) {
-            Ok(file) => read_all(&file, &path).map(|bytes| Some((file, bytes))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(LocalKmsError::io("opening", &path)(error)),
-        }
+        let Some(file) = unless_missing(open_own(&path, OpenOptions::new().read(true)))? else { return Ok(None) };
+        read_all(&file, &path).map(|bytes| Some((file, bytes)))
     }
 
     /// Replaces the file with this name atomically: afterwards it is the old or the new one, whole.
@@ -185,12 +181,7 @@ impl Disk {
 
     /// Opens the log for reading and appending.
     pub(super) fn open_log(&self) -> Result<File> {
-        let path = self.path(LOG_FILE);
-        // The end of the log may be cut off, and a symbolic link could direct that at any file.
-        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
-            return Err(LocalKmsError::damaged(&path, "it is a symbolic link, which is not followed"));
-        }
-        private().read(true).append(true).create(true).open(&path).map_err(LocalKmsError::io("opening", &path))
+        open_own(&self.path(LOG_FILE), private().read(true).append(true).create(true))
     }
 
     pub(super) fn append(&self, mut log: &File, bytes: &[u8]) -> Result<()> {
@@ -213,25 +204,25 @@ impl Disk {
         cut.map_err(LocalKmsError::io("removing an incomplete line from", &self.path(LOG_FILE)))
     }
 
-    /// Removes the partial file that a killed process may have left.
-    pub(super) fn sweep(&self) -> Result<()> {
-        self.remove_where(|name| name.starts_with(PARTIAL.0) && name.ends_with(PARTIAL.1))
-    }
-
-    /// Removes all root keys except the one with this name.
-    pub(super) fn sweep_root_keys(&self, kept: Option<&str>) -> Result<()> {
-        self.remove_where(|name| is_root_key(name) && Some(name) != kept)
-    }
-
-    fn remove_where(&self, select: impl Fn(&str) -> bool) -> Result<()> {
-        let failed = || LocalKmsError::io("removing old files from", &self.folder);
+    /// Returns the files that nothing needs any more: the partial file that a killed process may
+    /// have left, and root keys other than the one with this name.
+    pub(super) fn stale_files(&self, root_key: Option<&str>) -> Result<Vec<PathBuf>> {
+        let failed = || LocalKmsError::io("looking for old files in", &self.folder);
+        let mut stale = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(failed())? {
             let entry = entry.map_err(failed())?;
-            if entry.file_name().to_str().is_some_and(&select) {
-                step(Step::Remove).and_then(|()| fs::remove_file(entry.path())).map_err(failed())?;
+            let is_stale = |name: &str| {
+                name.starts_with(PARTIAL.0) && name.ends_with(PARTIAL.1) || is_root_key(name) && Some(name) != root_key
+            };
+            if entry.file_name().to_str().is_some_and(is_stale) {
+                stale.push(entry.path());
             }
         }
-        Ok(())
+        Ok(stale)
+    }
+
+    pub(super) fn remove(&self, path: &Path) -> Result<()> {
+        step(Step::Remove).and_then(|()| fs::remove_file(path)).map_err(LocalKmsError::io("removing", path))
     }
 }
 
@@ -245,6 +236,67 @@ pub(super) fn root_key_name(id: &str) -> String {
 pub(super) fn is_root_key(name: &str) -> bool {
     let id = name.strip_prefix(ROOT_KEY.0).and_then(|rest| rest.strip_suffix(ROOT_KEY.1));
     id.is_some_and(|id| id.len() == 16 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+/// Opens a file in the directory of a store. A link there could direct what is written to any other
+/// file, and a pipe would not answer, so both are refused.
+pub(super) fn open_own(path: &Path, options: &mut OpenOptions) -> Result<File> {
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags.bits().cast_signed());
+    }
+    let refused = |why| LocalKmsError::UnsafeFile { path: path.to_owned(), why };
+    let found = match options.open(path) {
+        Ok(file) => file,
+        Err(error) => {
+            let why = fs::symlink_metadata(path).ok().as_ref().and_then(oddity);
+            return Err(why.map_or_else(|| LocalKmsError::io("opening", path)(error), refused));
+        }
+    };
+    let metadata = found.metadata().map_err(LocalKmsError::io("reading the metadata of", path))?;
+    match oddity(&metadata) {
+        Some(why) => Err(refused(why)),
+        None => Ok(found),
+    }
+}
+
+/// Returns what distinguishes a file from those that a store creates.
+fn oddity(metadata: &fs::Metadata) -> Option<&'static str> {
+    if metadata.is_symlink() {
+        return Some("it is a symbolic link, which is not followed");
+    }
+    if !metadata.is_file() {
+        return Some("it is not a regular file");
+    }
+    #[cfg(unix)]
+    if std::os::unix::fs::MetadataExt::nlink(metadata) > 1 {
+        return Some("it has a second name (a hard link); replace it by a copy of itself");
+    }
+    None
+}
+
+/// Returns `None` for a file that does not exist.
+pub(super) fn unless_missing<T>(opened: Result<T>) -> Result<Option<T>> {
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(LocalKmsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns whether users other than the owner of a file have one of these permissions.
+#[cfg(unix)]
+pub(super) fn others_may(path: &Path, permissions: u32) -> bool {
+    fs::metadata(path).is_ok_and(|found| std::os::unix::fs::MetadataExt::mode(&found) & permissions & 0o077 != 0)
+}
+
+/// Other systems have other permissions, which are not checked.
+#[cfg(not(unix))]
+pub(super) fn others_may(_: &Path, _: u32) -> bool {
+    false
 }
 
 /// Reads an open file from its start, up to a limit.
@@ -262,7 +314,8 @@ pub(super) fn read_all(mut file: &File, path: &Path) -> Result<Vec<u8>> {
 /// On Unix this is exact, because an inode number is not reused while the file is open. Elsewhere
 /// the length and the modification time decide.
 pub(super) fn is_current(open: &fs::Metadata, path: &Path) -> io::Result<bool> {
-    let now = fs::metadata(path)?;
+    // A link to the file is not the file.
+    let now = fs::symlink_metadata(path)?;
     #[cfg(unix)]
     let same = {
         use std::os::unix::fs::MetadataExt as _;
@@ -279,7 +332,7 @@ fn is_same_file(open: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
 
     let number = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let (open, now) = (open.metadata().map(number), fs::metadata(path).map(number));
+    let (open, now) = (open.metadata().map(number), fs::symlink_metadata(path).map(number));
     open.ok().is_some_and(|open| now.is_ok_and(|now| now == open))
 }
 

@@ -1,7 +1,7 @@
 //! Errors of a key store.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -68,7 +68,7 @@ pub enum LocalKmsError {
     },
 
     /// A length, a name or a period is invalid.
-    #[error("{0}")]
+    #[error("{}", Escaped(.0))]
     InvalidRequest(String),
 
     /// The ciphertext belongs to another key of the store than the requested one.
@@ -84,21 +84,21 @@ pub enum LocalKmsError {
     InvalidCiphertext,
 
     /// The directory contains no store.
-    #[error("there is no key store in {}", .path.display())]
+    #[error("there is no key store in {}", shown(.path))]
     NoStore {
         /// The directory.
         path: PathBuf,
     },
 
     /// The directory contains a store already.
-    #[error("there is already a key store in {}", .path.display())]
+    #[error("there is already a key store in {}", shown(.path))]
     StoreExists {
         /// The directory.
         path: PathBuf,
     },
 
     /// The store is sealed under another kind of root than the given one.
-    #[error("the key store in {} is sealed under {needed}, which is needed to open it", .path.display())]
+    #[error("the key store in {} is sealed under {needed}, which is needed to open it", shown(.path))]
     RootNeeded {
         /// The directory.
         path: PathBuf,
@@ -110,7 +110,7 @@ pub enum LocalKmsError {
     /// file's header was altered.
     #[error(
         "wrong key file, passphrase or keyring for {} (or its header is damaged)",
-        .path.display()
+        shown(.path)
     )]
     WrongRoot {
         /// The file.
@@ -118,7 +118,7 @@ pub enum LocalKmsError {
     },
 
     /// A file of the store was altered, truncated, or replaced by an older copy.
-    #[error("{} is damaged: {what}; restore a backup", .path.display())]
+    #[error("{} is damaged: {}; restore a backup", shown(.path), Escaped(.what))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -126,22 +126,58 @@ pub enum LocalKmsError {
         what: String,
     },
 
+    /// A record of a backup has an invalid field, or contradicts the store. Nothing of the backup was
+    /// imported.
+    #[error("{} cannot be imported: {}", shown(.path), Escaped(.what))]
+    InvalidBackup {
+        /// The backup.
+        path: PathBuf,
+        /// The record and what is wrong with it.
+        what: String,
+    },
+
+    /// The store file is older than its audit log: it was replaced by an earlier copy, in which a
+    /// disabled key may be enabled.
+    #[error(
+        "{} is older than its audit log: it has generation {generation}, and the log has generation {logged}; put the \
+         newer file back, or, if you restored the older one yourself, move audit.log away",
+        shown(.path)
+    )]
+    RolledBack {
+        /// The file.
+        path: PathBuf,
+        /// The generation of the file.
+        generation: u64,
+        /// The last generation in the log.
+        logged: u64,
+    },
+
+    /// A file in the directory of the store is a link, a pipe or the like, which the store has not
+    /// created.
+    #[error("{} is refused: {why}", shown(.path))]
+    UnsafeFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+
     /// Another process has replaced the root key of the store.
-    #[error("another process has replaced the root key of the key store in {}; open it again", .path.display())]
+    #[error("another process has replaced the root key of the key store in {}; open it again", shown(.path))]
     RootChanged {
         /// The directory.
         path: PathBuf,
     },
 
     /// The lock timed out because another process held it.
-    #[error("timed out waiting for {}, which another process has locked", .path.display())]
+    #[error("timed out waiting for {}, which another process has locked", shown(.path))]
     Busy {
         /// The lock file.
         path: PathBuf,
     },
 
     /// A file operation failed; the cause is the source.
-    #[error("{action} {} failed", .path.display())]
+    #[error("{action} {} failed", shown(.path))]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -153,7 +189,49 @@ pub enum LocalKmsError {
 
     /// The root keyring or a cryptographic operation failed.
     #[error("the root keyring or a cryptographic operation of the key store failed")]
-    Crypto(#[source] Error),
+    Crypto(#[from] Error),
+}
+
+/// A permission that other users have on a file of the store and should not, from
+/// [`LocalKms::warnings`](super::LocalKms::warnings).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreWarning {
+    /// Others can write the directory or one of its files. In the directory they can replace the
+    /// whole store.
+    WritableByOthers {
+        /// The directory or file.
+        path: PathBuf,
+    },
+    /// Others can read the root key, and with it and the store every key.
+    RootKeyReadableByOthers {
+        /// The root key.
+        path: PathBuf,
+    },
+}
+
+impl StoreWarning {
+    pub(super) fn readable(path: PathBuf) -> Self {
+        Self::RootKeyReadableByOthers { path }
+    }
+}
+
+impl fmt::Display for StoreWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WritableByOthers { path } => {
+                write!(f, "other users can write {}; run `chmod go-w` on it", shown(path))
+            }
+            Self::RootKeyReadableByOthers { path } => {
+                write!(f, "other users can read the root key {}; run `chmod 600` on it", shown(path))
+            }
+        }
+    }
+}
+
+/// Returns a path for an error text.
+fn shown(path: &Path) -> String {
+    Escaped(&path.display().to_string()).to_string()
 }
 
 impl LocalKmsError {

@@ -10,7 +10,7 @@ use std::{
 
 use sealwax::EncryptionContext;
 
-use super::{KeyState, LocalKms, PassphraseCost, Root, WaitingPeriod, disk::Step};
+use super::{KeyState, LocalKms, LocalKmsError, PassphraseCost, Root, RootKind, WaitingPeriod, disk::Step};
 
 /// What happens at the steps of this thread.
 #[derive(Default)]
@@ -55,7 +55,7 @@ fn under<T>(fails: Option<usize>, dies: bool, run: impl FnOnce() -> T) -> (T, Ve
 const CHEAP: PassphraseCost = PassphraseCost { memory_kib: 8, passes: 1, lanes: 1 };
 
 fn passphrase() -> Root {
-    Root::passphrase_with_cost(b"new".to_vec(), CHEAP)
+    Root::passphrase_with_cost(b"a new passphrase".to_vec(), CHEAP)
 }
 
 fn open(folder: &Path) -> LocalKms {
@@ -102,6 +102,10 @@ impl Fixture {
         let left = std::fs::read_dir(self.folder.path()).unwrap();
         let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         assert!(!left.iter().any(|name| name.ends_with(".partial")), "{at}: {left:?}");
+        // Nor is the root key left that the present one has replaced, or that never came into use.
+        let is_in_folder = LocalKms::root_kind(self.folder.path()).unwrap() == Some(RootKind::KeyFile);
+        let root_keys = left.iter().filter(|name| name.ends_with(".key")).count();
+        assert_eq!(root_keys, usize::from(is_in_folder), "{at}: {left:?}");
         kms
     }
 }
@@ -214,6 +218,35 @@ fn a_rotation_of_the_root_that_fails_at_any_step_leaves_the_old_root_or_the_new(
 }
 
 #[test]
+fn an_old_root_key_is_not_removed_before_the_store_that_does_without_it_is_durable() {
+    let fixture = Fixture::new();
+    let (kms, other) = (open(fixture.folder.path()), open(fixture.folder.path()));
+    let (_, steps) = under(None, false, || kms.rotate_root(Root::default()).wait().unwrap());
+    let rename = steps.iter().position(|step| *step == Step::Rename).unwrap();
+    // The process dies between the rename and the sync of the directory.
+    let (outcome, _) = under(Some(rename + 1), true, || kms.rotate_root(Root::default()).wait());
+    assert!(outcome.is_err());
+    // After a line that was altered, the line of that change is not appended, which would sync too.
+    let log = fixture.folder.path().join("audit.log");
+    std::fs::write(&log, std::fs::read_to_string(&log).unwrap() + "altered\n").unwrap();
+    let (_, steps) = under(None, false, || other.create_key("").unwrap());
+    let at = |step| steps.iter().position(|other| *other == step).unwrap();
+    assert!(at(Step::SyncFolder) < at(Step::Remove), "{steps:?}");
+
+    // Nor does a line state the generation of that store before.
+    let fixture = Fixture::new();
+    let (kms, other) = (open(fixture.folder.path()), open(fixture.folder.path()));
+    let (_, steps) = under(None, false, || kms.create_key("").unwrap());
+    let rename = steps.iter().position(|step| *step == Step::Rename).unwrap();
+    let (outcome, _) = under(Some(rename + 1), true, || kms.create_key(""));
+    assert!(outcome.is_err());
+    let log = fixture.folder.path().join("audit.log");
+    std::fs::write(&log, std::fs::read_to_string(&log).unwrap() + "altered\n").unwrap();
+    let (_, steps) = under(None, false, || other.list_keys().unwrap());
+    assert_eq!(steps, [Step::SyncFolder, Step::Append]);
+}
+
+#[test]
 fn an_answer_that_cannot_be_logged_is_not_given_and_a_torn_line_is_cut_off() {
     let steps = try_all(
         "Decrypt",
@@ -240,7 +273,7 @@ fn a_backup_or_root_key_that_cannot_be_written_whole_is_not_left_there() {
     let export = || kms.export(&backup, None, passphrase()).wait();
     let rotate = || kms.rotate_root(Root::key_file(&root)).wait();
     // The line in the log comes before the backup.
-    let tries: [(_, usize, &dyn Fn() -> sealwax::Result<()>); 2] = [(&backup, 1, &export), (&root, 0, &rotate)];
+    let tries: [(_, usize, &dyn Fn() -> Result<(), LocalKmsError>); 2] = [(&backup, 1, &export), (&root, 0, &rotate)];
     for (file, first, make) in tries {
         for (position, step) in (first..).zip([Step::Create, Step::Write, Step::SyncFile]) {
             let (outcome, steps) = under(Some(position), false, make);
@@ -264,10 +297,11 @@ fn nothing_is_encrypted_under_material_that_may_not_be_on_the_disk() {
     let rename = steps.iter().position(|step| *step == Step::Rename).unwrap();
     let (outcome, _) = under(Some(rename + 1), true, || other.rotate_key(key));
     assert!(outcome.is_err());
-    let (outcome, _) = under(Some(1), false, encrypt);
-    assert!(outcome.is_err(), "the folder does not sync");
+    // The line of that change is not logged before the change is durable either.
+    let (outcome, steps) = under(Some(0), false, encrypt);
+    assert!(outcome.is_err() && steps == [Step::SyncFolder], "the folder does not sync: {steps:?}");
     let (outcome, steps) = under(None, false, encrypt);
-    assert!(outcome.is_ok() && steps.contains(&Step::SyncFolder), "{steps:?}");
+    assert!(outcome.is_ok() && steps == [Step::SyncFolder, Step::Append, Step::Append], "{steps:?}");
     let (_, steps) = under(None, false, encrypt);
     assert_eq!(steps, [Step::Append]);
     // The process that failed to sync it must do so too, and so must one that has just opened the

@@ -16,6 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     LocalKmsError,
+    keys::is_key_id,
     record::{Body, Bytes, Contents, Header, KeyRecord, RootRecord, TaggedRecord},
     seal::{MAC_LENGTH, joined, tag},
 };
@@ -109,7 +110,10 @@ impl<'a> Unverified<'a> {
         let mut keys = BTreeMap::new();
         for TaggedRecord { record, .. } in records {
             let key: KeyRecord = from_cbor(&record.0).ok_or_else(malformed)?;
-            keys.insert(key.id.clone(), key);
+            // One of two records with the same id would disappear.
+            if !is_key_id(&key.id) || keys.insert(key.id.clone(), key).is_some() {
+                return Err(malformed());
+            }
         }
         Ok(Contents { header, journal, audit_key, aliases, keys })
     }
@@ -125,7 +129,7 @@ fn diagnose(root: &SecretBytes, header: &Header, body: &[u8]) -> String {
         if record_tag(root, &header.store_id, &record.0).is_ok_and(|tag| tag.ct_eq(&found.0)) {
             continue;
         }
-        let id = from_cbor::<KeyRecord>(&record.0).map(|key| key.id).filter(|id| super::keys::is_key_id(id));
+        let id = from_cbor::<KeyRecord>(&record.0).map(|key| key.id).filter(|id| is_key_id(id));
         let name = id.map_or_else(String::new, |id| format!(", which claims to be {id},"));
         return format!("the record of key {} of {}{name} was altered", position + 1, keys.len());
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use sealwax::SecretBytes;
+use sealwax::{Escaped, SecretBytes};
 
 use super::{
     LocalKmsError,
@@ -183,10 +183,22 @@ impl Contents {
     }
 }
 
-/// Returns whether a text has the form of a key id, which is safe to show.
+/// Returns whether a text is a key id, which is safe to show and is no alias.
 pub(super) fn is_key_id(text: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'/' | b'-');
-    text.starts_with("local:") && text.len() < 128 && text.bytes().all(is_plain)
+    let Some((store_id, uuid)) = text.strip_prefix("local:").and_then(|rest| rest.split_once("/key/")) else {
+        return false;
+    };
+    let parts = uuid.split('-').map(|part| (part.len(), is_hex(part)));
+    is_random_id(store_id) && parts.eq([8, 4, 4, 4, 12].map(|length| (length, true)))
+}
+
+/// Returns whether a text is an id of a store or a backing key.
+pub(super) fn is_random_id(text: &str) -> bool {
+    text.len() == 32 && is_hex(text)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Returns the full name of an alias, with the prefix.
@@ -203,6 +215,25 @@ pub(super) fn alias_name(name: &str) -> Result<String> {
 pub(super) fn check_description(text: &str) -> Result<()> {
     if text.len() > MAX_DESCRIPTION {
         return Err(LocalKmsError::InvalidRequest(format!("a description must have at most {MAX_DESCRIPTION} bytes")));
+    }
+    if printable(text) != text {
+        let why = "a description must not contain control characters, line separators or directional marks";
+        return Err(LocalKmsError::InvalidRequest(why.into()));
+    }
+    Ok(())
+}
+
+/// Returns a description as [`check_description`] accepts it.
+pub(super) fn printable(description: &str) -> String {
+    let mut text = Escaped(description).to_string();
+    let end = (0..=MAX_DESCRIPTION.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.truncate(end.unwrap_or(0));
+    text
+}
+
+pub(super) fn check_rotation_days(days: u32) -> Result<()> {
+    if !(1..=2560).contains(&days) {
+        return Err(LocalKmsError::InvalidRequest("the rotation period must be 1 to 2,560 days".into()));
     }
     Ok(())
 }

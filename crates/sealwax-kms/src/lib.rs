@@ -40,7 +40,6 @@ use sealwax::Operation;
 
 use self::{
     audit::Event,
-    builder::Existing,
     disk::{Disk, STORE_FILE},
     file::{Unverified, root_check},
     record::Contents,
@@ -57,6 +56,7 @@ mod error;
 #[cfg(test)]
 mod faults;
 mod file;
+mod keyring;
 mod keys;
 mod lifecycle;
 mod record;
@@ -69,9 +69,10 @@ pub use audit::AuditEntry;
 pub use backup::BackupReport;
 pub use builder::LocalKmsBuilder;
 pub use cipher::MAX_PLAINTEXT;
-pub use error::LocalKmsError;
+pub use error::{LocalKmsError, StoreWarning};
+pub use keyring::LocalKmsKeyring;
 pub use keys::{Alias, KeyMetadata, KeyState, WaitingPeriod};
-pub use root::{PassphraseCost, Root, RootKind};
+pub use root::{MIN_BACKUP_PASSPHRASE, PassphraseCost, Root, RootKind};
 pub use verify::{AuditFault, AuditReport};
 
 /// The key provider id of a store's keys in messages.
@@ -120,7 +121,7 @@ impl LocalKms {
     /// [`LocalKmsError::StoreExists`]; [`LocalKmsError::Damaged`] if the directory has an audit log
     /// but no store, which means that the store is lost; [`LocalKmsError::Io`].
     pub fn create(folder: impl Into<PathBuf>) -> Result<Self> {
-        ready(Self::builder(folder).make(Existing::Refuse))
+        Self::builder(folder).create().wait()
     }
 
     /// Opens a store whose root key is in its directory.
@@ -130,7 +131,7 @@ impl LocalKms {
     /// kind; [`LocalKmsError::WrongRoot`], [`LocalKmsError::Damaged`], [`LocalKmsError::Busy`],
     /// [`LocalKmsError::Io`].
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
-        ready(Self::builder(folder).read())
+        Self::builder(folder).open().wait()
     }
 
     /// Returns a builder, to open or create a store with other settings.
@@ -182,6 +183,29 @@ impl LocalKms {
         self.store.disk.folder()
     }
 
+    /// Returns the permissions that other users have on the files of the store and should not. On
+    /// systems other than Unix there are none.
+    ///
+    /// Files that no store creates, such as links and pipes, are not warned of but refused, with
+    /// [`LocalKmsError::UnsafeFile`].
+    ///
+    /// # Errors
+    /// As for [`create_key`](Self::create_key).
+    ///
+    /// ```
+    /// # use sealwax_kms::LocalKms;
+    /// # let dir = tempfile::tempdir()?;
+    /// let kms = LocalKms::create(dir.path())?;
+    /// for warning in kms.warnings()? {
+    ///     eprintln!("warning: {warning}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn warnings(&self) -> Result<Vec<StoreWarning>> {
+        let session = self.store.session()?;
+        Ok(self.store.warnings(&session.loaded.contents.header.root))
+    }
+
     /// Replaces the root key: reseals everything under the new one. Messages do not change. If the
     /// old root key is in a file in the directory, that file is removed.
     ///
@@ -202,9 +226,9 @@ impl LocalKms {
     /// assert_eq!(LocalKms::root_kind(dir.path())?, Some(RootKind::Passphrase));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn rotate_root(&self, root: Root) -> Operation<impl Future<Output = sealwax::Result<()>> + Send> {
+    pub fn rotate_root(&self, root: Root) -> Operation<impl Future<Output = Result<()>> + Send> {
         let kms = self.clone();
-        Operation::new(async move { kms.change_root(&root).await.map_err(Into::into) })
+        Operation::new(async move { kms.change_root(&root).await })
     }
 
     async fn change_root(&self, root: &Root) -> Result<()> {
@@ -230,10 +254,10 @@ impl LocalKms {
             Ok(())
         };
         reseal(&mut contents).map_err(LocalKmsError::Crypto)?;
-        contents.header.root = record.clone();
         record.install(&self.store.disk, &key)?;
+        contents.header.root = record;
         session.commit(contents, Event::new("RotateRoot"), Some(key))?;
-        self.store.disk.sweep_root_keys(record.file_name())
+        session.sweep()
     }
 
     /// Returns the lines of the audit log without checking them.
@@ -284,15 +308,4 @@ impl LocalKms {
         let (key, journal) = session.loaded.audit_key();
         verify::verify(&session.log_path(), key, journal)
     }
-}
-
-/// Runs a future that never waits: a root in the directory makes no calls.
-fn ready<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
-    let mut outcome = None;
-    let drive = async {
-        outcome = Some(future.await);
-        Ok(())
-    };
-    Operation::new(drive).wait().map_err(LocalKmsError::Crypto)?;
-    outcome.unwrap_or(Err(LocalKmsError::Crypto(sealwax::Error::WouldBlockRuntime)))
 }

@@ -7,7 +7,7 @@ use sealwax::SecretBytes;
 use super::{
     LocalKms, LocalKmsError,
     audit::Event,
-    keys::{KeyMetadata, WaitingPeriod, alias_name, check_description, rotate, uuid},
+    keys::{KeyMetadata, WaitingPeriod, alias_name, check_description, check_rotation_days, rotate, uuid},
     record::{BackingKey, KeyRecord, Timestamp},
     seal::KEY_LENGTH,
 };
@@ -69,9 +69,9 @@ impl LocalKms {
     /// Creates a key.
     ///
     /// # Errors
-    /// [`LocalKmsError::InvalidRequest`] for a description of more than 8,192 bytes; the errors of
-    /// every operation: the store is damaged, missing or locked for too long, or its directory
-    /// cannot be written.
+    /// [`LocalKmsError::InvalidRequest`] for a description of more than 8,192 bytes or with control
+    /// characters; the errors of every operation: the store is damaged, missing or locked for too
+    /// long, or its directory cannot be written.
     pub fn create_key(&self, description: &str) -> Result<KeyMetadata> {
         self.new_key("CreateKey", description, None, None)
     }
@@ -182,9 +182,7 @@ impl LocalKms {
     /// number of days.
     pub fn enable_key_rotation(&self, name: &str, days: u32) -> Result<KeyMetadata> {
         self.change_key("EnableKeyRotation", name, |key, _, _| {
-            if !(1..=2560).contains(&days) {
-                return Err(LocalKmsError::InvalidRequest("the rotation period must be 1 to 2,560 days".into()));
-            }
+            check_rotation_days(days)?;
             key.usable()?;
             key.rotation_days = Some(days);
             Ok(())
@@ -253,7 +251,8 @@ mod tests {
         let many = kms.store.session().unwrap().change(Event::new("Test"), |contents, root, now, _| {
             for number in 1..1000 {
                 let mut key = contents.resolve(&first)?.clone();
-                key.id = format!("{first}-{number}");
+                key.id.truncate(first.len() - 12);
+                key.id.push_str(&format!("{number:012}"));
                 key.backing = vec![BackingKey::new(root, &key.id, None, now).map_err(LocalKmsError::Crypto)?];
                 contents.aliases.insert(format!("alias/{number}"), key.id.clone());
                 contents.keys.insert(key.id.clone(), key);

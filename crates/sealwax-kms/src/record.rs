@@ -168,6 +168,11 @@ impl Contents {
 pub(super) struct Timestamp(pub(super) u64);
 
 impl Timestamp {
+    /// Returns whether this is a time that [`fmt::Display`] can show.
+    pub(super) fn is_valid(self) -> bool {
+        u128::from(self.0) <= LAST.as_millis()
+    }
+
     pub(super) fn plus(self, time: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
     }

@@ -1,7 +1,8 @@
 //! The root key, under which a store is sealed, and where it comes from.
 
 use std::{
-    fs::File,
+    fmt,
+    fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,7 +16,7 @@ use sealwax::{
 
 use super::{
     LocalKmsError, PROVIDER_ID,
-    disk::{Disk, Step, is_root_key, root_key_name, step},
+    disk::{Disk, Step, is_root_key, open_own, root_key_name, step},
     record::{Bytes, RootRecord},
     seal::{KEY_LENGTH, random_hex},
 };
@@ -25,10 +26,11 @@ type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 /// A suite whose data keys are as long as a root key.
 const SUITE: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 const SALT_LENGTH: usize = 16;
-/// The limit for the memory that a file can make Argon2 use.
-const MAX_MEMORY_KIB: u32 = 1 << 20;
-const MAX_PASSES: u32 = 64;
-const MAX_LANES: u32 = 64;
+/// The limits for the cost of any passphrase.
+const MOST: PassphraseCost = PassphraseCost { memory_kib: 1 << 20, passes: 64, lanes: 64 };
+/// The limits for the cost that a file can ask for, unless the caller allows more. The file is not
+/// authenticated yet.
+const MOST_ASKED: PassphraseCost = PassphraseCost { memory_kib: 256 << 10, passes: 12, lanes: 16 };
 /// The limit for wrapped copies of a root key: an unauthenticated file must not cause any number of
 /// calls to a service.
 const MAX_WRAPPED: usize = 64;
@@ -61,14 +63,27 @@ enum Source {
     #[default]
     InFolder,
     File(PathBuf),
-    Passphrase(SecretBytes, PassphraseCost),
+    Passphrase(Passphrase),
     Keyring(Arc<dyn Keyring>),
+}
+
+struct Passphrase {
+    text: SecretBytes,
+    /// The cost of a store that is created with it.
+    cost: PassphraseCost,
+    /// The highest cost that an existing file can ask for.
+    most: PassphraseCost,
+    /// Whether a backup can be sealed under it even if it is short.
+    may_be_short: bool,
 }
 
 /// The cost of a passphrase: the parameters of Argon2id, which the store records.
 ///
 /// The default is the second recommendation of RFC 9106: 64 MiB, 3 passes, 4 lanes, which takes
 /// about a tenth of a second.
+///
+/// A file that asks for more than 256 MiB or half of the machine's memory, 12 passes or 16 lanes is
+/// refused, unless [`Root::allow_cost`] allows more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PassphraseCost {
     /// Memory in KiB, at most 1,048,576.
@@ -84,6 +99,41 @@ impl Default for PassphraseCost {
         Self { memory_kib: 64 * 1024, passes: 3, lanes: 4 }
     }
 }
+
+impl PassphraseCost {
+    /// Returns the higher of the two in each parameter.
+    fn or_more(self, other: Self) -> Self {
+        Self {
+            memory_kib: self.memory_kib.max(other.memory_kib),
+            passes: self.passes.max(other.passes),
+            lanes: self.lanes.max(other.lanes),
+        }
+    }
+
+    /// Returns the cost with at most half of the machine's memory, where that is known, but with at
+    /// least that of the default.
+    fn limited_by_memory(self) -> Self {
+        let half = memory_of_machine_kib().map_or(self.memory_kib, |kib| kib / 2);
+        Self { memory_kib: self.memory_kib.min(half.max(Self::default().memory_kib)), ..self }
+    }
+}
+
+impl fmt::Display for PassphraseCost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} MiB, {} passes and {} lanes", self.memory_kib.div_ceil(1024), self.passes, self.lanes)
+    }
+}
+
+/// Returns the memory of the machine, on Linux.
+fn memory_of_machine_kib() -> Option<u32> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    total.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| u32::try_from(kib).unwrap_or(u32::MAX))
+}
+
+/// The fewest characters of the passphrase of a backup, which can be guessed without the store;
+/// [`Root::allow_short_passphrase`] allows fewer.
+pub const MIN_BACKUP_PASSPHRASE: usize = 12;
 
 /// The kind of a store's root, from [`LocalKms::root_kind`](super::LocalKms::root_kind).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,9 +169,53 @@ impl Root {
     }
 
     /// A passphrase at another cost, for a store that is created with this root or changed to it.
-    /// An existing store records its own cost.
+    /// An existing store records its own cost, which can be as high as this one.
     pub fn passphrase_with_cost(passphrase: impl Into<SecretBytes>, cost: PassphraseCost) -> Self {
-        Self(Source::Passphrase(passphrase.into(), cost))
+        let text = passphrase.into();
+        let most = MOST_ASKED.limited_by_memory().or_more(cost);
+        Self(Source::Passphrase(Passphrase { text, cost, most, may_be_short: false }))
+    }
+
+    /// Allows an existing store or backup to ask for a passphrase cost up to this one, if that is
+    /// more than the [default limit](PassphraseCost). Other roots are not affected.
+    ///
+    /// ```
+    /// use sealwax_kms::{LocalKms, PassphraseCost, Root};
+    ///
+    /// # fn example() -> Result<(), sealwax_kms::LocalKmsError> {
+    /// let most = PassphraseCost { memory_kib: 1 << 20, ..PassphraseCost::default() };
+    /// let root = Root::passphrase(b"correct horse battery staple".to_vec()).allow_cost(most);
+    /// let kms = LocalKms::builder("keys").root(root).open().wait()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn allow_cost(mut self, most: PassphraseCost) -> Self {
+        if let Source::Passphrase(passphrase) = &mut self.0 {
+            passphrase.most = passphrase.most.or_more(most);
+        }
+        self
+    }
+
+    /// Allows a [backup](super::LocalKms::export) under a passphrase of fewer than
+    /// [`MIN_BACKUP_PASSPHRASE`] characters. Other roots are not affected.
+    #[must_use]
+    pub fn allow_short_passphrase(mut self) -> Self {
+        if let Source::Passphrase(passphrase) = &mut self.0 {
+            passphrase.may_be_short = true;
+        }
+        self
+    }
+
+    /// Fails if a backup under this root could be opened by guessing.
+    pub(super) fn check_for_backup(&self) -> Result<()> {
+        let Source::Passphrase(Passphrase { text, may_be_short: false, .. }) = &self.0 else { return Ok(()) };
+        let characters = str::from_utf8(text.as_bytes()).map_or(text.len(), |text| text.chars().count());
+        if characters < MIN_BACKUP_PASSPHRASE {
+            let why = format!("the passphrase of a backup must have at least {MIN_BACKUP_PASSPHRASE} characters");
+            return Err(LocalKmsError::InvalidRequest(why));
+        }
+        Ok(())
     }
 
     /// A keyring, which lets the root be in a key service or a hardware module. The root key is a
@@ -150,10 +244,10 @@ impl Root {
                 }
                 Ok((RootRecord::ExternalKeyFile, read_key(path)?))
             }
-            Source::Passphrase(passphrase, cost) => {
+            Source::Passphrase(Passphrase { text, cost, .. }) => {
                 let mut salt = vec![0; SALT_LENGTH];
                 RustCrypto.random(&mut salt).map_err(LocalKmsError::Crypto)?;
-                let key = stretch(passphrase, &salt, *cost).map_err(LocalKmsError::InvalidRequest)?;
+                let key = stretch(text, &salt, *cost, MOST).map_err(LocalKmsError::InvalidRequest)?;
                 let PassphraseCost { memory_kib, passes, lanes } = *cost;
                 Ok((RootRecord::Passphrase { salt: Bytes(salt), memory_kib, passes, lanes }, key))
             }
@@ -190,9 +284,12 @@ impl Root {
             return Ok(key);
         }
         match (&self.0, record) {
-            (Source::Passphrase(passphrase, _), RootRecord::Passphrase { salt, memory_kib, passes, lanes }) => {
+            (
+                Source::Passphrase(Passphrase { text, most, .. }),
+                RootRecord::Passphrase { salt, memory_kib, passes, lanes },
+            ) => {
                 let cost = PassphraseCost { memory_kib: *memory_kib, passes: *passes, lanes: *lanes };
-                stretch(passphrase, &salt.0, cost).map_err(|what| LocalKmsError::damaged(file, what))
+                stretch(text, &salt.0, cost, *most).map_err(|what| LocalKmsError::damaged(file, what))
             }
             (Source::Keyring(keyring), RootRecord::Keyring { encrypted_data_keys }) => {
                 if encrypted_data_keys.len() > MAX_WRAPPED {
@@ -223,13 +320,22 @@ impl Root {
                     let what = format!("its root key {name} is missing, or its header was altered");
                     return Err(LocalKmsError::damaged(file, what));
                 }
-                read_key(&key).map(Some)
+                read_own_key(&key).map(Some)
             }
             (_, RootRecord::KeyFile { name }) if !is_root_key(name) => {
                 Err(LocalKmsError::damaged(file, "its header names an invalid root key file"))
             }
             (Source::File(path), RootRecord::ExternalKeyFile | RootRecord::KeyFile { .. }) => read_key(path).map(Some),
             _ => Ok(None),
+        }
+    }
+
+    /// Returns the file with the root key, if it is in one.
+    pub(super) fn file(&self, folder: &Path, record: &RootRecord) -> Option<PathBuf> {
+        match (&self.0, record) {
+            (Source::File(path), RootRecord::ExternalKeyFile | RootRecord::KeyFile { .. }) => Some(path.clone()),
+            (_, RootRecord::KeyFile { name }) => Some(folder.join(name)),
+            _ => None,
         }
     }
 
@@ -308,13 +414,23 @@ fn context_of(store_id: &str) -> EncryptionContext {
     EncryptionContext::from([("sealwax-store", store_id)])
 }
 
+/// Reads a root key in the directory of a store.
+pub(super) fn read_own_key(path: &Path) -> Result<SecretBytes> {
+    step(Step::OpenRoot).map_err(LocalKmsError::io("opening the root key", path))?;
+    read_open_key(open_own(path, OpenOptions::new().read(true))?, path)
+}
+
+/// Reads a root key elsewhere, which may be a link or a pipe.
 fn read_key(path: &Path) -> Result<SecretBytes> {
+    let opened = step(Step::OpenRoot).and_then(|()| File::open(path));
+    read_open_key(opened.map_err(LocalKmsError::io("opening the root key", path))?, path)
+}
+
+fn read_open_key(mut file: File, path: &Path) -> Result<SecretBytes> {
     use std::io::Read as _;
 
     // One byte more than a key has, so that a longer file does not pass for a key.
     let mut key = SecretBytes::zeroed(KEY_LENGTH + 1);
-    let opened = step(Step::OpenRoot).and_then(|()| File::open(path));
-    let mut file = opened.map_err(LocalKmsError::io("opening the root key", path))?;
     let mut length = 0;
     while let Some(rest) = key.as_mut().get_mut(length..).filter(|rest| !rest.is_empty()) {
         match file.read(rest).map_err(LocalKmsError::io("reading the root key", path))? {
@@ -330,10 +446,15 @@ fn read_key(path: &Path) -> Result<SecretBytes> {
 
 /// Derives a key with Argon2id. The parameters are limited, because they may come from an
 /// unauthenticated file.
-fn stretch(passphrase: &SecretBytes, salt: &[u8], cost: PassphraseCost) -> Result<SecretBytes, String> {
+fn stretch(
+    passphrase: &SecretBytes,
+    salt: &[u8],
+    cost: PassphraseCost,
+    most: PassphraseCost,
+) -> Result<SecretBytes, String> {
     let PassphraseCost { memory_kib, passes, lanes } = cost;
-    if memory_kib > MAX_MEMORY_KIB || passes > MAX_PASSES || lanes > MAX_LANES {
-        return Err("the passphrase cost exceeds the limits (1 GiB, 64 passes, 64 lanes)".into());
+    if cost.or_more(most) != most {
+        return Err(format!("its passphrase cost of {cost} exceeds the limit of {most}"));
     }
     let mut key = SecretBytes::zeroed(KEY_LENGTH);
     let params = Params::new(memory_kib, passes, lanes, Some(KEY_LENGTH));
@@ -359,10 +480,49 @@ mod tests {
             let wrapped = ("example".to_owned(), Bytes(b"root".to_vec()), Bytes(Vec::new()));
             let record = RootRecord::Keyring { encrypted_data_keys: vec![wrapped; count] };
             let (root, nowhere) = (Root::keyring(keyring.clone()), Path::new(""));
-            let asked = async { Ok(root.acquire(nowhere, nowhere, "store", &record).await.err()) };
-            Operation::new(asked).wait().unwrap().unwrap()
+            Operation::new(root.acquire(nowhere, nowhere, "store", &record)).wait().err().unwrap()
         };
         assert!(matches!(refused(MAX_WRAPPED), LocalKmsError::Crypto(_)));
         assert!(matches!(refused(MAX_WRAPPED + 1), LocalKmsError::Damaged { .. }));
+    }
+
+    #[test]
+    fn a_file_does_not_ask_for_any_cost() {
+        let cost = |memory_kib, passes, lanes| PassphraseCost { memory_kib, passes, lanes };
+        let plain = || Root::passphrase(*b"correct");
+        let error = |root: Root, PassphraseCost { memory_kib, passes, lanes }| {
+            let record = RootRecord::Passphrase { salt: Bytes(vec![7; SALT_LENGTH]), memory_kib, passes, lanes };
+            let nowhere = Path::new("");
+            Operation::new(root.acquire(nowhere, nowhere, "store", &record)).wait().err().map(|error| error.to_string())
+        };
+        let low = cost(256, 12, 16);
+        assert_eq!(error(plain(), low), None);
+        for high in [cost(1 << 18 | 1, 1, 1), cost(256, 13, 1), cost(256, 1, 17), cost(u32::MAX, u32::MAX, u32::MAX)] {
+            let text = error(plain(), high).expect("not refused");
+            assert!(text.contains("exceeds the limit of") && text.contains("12 passes and 16 lanes"), "{text}");
+        }
+        // More, if the caller allows it, in each parameter.
+        let high = cost(256, 20, 20);
+        assert_eq!(error(plain().allow_cost(high), high), None);
+        assert_eq!(error(Root::passphrase_with_cost(*b"correct", high), high), None);
+        assert!(error(plain().allow_cost(cost(256, 20, 1)), high).is_some());
+        // Allowing less takes nothing away.
+        assert_eq!(error(plain().allow_cost(cost(8, 1, 1)), low), None);
+        // And nothing is allowed that no store can be created with.
+        let key = |memory_kib| stretch(&SecretBytes::from(*b""), &[7; SALT_LENGTH], cost(memory_kib, 1, 1), MOST);
+        assert!(key(MOST.memory_kib + 1).is_err() && key(8).is_ok());
+    }
+
+    #[test]
+    fn the_memory_of_the_machine_limits_the_cost() {
+        let limited = MOST_ASKED.limited_by_memory();
+        assert!(limited.memory_kib >= PassphraseCost::default().memory_kib);
+        assert!(limited.or_more(MOST_ASKED) == MOST_ASKED);
+        if cfg!(target_os = "linux") {
+            let total = memory_of_machine_kib().expect("known on Linux");
+            assert!(total > 1 << 16);
+            let huge = PassphraseCost { memory_kib: u32::MAX, ..MOST_ASKED };
+            assert_eq!(huge.limited_by_memory().memory_kib, (total / 2).max(PassphraseCost::default().memory_kib));
+        }
     }
 }

@@ -12,11 +12,12 @@ use std::{
 use sealwax::SecretBytes;
 
 use super::{
-    LocalKmsError, Root,
+    LocalKmsError, Root, StoreWarning,
     audit::{Event, Log, Scribe, Tail},
-    disk::{Disk, LOG_FILE, Locked, STORE_FILE, is_current},
+    disk::{Disk, LOCK_FILE, LOG_FILE, Locked, STORE_FILE, is_current, is_root_key, others_may},
     file::{Unverified, encode},
     record::{Contents, RootRecord, Timestamp},
+    root::read_own_key,
 };
 
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
@@ -117,6 +118,20 @@ impl Store {
         Ok(Self { disk, options, root: root.for_rereading(), loaded: Mutex::new(loaded) })
     }
 
+    /// Returns what others may do with the files of the store and should not.
+    pub(super) fn warnings(&self, root: &RootRecord) -> Vec<StoreWarning> {
+        let mut warnings = Vec::new();
+        let files = [STORE_FILE, LOG_FILE, LOCK_FILE].map(|name| self.disk.path(name));
+        for path in [self.disk.folder().to_owned()].into_iter().chain(files) {
+            if others_may(&path, 0o022) {
+                warnings.push(StoreWarning::WritableByOthers { path });
+            }
+        }
+        let root_key = self.root.file(self.disk.folder(), root);
+        warnings.extend(root_key.filter(|path| others_may(path, 0o044)).map(StoreWarning::readable));
+        warnings
+    }
+
     /// Takes the lock, loads changes of other processes, finishes the last change, and deletes keys
     /// that are due.
     pub(super) fn session(&self) -> Result<Session<'_>> {
@@ -174,6 +189,33 @@ impl Loaded {
     pub(super) fn audit_key(&self) -> (&SecretBytes, &Tail) {
         (&self.scribe.key, &self.journal)
     }
+}
+
+/// Syncs the directory, unless the entry of the store file is known to be on disk.
+fn settle(disk: &Disk, settled: &mut bool) -> Result<()> {
+    if !*settled {
+        disk.sync_folder()?;
+        *settled = true;
+    }
+    Ok(())
+}
+
+/// Removes files that nothing needs any more, such as the old root key if the process that replaced
+/// it was killed. `new_root` is the name of a root key that is about to be used.
+///
+/// Must be called after the log has reached the journal, which shows that the store is durable: after
+/// a crash of the machine it must not be one that needs the old root key.
+fn sweep(disk: &Disk, loaded: &Loaded, new_root: Option<&str>) -> Result<()> {
+    for path in disk.stale_files(loaded.contents.header.root.file_name())? {
+        let name = path.file_name().and_then(|name| name.to_str());
+        // A root key from elsewhere may have been moved here.
+        let is_in_use = || read_own_key(&path).is_ok_and(|key| key.ct_eq(loaded.root_key.as_bytes()));
+        if name.is_some_and(is_root_key) && (name == new_root || is_in_use()) {
+            continue;
+        }
+        disk.remove(&path)?;
+    }
+    Ok(())
 }
 
 impl Session<'_> {
@@ -234,11 +276,7 @@ impl Session<'_> {
     /// Makes sure that the store as it was read is durable. Nothing may be encrypted under material
     /// that a crash of the machine could lose.
     pub(super) fn settle(&mut self) -> Result<()> {
-        if !self.loaded.settled {
-            self.disk().sync_folder()?;
-            self.loaded.settled = true;
-        }
-        Ok(())
+        settle(&self.store.disk, &mut self.loaded.settled)
     }
 
     fn gone(&self) -> LocalKmsError {
@@ -247,12 +285,18 @@ impl Session<'_> {
 
     /// Appends the line of the last change to the log, if the process that made that change did
     /// not. Afterwards the log reaches at least as far as the store's journal.
+    ///
+    /// Fails if the log has been written by a later generation of the store than the one on disk.
     fn finish_journal(&mut self) -> Result<()> {
+        let disk = &self.store.disk;
         let loaded = &mut *self.loaded;
-        if loaded.log.tail(&self.store.disk)?.sequence < loaded.journal.sequence {
-            loaded.log.append(&self.store.disk, &loaded.contents.journal, loaded.journal.clone())?;
+        let generation = loaded.contents.header.generation;
+        let tail = loaded.log.tail(disk, &loaded.scribe.key, &loaded.journal)?;
+        if let Some(logged) = tail.generation.filter(|logged| *logged > generation) {
+            return Err(LocalKmsError::RolledBack { path: disk.path(STORE_FILE), generation, logged });
         }
-        Ok(())
+        let Loaded { log, contents, journal, settled, .. } = loaded;
+        log.reach(disk, &contents.journal, journal, || settle(disk, settled))
     }
 
     /// Deletes the keys whose waiting period is over.
@@ -277,12 +321,13 @@ impl Session<'_> {
         self.finish_journal()?;
         let disk = &self.store.disk;
         let loaded = &mut *self.loaded;
-        disk.sweep()?;
+        sweep(disk, loaded, new_root.as_ref().and(contents.header.root.file_name()))?;
         // The journal's line is about to be replaced, so it and the lines before it must be on
         // disk.
         loaded.log.sync(disk)?;
-        let (line, tail) = loaded.scribe.line(event, self.now, loaded.log.tail(disk)?)?;
         contents.header.generation = contents.header.generation.saturating_add(1);
+        let tail = loaded.log.tail(disk, &loaded.scribe.key, &loaded.journal)?;
+        let (line, tail) = loaded.scribe.line(event, self.now, contents.header.generation, tail)?;
         contents.journal.clone_from(&line);
         let bytes = encode(&contents, new_root.as_ref().unwrap_or(&loaded.root_key)).map_err(LocalKmsError::Crypto)?;
         // Until it is known which of the two files is on disk, the state in memory is invalid.
@@ -302,12 +347,24 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Removes the root key that a change of the root has replaced. If this process is killed
+    /// before, the next change does it.
+    pub(super) fn sweep(&self) -> Result<()> {
+        sweep(&self.store.disk, &self.loaded, None)
+    }
+
     /// Logs an event that changed nothing.
     pub(super) fn log(&mut self, event: Event) -> Result<()> {
         self.finish_journal()?;
         let disk = &self.store.disk;
         let loaded = &mut *self.loaded;
-        let (line, tail) = loaded.scribe.line(event, self.now, loaded.log.tail(disk)?)?;
+        let generation = loaded.contents.header.generation;
+        let tail = loaded.log.tail(disk, &loaded.scribe.key, &loaded.journal)?;
+        if tail.generation != Some(generation) {
+            // The last line is from before generations were logged.
+            settle(disk, &mut loaded.settled)?;
+        }
+        let (line, tail) = loaded.scribe.line(event, self.now, generation, tail)?;
         loaded.log.append(disk, &line, tail)?;
         if self.store.options.sync_audit { loaded.log.sync(disk) } else { Ok(()) }
     }

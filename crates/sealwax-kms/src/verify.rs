@@ -1,9 +1,10 @@
 //! Reading and checking the audit log.
 
 use std::{
+    collections::VecDeque,
     fmt,
-    fs::File,
-    io::{self, BufRead, BufReader},
+    fs::OpenOptions,
+    io::{BufRead, BufReader},
     path::Path,
 };
 
@@ -12,6 +13,7 @@ use sealwax::SecretBytes;
 use super::{
     LocalKmsError,
     audit::{AuditEntry, NO_LINE, Tail, authentic},
+    disk::{open_own, unless_missing},
     seal::{digest, hex},
 };
 
@@ -75,11 +77,8 @@ impl fmt::Display for AuditFault {
 /// Calls `take` with every line, without its newline, and whether it had one.
 fn each_line(path: &Path, mut take: impl FnMut(&str, bool)) -> Result<(), LocalKmsError> {
     let failed = |error| LocalKmsError::io("reading", path)(error);
-    let mut reader = match File::open(path) {
-        Ok(file) => BufReader::new(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    };
+    let Some(file) = unless_missing(open_own(path, OpenOptions::new().read(true)))? else { return Ok(()) };
+    let mut reader = BufReader::new(file);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line).map_err(failed)? > 0 {
         let whole = line.pop_if(|last| *last == b'\n').is_some();
@@ -96,11 +95,42 @@ pub(super) fn entries(path: &Path) -> Result<Vec<AuditEntry>, LocalKmsError> {
     Ok(entries)
 }
 
+/// The last authentic lines, as their sequence numbers and digests.
+#[derive(Default)]
+struct Recent(VecDeque<(u64, String)>);
+
+impl Recent {
+    /// The most lines that can be restored after others have been written.
+    const MOST: usize = 1024;
+
+    fn push(&mut self, sequence: u64, digest: String) {
+        if self.0.len() == Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back((sequence, digest));
+    }
+
+    /// Returns whether a line with this number has been there, and this is not the same line but
+    /// another one that also follows the line before.
+    fn is_second_branch(&self, entry: &AuditEntry, digest: &str) -> bool {
+        let has =
+            |sequence: u64, digest: &str| self.0.iter().any(|(number, known)| *number == sequence && known == digest);
+        let is_number_known = self.0.iter().any(|(number, _)| *number == entry.sequence);
+        let follows = match entry.sequence.checked_sub(1) {
+            Some(0) => entry.previous == NO_LINE,
+            Some(before) => has(before, &entry.previous),
+            None => false,
+        };
+        is_number_known && follows && !has(entry.sequence, digest)
+    }
+}
+
 /// Checks every line, and that the log contains the store's last change.
 pub(super) fn verify(path: &Path, key: &SecretBytes, journal: &Tail) -> Result<AuditReport, LocalKmsError> {
     let mut report = AuditReport { lines: 0, head: None, faults: Vec::new() };
     // The line before, unless it was altered.
-    let mut before = Some(Tail { sequence: 0, digest: NO_LINE.into() });
+    let mut before = Some(Tail::start());
+    let mut recent = Recent::default();
     let mut last_sequence = 0_u64;
     // An altered line takes the place of one that would otherwise count as missing.
     let mut altered_since = 0_u64;
@@ -120,7 +150,10 @@ pub(super) fn verify(path: &Path, key: &SecretBytes, journal: &Tail) -> Result<A
         // An authentic line continues the number of the line before, which an attacker may have
         // written, so it can be any number.
         let expected = last_sequence.saturating_add(altered_since).saturating_add(1);
-        if entry.sequence > expected {
+        if entry.sequence <= last_sequence && recent.is_second_branch(&entry, &digest) {
+            // The store wrote the line while the lines before it were altered, and these have been
+            // restored since.
+        } else if entry.sequence > expected {
             report.faults.push(AuditFault::Missing { first: expected, last: entry.sequence - 1 });
         } else if entry.sequence < expected && altered_since == 0
             || before.as_ref().is_some_and(|before| before.digest != entry.previous)
@@ -131,7 +164,8 @@ pub(super) fn verify(path: &Path, key: &SecretBytes, journal: &Tail) -> Result<A
             report.faults.push(AuditFault::Altered { line });
         }
         (last_sequence, altered_since) = (entry.sequence.max(last_sequence), 0);
-        before = Some(Tail { sequence: entry.sequence, digest: digest.clone() });
+        recent.push(entry.sequence, digest.clone());
+        before = Some(Tail { sequence: entry.sequence, digest: digest.clone(), generation: entry.generation });
         report.head = Some((entry.sequence, digest));
     })?;
     let reached = last_sequence.saturating_add(altered_since);

@@ -20,7 +20,7 @@ use crate::{
     failure::Failure,
     secrets::{passphrase_from, read_secret},
     session::Session,
-    store::{Store, store_failure},
+    store::Store,
     streams::{is_standard, print_binary, print_plaintext},
 };
 
@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &KeysArguments, session: &Session) -> Result<(), Fa
         KeysCommand::Rotate { key, never: true, .. } => show::key(&kms.disable_key_rotation(key)?, json),
         KeysCommand::Rotate { key, .. } => show::key(&kms.rotate_key(key)?, json),
         KeysCommand::RotateRoot { .. } => {
-            kms.rotate_root(new_root(store, cleanup, command)?).wait().map_err(store_failure)?;
+            kms.rotate_root(new_root(store, cleanup, command)?).wait()?;
             done("root key replaced", json)
         }
         KeysCommand::Enable { key } => show::key(&kms.enable_key(key)?, json),
@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &KeysArguments, session: &Session) -> Result<(), Fa
             let passphrase =
                 passphrase_from(cleanup, backup_passphrase_file.as_deref(), "Passphrase of the backup: ", false)?;
             let import =
-                |file: &Path| kms.import_backup(file, Root::passphrase(passphrase)).wait().map_err(store_failure);
+                |file: &Path| kms.import_backup(file, Root::passphrase(passphrase)).wait().map_err(Failure::from);
             let report = if is_standard(file) { import_from_standard_input(cleanup, import)? } else { import(file)? };
             show::backup(&report, json)
         }
@@ -97,7 +97,7 @@ pub(crate) fn run(arguments: &KeysArguments, session: &Session) -> Result<(), Fa
             let passphrase =
                 passphrase_from(cleanup, backup_passphrase_file.as_deref(), "Passphrase for the backup: ", true)?;
             let export = |output: &Path| {
-                kms.export(output, key.as_deref(), Root::passphrase(passphrase)).wait().map_err(store_failure)
+                kms.export(output, key.as_deref(), Root::passphrase(passphrase)).wait().map_err(Failure::from)
             };
             if is_standard(output) {
                 return export_to_standard_output(cleanup, export);

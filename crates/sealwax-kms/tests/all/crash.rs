@@ -76,6 +76,9 @@ fn child_process() {
 /// sealed under it.
 fn churn(folder: &Path) {
     let mut kms = LocalKms::builder(folder).open_or_create().wait().unwrap();
+    let backup = folder.with_extension(std::process::id().to_string());
+    let passphrase = || Root::passphrase_with_cost(*b"correct horse", CHEAP);
+    kms.export(&backup, None, passphrase()).wait().unwrap();
     tell("ready");
     let mut random = Instant::now().elapsed().as_nanos() as u64 ^ u64::from(std::process::id()) << 20;
     loop {
@@ -86,7 +89,7 @@ fn churn(folder: &Path) {
         let keys = kms.list_keys().unwrap();
         let kept: Vec<_> = keys.iter().filter(|key| key.description == "kept").collect();
         let any = kept.get(random as usize % kept.len().max(1)).map(|key| key.key_id.clone());
-        match (random >> 32) % 10 {
+        match (random >> 32) % 11 {
             0 | 1 if keys.len() < 20 => {
                 let key = kms.create_key("kept").unwrap().key_id;
                 let sealed = kms.encrypt(&key, key.as_bytes(), &none()).unwrap().ciphertext;
@@ -106,6 +109,7 @@ fn churn(folder: &Path) {
             6 => drop(any.map(|key| kms.create_alias("main", &key).or_else(|_| kms.update_alias("main", &key)))),
             7 => kms.rotate_root(Root::key_file_in_folder()).wait().unwrap(),
             8 => kms = LocalKms::open(folder).unwrap(),
+            9 => drop(kms.import_backup(&backup, passphrase()).wait().unwrap()),
             _ => drop(any.map(|key| kms.encrypt(&key, b"text", &none()))),
         }
     }
@@ -175,6 +179,16 @@ fn killed_at_any_instant_no_key_is_lost_and_the_log_is_whole() {
             let opened = kms.decrypt(sealed, &none()).unwrap_or_else(|error| panic!("after kill {kill}: {error}"));
             assert!(kms.describe_key(&opened.key_id).is_ok());
         }
+        // The next change sweeps whatever the killed process has left.
+        let key = kms.create_key("doomed").unwrap().key_id;
+        kms.schedule_key_deletion(&key, WaitingPeriod::Sooner(Duration::ZERO)).unwrap();
+        kms.list_keys().unwrap();
+        let mut left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        let [log, lock, root_key, store] = &left[..] else { panic!("after kill {kill}: {left:?}") };
+        assert_eq!([log, lock, store], ["audit.log", "lock", "store.bin"]);
+        assert!(root_key.to_str().unwrap().starts_with("root-"));
+
         let report = kms.verify_audit_log().unwrap();
         assert!(report.faults.is_empty(), "after kill {kill}: {:?}", report.faults);
         changes = changes.max(report.lines);
@@ -298,7 +312,7 @@ fn flip_every_byte(root: impl Fn() -> Root) {
                 );
             } else {
                 let Err(error) = open() else { panic!("byte {position} of {name} was altered, and nobody noticed") };
-                let text = std::error::Error::source(&error).unwrap().to_string();
+                let text = error.to_string();
                 assert!(text.contains("store.bin") || text.contains(name), "byte {position} of {name}: {text}");
                 records += usize::from(text.contains("the record of key"));
             }

@@ -11,7 +11,7 @@ fn a_backup_brings_keys_back_and_changes_nothing_that_is_there() {
     let (place, other, elsewhere) = (Place::new(), Place::new(), tempfile::tempdir().unwrap());
     let (a, b) = (place.key("a"), place.key("b"));
     let message = seal(&place.kms, "a", b"text");
-    let passphrase = || Root::passphrase_with_cost(*b"backup", CHEAP);
+    let passphrase = || Root::passphrase_with_cost(*b"of the backup", CHEAP);
     let (all, one) = (elsewhere.path().join("all"), elsewhere.path().join("one"));
     place.kms.export(&all, None, passphrase()).wait().unwrap();
     place.kms.export(&one, Some("a"), passphrase()).wait().unwrap();
@@ -37,7 +37,7 @@ fn a_backup_brings_keys_back_and_changes_nothing_that_is_there() {
     assert_eq!(report.aliases_kept, ["alias/a"]);
     assert_eq!(other.kms.describe_key(&a).unwrap().state, KeyState::Disabled);
     other.kms.enable_key(&a).unwrap();
-    assert_eq!(open(&other.reopened(), "b", &newer).unwrap(), b"newer");
+    assert_eq!(open(&other.reopened(), &a, &newer).unwrap(), b"newer");
     let again = other.kms.import_backup(&all, passphrase()).wait().unwrap();
     assert_eq!((again.added.len(), again.completed.len(), again.unchanged.len()), (0, 0, 2));
 
@@ -54,7 +54,7 @@ fn a_key_that_waited_for_its_deletion_comes_back_from_a_backup_and_stays() {
     let key = place.key("main");
     let message = seal(&place.kms, "main", b"text");
     place.kms.schedule_key_deletion(&key, WaitingPeriod::Days(7)).unwrap();
-    let passphrase = || Root::passphrase_with_cost(*b"backup", CHEAP);
+    let passphrase = || Root::passphrase_with_cost(*b"of the backup", CHEAP);
     let file = elsewhere.path().join("backup");
     place.kms.export(&file, None, passphrase()).wait().unwrap();
     place.days_pass(8);
@@ -74,7 +74,7 @@ fn an_import_does_not_bring_old_material_back_into_use() {
     place.days_pass(365);
     let key = place.key("main");
     place.seconds.store(START, Ordering::Relaxed);
-    let passphrase = || Root::passphrase_with_cost(*b"backup", CHEAP);
+    let passphrase = || Root::passphrase_with_cost(*b"of the backup", CHEAP);
     let file = elsewhere.path().join("backup");
     place.kms.export(&file, None, passphrase()).wait().unwrap();
     let old = place.kms.encrypt(&key, b"", &none()).unwrap().ciphertext;
@@ -85,4 +85,22 @@ fn an_import_does_not_bring_old_material_back_into_use() {
     let backing = |ciphertext: &[u8]| ciphertext[1..17].to_vec();
     assert_ne!(backing(&after), backing(&old));
     assert_eq!(backing(&after), backing(&new));
+}
+
+#[test]
+fn a_backup_under_a_short_passphrase_is_refused_unless_forced() {
+    let (place, elsewhere) = (Place::new(), tempfile::tempdir().unwrap());
+    let key = place.key("main");
+    let file = elsewhere.path().join("backup");
+    // Characters count, not bytes.
+    for short in ["", "eleven lett", "\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}"] {
+        let root = || Root::passphrase_with_cost(short.as_bytes().to_vec(), CHEAP);
+        let refused = place.kms.export(&file, None, root()).wait();
+        let Err(LocalKmsError::InvalidRequest(why)) = refused else { panic!("{short}: not refused") };
+        assert!(why.contains("at least 12 characters") && !file.exists(), "{why}");
+        place.kms.export(&file, None, root().allow_short_passphrase()).wait().unwrap();
+        assert_eq!(Place::new().kms.import_backup(&file, root()).wait().unwrap().added, [key.as_str()]);
+        fs::remove_file(&file).unwrap();
+    }
+    place.kms.export(&file, None, Root::passphrase_with_cost(*b"twelve lette", CHEAP)).wait().unwrap();
 }

@@ -10,7 +10,7 @@ use sealwax::{
     Client, EncryptionContext,
     keyring::{KmsErrorKind, MultiKeyring, RawAesKeyring},
 };
-use sealwax_kms::{KeyState, LocalKmsError, Root, WaitingPeriod};
+use sealwax_kms::{KeyState, LocalKmsError, LocalKmsKeyring, Root, WaitingPeriod};
 
 use super::*;
 
@@ -133,7 +133,7 @@ fn a_deletion_waits_can_be_cancelled_and_then_destroys() {
     place.key("other");
     assert!(last_record.len() < sealed.len());
     assert!(!material(&fs::read(place.path().join("store.bin")).unwrap()));
-    assert_eq!(kind(open(&place.kms, "other", &message)), KmsErrorKind::NotFound);
+    assert_eq!(kind(open_any(&place.kms, &message)), KmsErrorKind::NotFound);
 }
 
 #[test]
@@ -198,10 +198,54 @@ fn the_service_opens_only_under_the_key_that_is_named() {
     let at = message.windows(a.len()).position(|window| window == a.as_bytes()).unwrap();
     let mut relabelled = message.clone();
     relabelled[at..at + b.len()].copy_from_slice(b.as_bytes());
-    assert_eq!(kind(open(&place.kms, "a", &relabelled)), KmsErrorKind::IncorrectKey);
+    assert_eq!(kind(open(&place.kms, "b", &relabelled)), KmsErrorKind::IncorrectKey);
     // A keyring for one key does not open another's, unless it is configured to.
     assert!(Client::new().decrypt(&keyring(&b)).bytes(&message).wait().is_err());
     assert!(Client::new().decrypt(&keyring(&b).open_any_key()).bytes(&message).wait().is_ok());
+}
+
+#[test]
+fn a_keyring_opens_only_its_key_and_the_discovery_keyring_any_key_of_the_store() {
+    let (place, other) = (Place::new(), Place::new());
+    let (a, b) = (place.key("a"), place.key("b"));
+    let short = |id: &str| id.rsplit('/').next().unwrap().to_owned();
+    let message = seal(&place.kms, "a", b"text");
+    let opened_by = |keyring: &LocalKmsKeyring| {
+        let opened = Client::new().decrypt(keyring).bytes(&message).wait();
+        opened.map(|opened| opened.opened_by.keyring.to_string())
+    };
+    for name in ["a", "alias/a", &a, &short(&a)] {
+        // The report names the key, by whichever name the keyring was made.
+        assert_eq!(opened_by(&place.kms.keyring(name).unwrap()).unwrap(), format!("sealwax-local:{a}"));
+    }
+    for name in ["b", "alias/b", &b, &short(&b)] {
+        assert!(no_match(open(&place.kms, name, &message)), "{name}");
+    }
+    assert_eq!(opened_by(&place.kms.discovery_keyring()).unwrap(), format!("sealwax-local:{a}"));
+    // Whether the named key is disabled does not matter, nor does a key of another store.
+    place.kms.disable_key("b").unwrap();
+    assert!(no_match(open(&place.kms, "b", &message)));
+    assert_eq!(kind(open_any(&other.kms, &message)), KmsErrorKind::NotFound);
+
+    // A keyring that was made before an alias moved follows it.
+    let keyring = place.kms.keyring("a").unwrap();
+    place.kms.update_alias("a", &b).unwrap();
+    assert!(opened_by(&keyring).is_err());
+    place.kms.update_alias("a", &a).unwrap();
+    assert!(opened_by(&keyring).is_ok());
+    place.kms.delete_alias("a").unwrap();
+    assert!(matches!(opened_by(&keyring), Err(Error::Keyring { .. })));
+}
+
+#[test]
+fn the_discovery_keyring_does_not_encrypt() {
+    let place = Place::new();
+    place.key("main");
+    let keyring = place.kms.discovery_keyring();
+    let refused = Client::new().encrypt(&keyring).bytes(b"text").wait();
+    assert!(refused.is_err_and(|error| error.to_string().contains("sealwax-local:* can only decrypt")));
+    let traits = sealwax::conformance::KeyringTraits { encrypts: false, ..Default::default() };
+    sealwax::conformance::keyring(&keyring, traits).wait().unwrap();
 }
 
 #[test]
@@ -248,8 +292,10 @@ fn aliases_name_keys_and_move() {
     assert_eq!(place.kms.update_alias("a", &b).unwrap().key_id, b);
     assert_eq!(place.kms.describe_key("alias/a").unwrap().aliases, ["alias/a", "alias/b"]);
     assert_eq!(place.kms.describe_key(a.rsplit('/').next().unwrap()).unwrap().key_id, a);
-    // The message names the key, not the alias.
-    assert_eq!(open(&place.kms, "a", &message).unwrap(), b"text");
+    // The message names the key, not the alias, and the alias no longer stands for that key.
+    assert!(no_match(open(&place.kms, "a", &message)));
+    assert_eq!(open(&place.kms, &a, &message).unwrap(), b"text");
+    assert_eq!(open_any(&place.kms, &message).unwrap(), b"text");
     place.kms.delete_alias("a").unwrap();
     assert!(matches!(place.kms.delete_alias("a"), Err(LocalKmsError::NotFound { .. })));
     assert!(matches!(place.kms.keyring("a"), Err(LocalKmsError::NotFound { .. })));

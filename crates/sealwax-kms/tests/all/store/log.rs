@@ -1,9 +1,9 @@
 //! The audit log.
 
-use std::fs;
+use std::{fs, sync::atomic::Ordering};
 
 use sealwax::EncryptionContext;
-use sealwax_kms::AuditFault;
+use sealwax_kms::{AuditFault, LocalKmsError};
 
 use super::*;
 
@@ -108,5 +108,88 @@ fn a_forged_last_line_with_the_last_number_is_found_like_any_other() {
     kms.list_keys().unwrap();
     kms.list_aliases().unwrap();
     let report = kms.verify_audit_log().unwrap();
-    assert_eq!(report.faults[0], AuditFault::Altered { line: 4 });
+    assert_eq!(report.faults, [AuditFault::Altered { line: 4 }]);
+    // Without the forged line, the log is intact: it did not determine how the log went on.
+    let text = fs::read_to_string(&log).unwrap().replace(&format!("{line}\n"), "");
+    fs::write(&log, text).unwrap();
+    let report = place.reopened().verify_audit_log().unwrap();
+    assert_eq!((report.faults, report.lines), (vec![], 5));
+}
+
+#[test]
+fn a_log_that_was_tampered_with_and_then_restored_verifies_again() {
+    // The last line is that of a change, or it is not.
+    for is_change in [true, false] {
+        for replaced in [1_u64..2, 2..3, 0..3, 3..4, 2..4] {
+            let place = Place::new();
+            place.key("main");
+            if is_change {
+                place.kms.disable_key("main").unwrap();
+            } else {
+                place.kms.list_keys().unwrap();
+            }
+            let path = place.path().join("audit.log");
+            let whole = fs::read_to_string(&path).unwrap();
+            let mut lines: Vec<_> = whole.lines().collect();
+            assert_eq!(lines.len(), 4);
+            lines.splice(
+                replaced.start as usize..replaced.end as usize,
+                replaced.clone().map(|_| "{\"sequence\":9,\"mac\":\"\"}"),
+            );
+            let altered = lines.join("\n") + "\n";
+            fs::write(&path, &altered).unwrap();
+            // The store goes on meanwhile, in two processes.
+            place.seconds.fetch_add(1, Ordering::Relaxed);
+            let kms = place.reopened();
+            kms.list_keys().unwrap();
+            place.kms.create_key("").unwrap();
+            kms.create_key("").unwrap();
+            let faults = kms.verify_audit_log().unwrap().faults;
+            let expected = replaced.clone().map(|line| AuditFault::Altered { line: line + 1 });
+            assert_eq!(faults, expected.collect::<Vec<_>>(), "{replaced:?}");
+
+            let now = fs::read_to_string(&path).unwrap();
+            let since = now.strip_prefix(&altered).expect("nothing but new lines");
+            fs::write(&path, format!("{whole}{since}")).unwrap();
+            for kms in [&kms, &place.reopened()] {
+                assert_eq!(kms.verify_audit_log().unwrap().faults, [], "{replaced:?}, {is_change}");
+                kms.list_keys().unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_line_without_any_end_does_not_get_the_log_read_into_memory() {
+    let place = Place::new();
+    place.key("main");
+    let path = place.path().join("audit.log");
+    let log = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    // Sparse, so that it takes no space.
+    log.set_len(1 << 33).unwrap();
+    let Err(LocalKmsError::Damaged { what, .. }) = place.kms.list_keys() else { panic!("not refused") };
+    assert!(what.contains("longer than any valid line"), "{what}");
+}
+
+#[test]
+fn nothing_that_a_caller_names_makes_a_line_long_or_acts_on_a_terminal() {
+    let place = Place::new();
+    place.key("main");
+    let active = "a\u{1b}[2J\u{9b}2J\u{7f}\u{202e}\u{2028}é\u{1f511}";
+    let kms = builder(place.path(), &place.seconds).identity(active.repeat(100)).log_context_values(true);
+    let kms = kms.open().wait().unwrap();
+    let context = EncryptionContext::from([(active, active)]);
+    kms.encrypt("main", b"", &context).unwrap();
+    kms.describe_key(&active.repeat(1000)).unwrap_err();
+    let long = "x".repeat(1 << 20);
+    assert!(kms.encrypt("main", b"", &EncryptionContext::from([(long.as_str(), "")])).is_err());
+    let log = fs::read_to_string(place.path().join("audit.log")).unwrap();
+    let acts = |letter: char| letter != '\n' && sealwax::Escaped(letter.encode_utf8(&mut [0; 4])).to_string().len() > 4;
+    assert!(!log.contains(acts), "{log}");
+    assert!(log.lines().all(|line| line.len() < 4096));
+    let entries = kms.audit_log().unwrap();
+    let [encrypted, described, _] = entries.last_chunk().unwrap();
+    assert_eq!(encrypted.context.as_ref().unwrap()[active], active);
+    assert!(described.key_id.as_ref().unwrap().starts_with(active));
+    assert!(kms.verify_audit_log().unwrap().faults.is_empty());
 }

@@ -4,6 +4,7 @@ mod backups;
 mod keys;
 mod log;
 mod roots;
+mod terminal;
 
 use std::{
     path::Path,
@@ -18,7 +19,7 @@ use sealwax::{
     Client, EncryptionContext, Error, UnwrapReason,
     keyring::{KmsError, KmsErrorKind},
 };
-use sealwax_kms::{LocalKms, PassphraseCost};
+use sealwax_kms::{LocalKms, LocalKmsError, PassphraseCost};
 use tempfile::TempDir;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -45,7 +46,11 @@ impl Place {
     }
 
     fn reopened(&self) -> LocalKms {
-        builder(self.path(), &self.seconds).open().wait().unwrap()
+        self.try_reopened().unwrap()
+    }
+
+    fn try_reopened(&self) -> Result<LocalKms, LocalKmsError> {
+        builder(self.path(), &self.seconds).open().wait()
     }
 
     fn days_pass(&self, days: u64) {
@@ -79,6 +84,18 @@ fn seal(kms: &LocalKms, key: &str, text: &[u8]) -> Vec<u8> {
 fn open(kms: &LocalKms, key: &str, message: &[u8]) -> Result<Vec<u8>, Error> {
     let opened = Client::new().decrypt(&kms.keyring(key).unwrap()).bytes(message).wait()?;
     Ok(opened.plaintext.to_vec())
+}
+
+/// Opens a message with any key of the store.
+fn open_any(kms: &LocalKms, message: &[u8]) -> Result<Vec<u8>, Error> {
+    let opened = Client::new().decrypt(&kms.discovery_keyring()).bytes(message).wait()?;
+    Ok(opened.plaintext.to_vec())
+}
+
+/// Returns whether a message did not open because the keyring has no key for it.
+fn no_match(outcome: Result<Vec<u8>, Error>) -> bool {
+    let Err(Error::NotUnwrapped(failure)) = outcome else { return false };
+    failure.attempts().iter().all(|attempt| matches!(attempt.reason, UnwrapReason::NoMatch))
 }
 
 /// Returns the kind of the error with which a message did not open.
