@@ -166,7 +166,6 @@ fn inside_a_runtime() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Result;
 
     #[test]
     fn a_future_woken_from_another_thread_is_waited_for() {
@@ -174,7 +173,7 @@ mod tests {
         let future = std::future::poll_fn(|context| {
             polls += 1;
             if woken {
-                return Poll::Ready(Result::Ok(polls));
+                return Poll::Ready(Ok::<_, Error>(polls));
             }
             // The first poll is made with a no-op waker, so its wake-up has no effect. The second
             // poll passes a real waker to another thread.
@@ -192,7 +191,7 @@ mod tests {
         let future = std::future::poll_fn(|context| {
             polls += 1;
             if polls == 3 {
-                return Poll::Ready(Result::Ok(()));
+                return Poll::Ready(Ok::<_, Error>(()));
             }
             context.waker().wake_by_ref();
             if polls == 2 {
@@ -206,8 +205,8 @@ mod tests {
     #[cfg(feature = "tokio")]
     #[tokio::test]
     async fn inside_a_runtime_waiting_is_refused_unless_ready() {
-        assert_eq!(wait(async { Result::Ok(1) }).unwrap(), 1);
-        let never = std::future::pending::<Result<()>>();
+        assert_eq!(wait(async { Ok::<_, Error>(1) }).unwrap(), 1);
+        let never = std::future::pending::<Result<(), Error>>();
         assert!(matches!(wait(never), Err(Error::WouldBlockRuntime)));
     }
 
@@ -226,7 +225,7 @@ mod tests {
     #[cfg(feature = "tokio")]
     #[tokio::test]
     async fn an_operation_of_another_library_fails_with_its_error() {
-        let refused = Operation::new(std::future::pending::<std::result::Result<(), Theirs>>()).wait();
+        let refused = Operation::new(std::future::pending::<Result<(), Theirs>>()).wait();
         assert!(matches!(refused, Err(Theirs(Error::WouldBlockRuntime))));
     }
 }
