@@ -260,29 +260,18 @@ impl FooterVerifier {
 /// Opens a body that is entirely in memory, and the footer that follows it. If this fails, the
 /// plaintext opened so far is overwritten.
 pub(crate) fn open_all(body: BodyOpener, input: &[u8], plan: Plan) -> Result<Zeroizing<Vec<u8>>> {
-    let length = max_plaintext_length(body.content_type, input.len());
-    let (mut body, mut opened, mut plaintext) = (body, 0, Zeroizing::default());
-    if plan.is_parallel() {
-        // See `seal_all` for the two ways to zero the memory.
-        plaintext = Zeroizing::new(vec![0; length]);
-        (body, opened) = open_regular_frames(body, input, &mut plaintext, plan)?;
-        plaintext.truncate(max_plaintext_length(body.content_type, opened));
-    } else {
-        Vec::reserve_exact(&mut plaintext, length);
-    }
+    let mut plaintext = Zeroizing::new(vec![0; max_plaintext_length(body.content_type, input.len())]);
+    let (mut body, opened) = open_regular_frames(body, input, &mut plaintext, plan)?;
     let mut rest = &input[opened..];
+    let mut at = max_plaintext_length(body.content_type, opened);
     let after = loop {
         let Parsed::Whole(frame) = body.parse(rest)? else { return Err(FormatError::Truncated.into()) };
-        let (start, end) = (plaintext.len(), plaintext.len() + frame.content.len());
-        // Within the capacity: a vector that grows would leave a copy of the plaintext behind.
-        if end > length {
-            return Err(FormatError::Truncated.into());
-        }
-        plaintext.resize(end, 0);
+        let out = plaintext.get_mut(at..at + frame.content.len()).ok_or(FormatError::Truncated)?;
+        at += frame.content.len();
         rest = &rest[frame.bytes.len()..];
         match frame.kind {
-            FrameKind::Regular => body.open_regular(&frame, &mut plaintext[start..])?,
-            FrameKind::Final => break body.open_final(&frame, &mut plaintext[start..])?,
+            FrameKind::Regular => body.open_regular(&frame, out)?,
+            FrameKind::Final => break body.open_final(&frame, out)?,
         }
     };
     let Verified(()) = match after {
@@ -298,6 +287,7 @@ pub(crate) fn open_all(body: BodyOpener, input: &[u8], plan: Plan) -> Result<Zer
     if !rest.is_empty() {
         return Err(FormatError::TrailingBytes.into());
     }
+    plaintext.truncate(at);
     Ok(plaintext)
 }
 

@@ -245,27 +245,16 @@ pub(crate) fn seal_all(started: Started, plaintext: &[u8], plan: Plan) -> Result
     }
     let (regular_frames, last) = plaintext.split_at(regular * frame_length);
     let length = message_length(bytes.len(), regular, sealer.sealed_frame_length(), sealer.max_tail_length(last.len()));
-    let length = length.ok_or(Error::Io(io::ErrorKind::OutOfMemory.into()))?;
-    let (mut sealer, mut sealed, mut message) = (sealer, 0, Vec::new());
-    if plan.is_parallel() {
-        // The system zeroes new memory page by page when it is first used, so each thread does that
-        // for its own part.
-        message = vec![0; length];
-        message[..bytes.len()].copy_from_slice(&bytes);
-        (sealer, sealed) = seal_regular_frames(sealer, regular_frames, &mut message[bytes.len()..], plan)?;
-        message.truncate(bytes.len() + sealed / frame_length * sealer.sealed_frame_length());
-    } else {
-        // Memory that the allocator reuses is not zeroed. Zeroing each frame when it is about to be
-        // written, and then in the cache, is faster than a pass over all of it in advance.
-        message.reserve_exact(length);
-        message.extend_from_slice(&bytes);
-    }
+    let mut message = vec![0; length.ok_or(Error::Io(io::ErrorKind::OutOfMemory.into()))?];
+    message[..bytes.len()].copy_from_slice(&bytes);
+    let mut at = bytes.len();
+    let (mut sealer, sealed) = seal_regular_frames(sealer, regular_frames, &mut message[at..], plan)?;
+    at += sealed / frame_length * sealer.sealed_frame_length();
     for frame in regular_frames[sealed..].chunks_exact(frame_length) {
-        let start = message.len();
-        message.resize(start + sealer.sealed_frame_length(), 0);
-        sealer.seal_regular(frame, &mut message[start..])?;
+        at += sealer.seal_regular(frame, &mut message[at..])?;
     }
-    sealer.seal_final_onto(last, &mut message)?;
+    at += sealer.seal_final(last, &mut message[at..])?;
+    message.truncate(at);
     Ok((header, key_report, message))
 }
 

@@ -18,9 +18,8 @@ mod wrong;
 use std::{
     collections::{BTreeSet, HashSet},
     io::{Read, Write},
-    pin::pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -45,6 +44,7 @@ use super::{
     support::{
         client_builder, new_client, provider,
         provider::{Derived, Fronted},
+        readers::ready,
     },
 };
 
@@ -88,14 +88,6 @@ fn is_format(expected: FormatError) -> impl Fn(&Error) -> bool {
 
 fn is_limit(expected: LimitError) -> impl Fn(&Error) -> bool {
     move |error| matches!(error, Error::Limit(found) if *found == expected)
-}
-
-/// Returns the output of an operation that is ready at once.
-fn ready<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("a local operation was not ready at once"),
-    }
 }
 
 #[test]

@@ -203,17 +203,18 @@ fn a_named_key_opens_only_its_own_messages_and_a_star_those_of_any_key() {
     let id = place.json(&["keys", "create", "--alias", "a"])["key_id"].as_str().unwrap().to_owned();
     place.ok(&["keys", "create", "--alias", "b"]);
     place.ok(&["encrypt", "-k", "local:a", "-o", "sealed", "plain"]);
-    for command in ["decrypt", "verify"] {
+    let decrypt: &[&str] = &["decrypt", "-o", "-"];
+    for command in [decrypt, &["verify"]] {
         for key in ["local:a", "local:*", &id] {
-            place.ok(&[command, "-k", key, "sealed"]);
+            place.ok(&[command, &["-k", key, "sealed"]].concat());
         }
-        place.ok(&[command, "sealed"]);
-        place.refused(&[command, "-k", "local:b", "sealed"], 4, "local:b");
+        place.ok(&[command, &["sealed"]].concat());
+        place.refused(&[command, &["-k", "local:b", "sealed"]].concat(), 4, "local:b");
     }
     place.ok(&["keys", "disable", "b"]);
-    place.refused(&["decrypt", "-k", "local:b", "sealed"], 4, "local:b");
+    place.refused(&[decrypt, &["-k", "local:b", "sealed"]].concat(), 4, "local:b");
     place.ok(&["keys", "alias", "update", "a", "b"]);
-    place.refused(&["decrypt", "-k", "local:a", "sealed"], 4, "local:a");
+    place.refused(&[decrypt, &["-k", "local:a", "sealed"]].concat(), 4, "local:a");
     place.refused(&["encrypt", "-k", "local:*", "-o", "x", "plain"], 2, "can only decrypt");
     assert!(!place.path("x").exists());
 }
