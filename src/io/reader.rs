@@ -23,9 +23,9 @@ use crate::{
 /// | source | the reader implements |
 /// |---|---|
 /// | [`std::io::Read`] | [`std::io::Read`] |
-/// | [`Tokio`](super::Tokio) (feature `tokio`) | `tokio::io::AsyncRead` |
-/// | [`Futures`](super::Futures) (feature `futures`) | `futures_io::AsyncRead` |
-/// | [`Pieces`](super::Pieces) (either of these features) | `futures_core::Stream` of `Bytes` |
+/// | `io::Tokio` (feature `tokio`) | `tokio::io::AsyncRead` |
+/// | `io::Futures` (feature `futures`) | `futures_io::AsyncRead` |
+/// | `io::Pieces` (either of these features) | `futures_core::Stream` of `Bytes` |
 ///
 /// An error of the source is returned after all output of the input before it. Every error except
 /// `Interrupted` and `WouldBlock` is final, and the message is then incomplete.
@@ -96,9 +96,9 @@ impl<R: Read> Read for EncryptingReader<R> {
 /// | source | the reader implements |
 /// |---|---|
 /// | [`std::io::Read`] | [`std::io::Read`] |
-/// | [`Tokio`](super::Tokio) (feature `tokio`) | `tokio::io::AsyncRead` |
-/// | [`Futures`](super::Futures) (feature `futures`) | `futures_io::AsyncRead` |
-/// | [`Pieces`](super::Pieces) (either of these features) | `futures_core::Stream` of `Bytes` |
+/// | `io::Tokio` (feature `tokio`) | `tokio::io::AsyncRead` |
+/// | `io::Futures` (feature `futures`) | `futures_io::AsyncRead` |
+/// | `io::Pieces` (either of these features) | `futures_core::Stream` of `Bytes` |
 ///
 /// Plaintext is released frame by frame, once each frame is authenticated. The end is returned only
 /// once the whole message has been verified and the source has ended. A truncated message ends in

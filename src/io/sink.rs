@@ -6,7 +6,7 @@ use std::{
 };
 
 /// A sink of bytes for the writers of this crate: anything that implements [`std::io::Write`], or
-/// an asynchronous sink in [`Tokio`](super::Tokio) or [`Futures`](super::Futures).
+/// an asynchronous sink in `io::Tokio` or `io::Futures`.
 ///
 /// This trait is sealed.
 pub trait Sink: Accept {}

@@ -13,8 +13,7 @@ use crate::{
 };
 
 /// A source of bytes for the readers of this crate: anything that implements [`std::io::Read`], or
-/// an asynchronous source in [`Tokio`](super::Tokio), [`Futures`](super::Futures) or
-/// [`Pieces`](super::Pieces).
+/// an asynchronous source in `io::Tokio`, `io::Futures` or `io::Pieces`.
 ///
 /// This trait is sealed.
 pub trait Source: Feed {}

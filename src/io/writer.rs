@@ -119,8 +119,8 @@ impl<M: Machine> State<M> {
 /// | sink | the writer implements | the message is completed by |
 /// |---|---|---|
 /// | [`std::io::Write`] | [`std::io::Write`] | [`finish`](Self::finish) |
-/// | [`Tokio`](super::Tokio) (feature `tokio`) | `tokio::io::AsyncWrite` | `shutdown` |
-/// | [`Futures`](super::Futures) (feature `futures`) | `futures_io::AsyncWrite` | `close` |
+/// | `io::Tokio` (feature `tokio`) | `tokio::io::AsyncWrite` | `shutdown` |
+/// | `io::Futures` (feature `futures`) | `futures_io::AsyncWrite` | `close` |
 ///
 /// A writer that is dropped before the message is completed leaves a truncated message, which no
 /// reader accepts.
@@ -210,8 +210,8 @@ pub(crate) type Opening<'a> = Pin<Box<dyn Future<Output = Result<Decryptor>> + S
 /// | sink | the writer implements | the message is verified by |
 /// |---|---|---|
 /// | [`std::io::Write`] | [`std::io::Write`] | [`finish`](Self::finish) |
-/// | [`Tokio`](super::Tokio) (feature `tokio`) | `tokio::io::AsyncWrite` | `shutdown` |
-/// | [`Futures`](super::Futures) (feature `futures`) | `futures_io::AsyncWrite` | `close` |
+/// | `io::Tokio` (feature `tokio`) | `tokio::io::AsyncWrite` | `shutdown` |
+/// | `io::Futures` (feature `futures`) | `futures_io::AsyncWrite` | `close` |
 ///
 /// Plaintext is written frame by frame, once each frame is authenticated: at the latest with the
 /// next write, a flush or the end, and with [several threads](crate::ClientBuilder::threads) at the
