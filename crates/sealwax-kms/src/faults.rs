@@ -273,7 +273,8 @@ fn a_backup_or_root_key_that_cannot_be_written_whole_is_not_left_there() {
     let export = || kms.export(&backup, None, passphrase()).wait();
     let rotate = || kms.rotate_root(Root::key_file(&root)).wait();
     // The line in the log comes before the backup.
-    let tries: [(_, usize, &dyn Fn() -> Result<(), LocalKmsError>); 2] = [(&backup, 1, &export), (&root, 0, &rotate)];
+    type Try<'a> = &'a dyn Fn() -> Result<(), LocalKmsError>;
+    let tries: [(_, usize, Try<'_>); 2] = [(&backup, 1, &export), (&root, 0, &rotate)];
     for (file, first, make) in tries {
         for (position, step) in (first..).zip([Step::Create, Step::Write, Step::SyncFile]) {
             let (outcome, steps) = under(Some(position), false, make);
