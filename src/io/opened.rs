@@ -144,9 +144,9 @@ impl<S: Source> Message<S> {
     ///
     /// # Errors
     /// [`Error::SignedStream`] for a signed message whose source is asynchronous, or without the
-    /// feature `fs`; [`Error::Io`] for a signed message whose source would block; [`Error::Integrity`] and [`Error::Format`] if what has been read of the
-    /// message is altered or malformed; and [`Error::Io`] if the source or the temporary file
-    /// fails.
+    /// feature `fs`; [`Error::Integrity`] and [`Error::Format`] if what has been read of the message
+    /// is altered or malformed; and [`Error::Io`] if the source or the temporary file fails, or if
+    /// the source of a signed message would block.
     pub fn into_reader(self) -> Result<DecryptingReader<S>> {
         let Self { source, ahead, body } = self;
         if !body.must_wait() {
@@ -290,9 +290,7 @@ impl<S: ReadAt> StoredMessage<S> {
     /// The errors of [`Message::into_reader`], and [`Error::SourceChanged`] from a reader of a
     /// [verified](Self::verify) message whose source has changed since.
     pub fn into_reader(self) -> Result<DecryptingReader<Sequential<S>>> {
-        let Self { source, at, body } = self;
-        let left = at.body(&body.verified.header);
-        Message::new(Sequential { source, left }, Vec::new(), body).into_reader()
+        self.into_message().into_reader()
     }
 
     /// Decrypts the message into a sink, as [`Message::copy_to`] does.
@@ -302,8 +300,14 @@ impl<S: ReadAt> StoredMessage<S> {
     /// [verified](Self::verify) message, the sink has then received plaintext only if the source
     /// changed or failed after it was verified, or if the sink itself failed.
     pub fn copy_to(self, sink: impl Write) -> Result<Decrypted<()>> {
-        let (header, opened_by) = self.into_reader()?.copy_to(sink)?;
-        Ok(Decrypted { plaintext: (), header, opened_by })
+        self.into_message().copy_to(sink)
+    }
+
+    /// Returns the message as one that is read from its beginning.
+    fn into_message(self) -> Message<Sequential<S>> {
+        let Self { source, at, body } = self;
+        let left = at.body(&body.verified.header);
+        Message::new(Sequential { source, left }, Vec::new(), body)
     }
 }
 
