@@ -28,6 +28,7 @@ use sealwax::{
 
 use crate::{
     alone,
+    heap::cost,
     support::{OddReader, OddWriter, pattern},
 };
 
@@ -680,17 +681,6 @@ fn a_slow_sink_holds_the_threads_back() {
     drop(provider);
 }
 
-/// Returns the allocations, and the most bytes held, of the cheapest of several runs.
-fn cost(mut work: impl FnMut()) -> (u64, usize) {
-    let costs = (0..3).map(|_| {
-        let _profiler = dhat::Profiler::builder().testing().build();
-        work();
-        let stats = dhat::HeapStats::get();
-        (stats.total_blocks, stats.max_bytes)
-    });
-    costs.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1))).unwrap()
-}
-
 #[test]
 fn memory_does_not_grow_with_the_message() {
     let _alone = alone();
@@ -713,8 +703,8 @@ fn memory_does_not_grow_with_the_message() {
         for (once, twice) in once.into_iter().zip(twice) {
             // The number of batches in progress varies, and a signature is retried until it has the
             // right length; but 2048 frames and 128 batches more must not add to it.
-            assert!(twice.0 <= once.0 + slack, "{once:?} but {twice:?}");
-            assert!(twice.1 < 3 << 20, "{twice:?}");
+            assert!(twice.blocks <= once.blocks + slack, "{once:?} but {twice:?}");
+            assert!(twice.most < 3 << 20, "{twice:?}");
         }
     }
 }
@@ -729,10 +719,10 @@ fn memory_does_not_grow_with_the_message_where_it_is_verified_first() {
         let of = |length: usize| {
             let encrypt = client.encrypt(&keyring).suite(SIGNED).frame_length(frame_length);
             let message = encrypt.bytes(&vec![1; length]).wait().unwrap().message;
-            let (_, most) = cost(|| {
+            let cost = cost(|| {
                 client.decrypt(&keyring).open_at(&message[..]).unwrap().verify().unwrap().copy_to(io::sink()).unwrap();
             });
-            most
+            cost.most
         };
         let (once, twice) = (of(6 << 20), of(18 << 20));
         assert!(twice < once + (1 << 19), "frames of {frame_length}: {once} but {twice}");

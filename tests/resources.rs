@@ -4,12 +4,14 @@
 //! each frame, and no stack. Work on several threads (`parallel`), and sources that are read twice
 //! (`verify_first`).
 #![cfg(feature = "rustcrypto")]
+// `GlobalAlloc` is an unsafe trait.
+#![allow(unsafe_code)]
 #![allow(clippy::duplicate_mod, reason = "the modules are compiled once per provider")]
 
 use std::sync::{Mutex, MutexGuard};
 
 #[global_allocator]
-static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+static ALLOCATOR: heap::CountingAllocator = heap::CountingAllocator;
 
 /// The allocations of the whole process are counted, so the tests run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -19,6 +21,8 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 mod forge;
+#[path = "resources/heap.rs"]
+mod heap;
 mod parallel;
 mod support;
 mod verify_first;

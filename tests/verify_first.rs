@@ -17,6 +17,7 @@ use sealwax::{
 use crate::{
     alone,
     forge::{Forge, ways::reads_all},
+    heap::{Cost, cost, cost_once},
     support::pattern,
 };
 
@@ -439,9 +440,9 @@ fn memory_does_not_grow_with_the_message() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&forge.message(&pattern(length))).unwrap();
         let (client, keyring) = (reads_all(), forge.keyring());
-        let _profiler = dhat::Profiler::builder().testing().build();
-        client.decrypt(&keyring).open_at(&file).unwrap().verify().unwrap().copy_to(io::sink()).unwrap();
-        dhat::HeapStats::get().max_bytes
+        let cost =
+            cost(|| client.decrypt(&keyring).open_at(&file).unwrap().verify().unwrap().copy_to(io::sink()).unwrap());
+        cost.most
     };
     let (short, long) = (most(3 * MIB), most(24 * MIB));
     assert!(long < 4 * MIB, "{long}");
@@ -485,15 +486,15 @@ fn a_source_that_lies_about_its_length_is_found_out() {
     let (client, keyring) = (reads_all(), forge.keyring());
     let message = forge.message(b"text");
     for size in [message.len() as u64 + 1, 1 << 40, u64::MAX] {
-        let _profiler = dhat::Profiler::builder().testing().build();
-        let error = client
-            .decrypt(&keyring)
-            .open_at(Liar(message.clone(), size))
-            .and_then(|message| message.verify())
-            .and_then(|message| message.copy_to(Vec::new()))
-            .unwrap_err();
-        assert!(matches!(error, Error::Format(FormatError::Truncated)), "{size}: {error:?}");
-        let most = dhat::HeapStats::get().max_bytes;
+        let Cost { most, .. } = cost_once(|| {
+            let error = client
+                .decrypt(&keyring)
+                .open_at(Liar(message.clone(), size))
+                .and_then(|message| message.verify())
+                .and_then(|message| message.copy_to(Vec::new()))
+                .unwrap_err();
+            assert!(matches!(error, Error::Format(FormatError::Truncated)), "{size}: {error:?}");
+        });
         assert!(most < 10 * MIB, "{size}: {most}");
     }
 }

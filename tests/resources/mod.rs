@@ -22,27 +22,10 @@ use super::{
     forge::{FINAL_MARK, Forge, iv_of, ways::reads_all},
     support::{client_builder, new_client, provider},
 };
-use crate::alone;
-
-/// What some work allocated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cost {
-    /// The number of allocations.
-    blocks: u64,
-    /// The most bytes held at a time.
-    most: usize,
-}
-
-/// Measures several times, and returns the least: the test harness may allocate meanwhile.
-fn cost<T>(mut work: impl FnMut() -> T) -> Cost {
-    let costs = (0..5).map(|_| {
-        let _profiler = dhat::Profiler::builder().testing().build();
-        drop(work());
-        let stats = dhat::HeapStats::get();
-        Cost { blocks: stats.total_blocks, most: stats.max_bytes }
-    });
-    costs.reduce(|a, b| Cost { blocks: a.blocks.min(b.blocks), most: a.most.min(b.most) }).unwrap()
-}
+use crate::{
+    alone,
+    heap::{Cost, cost},
+};
 
 const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 const SIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384;
