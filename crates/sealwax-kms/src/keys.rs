@@ -1,4 +1,4 @@
-//! Keys: their states, their names, and changes of the store.
+//! Keys: their states and their names.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,10 +6,8 @@ use sealwax::{Escaped, SecretBytes};
 
 use super::{
     LocalKmsError,
-    audit::Event,
     record::{BackingKey, Contents, KeyRecord, Timestamp},
     seal::random_hex,
-    store::Session,
 };
 
 type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
@@ -243,22 +241,6 @@ pub(super) fn rotate(key: &mut KeyRecord, root: &SecretBytes, now: Timestamp) ->
     key.usable()?;
     key.backing.push(BackingKey::new(root, &key.id, None, now).map_err(LocalKmsError::Crypto)?);
     Ok(())
-}
-
-impl Session<'_> {
-    /// Makes a change, entirely or not at all, and logs it either way.
-    pub(super) fn change<T>(
-        &mut self,
-        event: Event,
-        change: impl FnOnce(&mut Contents, &SecretBytes, Timestamp, &mut Event) -> Result<T>,
-    ) -> Result<T> {
-        let mut contents = self.loaded.contents.clone();
-        let mut event = event;
-        match change(&mut contents, self.loaded.root_key(), self.now, &mut event) {
-            Ok(answer) => self.commit(contents, event, None).map(|()| answer),
-            error => self.answer(event, error),
-        }
-    }
 }
 
 /// Returns a random id in the form of a UUID, like the ids of AWS KMS keys.

@@ -313,6 +313,20 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Makes a change, entirely or not at all, and logs it either way.
+    pub(super) fn change<T>(
+        &mut self,
+        event: Event,
+        change: impl FnOnce(&mut Contents, &SecretBytes, Timestamp, &mut Event) -> Result<T>,
+    ) -> Result<T> {
+        let mut contents = self.loaded.contents.clone();
+        let mut event = event;
+        match change(&mut contents, self.loaded.root_key(), self.now, &mut event) {
+            Ok(answer) => self.commit(contents, event, None).map(|()| answer),
+            error => self.answer(event, error),
+        }
+    }
+
     /// Replaces the contents and logs the change: both or neither.
     ///
     /// The line is part of the written file (the journal), so it reaches the log even if this
