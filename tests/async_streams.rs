@@ -33,6 +33,9 @@ use crate::{
     },
 };
 
+mod ends;
+mod pressure;
+
 const UNSIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 const SIGNED: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKeyEcdsaP384;
 const SUITES: [u16; 5] = [0x0178, 0x0214, 0x0378, 0x0478, 0x0578];
@@ -44,6 +47,77 @@ fn keyring() -> RawAesKeyring {
 fn unsigned(text: &[u8], frame_length: u32) -> Vec<u8> {
     let client = Client::new();
     client.encrypt(&keyring()).suite(UNSIGNED).frame_length(frame_length).bytes(text).wait().unwrap().message
+}
+
+/// A sink that accepts a limited number of bytes, then stays pending, and sets a flag when it is
+/// dropped.
+struct Full {
+    room: usize,
+    _alive: Arc<()>,
+}
+
+impl AsyncWrite for Full {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let count = bytes.len().min(self.room);
+        self.room -= count;
+        if count == 0 { Poll::Pending } else { Poll::Ready(Ok(count)) }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+/// Returns how much a writer accepts before it is pending.
+fn taken_before_waiting(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> usize {
+    let (mut taken, mut context) = (0, Context::from_waker(Waker::noop()));
+    while let Poll::Ready(count) = Pin::new(&mut *writer).poll_write(&mut context, &bytes[taken..]) {
+        taken += count.unwrap();
+        assert!(taken < bytes.len(), "it takes everything");
+    }
+    taken
+}
+
+/// A source that is always ready, and counts what is read in a counter that the test can see.
+struct Counted<'a> {
+    rest: &'a [u8],
+    taken: Arc<AtomicUsize>,
+}
+
+impl<'a> Counted<'a> {
+    fn new(bytes: &'a [u8]) -> (Self, Weak<AtomicUsize>) {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let watch = Arc::downgrade(&taken);
+        (Self { rest: bytes, taken }, watch)
+    }
+
+    fn cut(&mut self, room: usize) -> &'a [u8] {
+        let (now, rest) = self.rest.split_at(room.min(self.rest.len()));
+        self.rest = rest;
+        self.taken.fetch_add(now.len(), Ordering::Relaxed);
+        now
+    }
+}
+
+impl AsyncRead for Counted<'_> {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let room = buffer.remaining();
+        buffer.put_slice(self.cut(room));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<'a> Stream for Counted<'a> {
+    type Item = io::Result<&'a [u8]>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let piece = self.cut(10_000);
+        Poll::Ready(Some(Ok(piece)).filter(|_| !piece.is_empty()))
+    }
 }
 
 proptest! {
@@ -241,244 +315,6 @@ fn a_future_that_is_dropped_loses_nothing() {
         closed.unwrap();
         assert!(back.into_decrypted().unwrap().plaintext.0.bytes == text, "{seed}");
     }
-}
-
-/// A sink that accepts a limited number of bytes, then stays pending, and sets a flag when it is
-/// dropped.
-struct Full {
-    room: usize,
-    _alive: Arc<()>,
-}
-
-impl AsyncWrite for Full {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let count = bytes.len().min(self.room);
-        self.room -= count;
-        if count == 0 { Poll::Pending } else { Poll::Ready(Ok(count)) }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
-
-/// Returns how much a writer accepts before it is pending.
-fn taken_before_waiting(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> usize {
-    let (mut taken, mut context) = (0, Context::from_waker(Waker::noop()));
-    while let Poll::Ready(count) = Pin::new(&mut *writer).poll_write(&mut context, &bytes[taken..]) {
-        taken += count.unwrap();
-        assert!(taken < bytes.len(), "it takes everything");
-    }
-    taken
-}
-
-#[test]
-fn a_sink_that_is_full_stops_the_writer_after_one_chunk() {
-    let (client, keyring, text) = (reads_all(), keyring(), pattern(2_000_000));
-    let message = unsigned(&text, 4096);
-    for room in [0, 100_000, 500_000] {
-        let sink = Full { room, _alive: Arc::new(()) };
-        let mut writer = client.encrypt(&keyring).writer(Tokio(sink)).wait().unwrap();
-        let taken = taken_before_waiting(&mut writer, &text);
-        assert!(taken <= room + 64 * 1024, "{room}: {taken}");
-        assert!(taken + 70_000 >= room, "{room}: {taken}");
-
-        let sink = Full { room, _alive: Arc::new(()) };
-        let mut writer = client.decrypt(&keyring).writer(Tokio(sink));
-        let taken = taken_before_waiting(&mut writer, &message);
-        assert!(taken <= room + room / 50 + 64 * 1024 + 4096, "{room}: {taken}");
-    }
-}
-
-/// A source that is always ready, and counts what is read in a counter that the test can see.
-struct Counted<'a> {
-    rest: &'a [u8],
-    taken: Arc<AtomicUsize>,
-}
-
-impl<'a> Counted<'a> {
-    fn new(bytes: &'a [u8]) -> (Self, Weak<AtomicUsize>) {
-        let taken = Arc::new(AtomicUsize::new(0));
-        let watch = Arc::downgrade(&taken);
-        (Self { rest: bytes, taken }, watch)
-    }
-
-    fn cut(&mut self, room: usize) -> &'a [u8] {
-        let (now, rest) = self.rest.split_at(room.min(self.rest.len()));
-        self.rest = rest;
-        self.taken.fetch_add(now.len(), Ordering::Relaxed);
-        now
-    }
-}
-
-impl AsyncRead for Counted<'_> {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let room = buffer.remaining();
-        buffer.put_slice(self.cut(room));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<'a> Stream for Counted<'a> {
-    type Item = io::Result<&'a [u8]>;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let piece = self.cut(10_000);
-        Poll::Ready(Some(Ok(piece)).filter(|_| !piece.is_empty()))
-    }
-}
-
-#[test]
-fn a_poll_takes_a_chunk_of_the_source_at_most() {
-    let (client, keyring, text) = (reads_all(), keyring(), pattern(3_000_000));
-    for frame_length in [4096, 1 << 20] {
-        let message = unsigned(&text, frame_length);
-        let (source, watch) = Counted::new(&message);
-        let mut reader = drive(client.decrypt(&keyring).open_async(Tokio(source)).into_future())
-            .and_then(|message| message.into_reader())
-            .unwrap();
-        let mut buffer = vec![0; 1 << 20];
-        let (mut waits, mut plaintext) = (0, Vec::new());
-        loop {
-            let taken = watch.upgrade().unwrap().load(Ordering::Relaxed);
-            let outcome = pin!(reader.read(&mut buffer)).poll(&mut Context::from_waker(Waker::noop()));
-            assert!(watch.upgrade().unwrap().load(Ordering::Relaxed) - taken <= 64 * 1024);
-            match outcome {
-                Poll::Pending => waits += 1,
-                Poll::Ready(Ok(0)) => break,
-                Poll::Ready(count) => plaintext.extend_from_slice(&buffer[..count.unwrap()]),
-            }
-            assert!(waits < 10_000, "it never gets anywhere");
-        }
-        assert!(plaintext == text);
-        // Long frames take many polls, after each of which other tasks get their turn.
-        assert_eq!(waits > 20, frame_length > 4096, "{waits}");
-    }
-}
-
-#[test]
-fn a_stream_asks_its_source_only_for_what_is_wanted() {
-    let (client, keyring, text) = (reads_all(), keyring(), pattern(1_000_000));
-    let pulled = std::cell::Cell::new(0);
-    let source = stream::iter(text.chunks(10_000)).map(|piece| {
-        pulled.set(pulled.get() + piece.len());
-        io::Result::Ok(piece)
-    });
-    let mut sealed = client.encrypt(&keyring).reader(Pieces::new(source)).wait().unwrap();
-    assert_eq!(pulled.get(), 0, "nothing is asked for before it is polled");
-    let mut message = Vec::new();
-    while let Some(piece) = drive(sealed.try_next()).unwrap() {
-        message.extend_from_slice(&piece);
-        assert!(piece.len() < 20_000, "{}", piece.len());
-        assert!(pulled.get() <= message.len() + 4096 + 10_000, "{} and {}", pulled.get(), message.len());
-    }
-    assert!(client.decrypt(&keyring).bytes(&message).wait().unwrap().plaintext == text);
-}
-
-#[test]
-fn what_is_dropped_half_way_is_gone() {
-    let (client, keyring, text) = (reads_all(), keyring(), pattern(500_000));
-    let message = unsigned(&text, 4096);
-
-    let (source, watch) = Counted::new(&message);
-    let mut reader = drive(client.decrypt(&keyring).open_async(Tokio(source)).into_future())
-        .and_then(|message| message.into_reader())
-        .unwrap();
-    drive(reader.read_exact(&mut [0; 100_000])).unwrap();
-    assert!(watch.upgrade().is_some());
-    drop(reader);
-    assert!(watch.upgrade().is_none(), "the source of a reader is left behind");
-
-    let (source, watch) = Counted::new(&message);
-    let mut opened = drive(client.decrypt(&keyring).open_async(Pieces::new(source)).into_future())
-        .and_then(|message| message.into_reader())
-        .unwrap();
-    assert!(!drive(opened.try_next()).unwrap().unwrap().is_empty());
-    drop(opened);
-    assert!(watch.upgrade().is_none(), "the source of a stream is left behind");
-
-    let alive = Arc::new(());
-    let watch = Arc::downgrade(&alive);
-    let mut writer = client.encrypt(&keyring).writer(Tokio(Full { room: 100_000, _alive: alive })).wait().unwrap();
-    taken_before_waiting(&mut writer, &text);
-    drop(writer);
-    assert!(watch.upgrade().is_none(), "the sink of a writer is left behind");
-}
-
-#[test]
-fn a_writer_that_is_dropped_or_only_flushed_leaves_a_message_that_is_cut_off() {
-    let (client, keyring, text) = (reads_all(), keyring(), pattern(10_000));
-    let mut message = Vec::new();
-    let mut writer = client.encrypt(&keyring).suite(UNSIGNED).writer(Tokio(&mut message)).wait().unwrap();
-    drive(writer.write_all(&text)).unwrap();
-    drive(writer.flush()).unwrap();
-    drop(writer);
-    assert!(message.len() > 8192);
-    let refused = client.decrypt(&keyring).bytes(&message).wait();
-    assert!(matches!(refused, Err(Error::Format(FormatError::Truncated))));
-
-    // In the other direction: without the end of the message, nothing shows that the plaintext is
-    // complete.
-    let message = unsigned(&text, 700);
-    let mut writer = client.decrypt(&keyring).writer(Tokio(Vec::new()));
-    drive(writer.write_all(&message)).unwrap();
-    drive(writer.flush()).unwrap();
-    assert!(matches!(writer.into_decrypted(), Err(Error::Format(FormatError::Truncated))));
-    for length in [0, 10, message.len() - 1] {
-        let mut writer = client.decrypt(&keyring).writer(Tokio(Vec::new()));
-        drive(writer.write_all(&message[..length])).unwrap();
-        let error = Error::from(drive(writer.shutdown()).unwrap_err());
-        assert!(matches!(error, Error::Format(FormatError::Truncated)), "{length}: {error:?}");
-        assert!(writer.into_decrypted().is_err());
-    }
-}
-
-#[test]
-fn a_closed_writer_takes_nothing_more_and_closes_again() {
-    let (client, keyring) = (reads_all(), keyring());
-    let mut writer = client.encrypt(&keyring).writer(Tokio(Vec::new())).wait().unwrap();
-    drive(writer.write_all(b"text")).unwrap();
-    drive(writer.shutdown()).unwrap();
-    drive(writer.shutdown()).unwrap();
-    assert!(drive(writer.write_all(b"more")).is_err());
-    let message = writer.into_inner().0;
-    assert_eq!(client.decrypt(&keyring).bytes(&message).wait().unwrap().plaintext, b"text");
-}
-
-#[test]
-fn a_source_that_fails_makes_no_whole_message() {
-    let (client, keyring, text) = (reads_all(), keyring(), pattern(10_000));
-    // Most streams end after an error.
-    let pieces = [Ok(&text[..]), Err(io::Error::other("the connection was lost"))];
-    let mut sealed = client.encrypt(&keyring).suite(UNSIGNED).reader(Pieces::new(stream::iter(pieces))).wait().unwrap();
-    let (mut message, mut errors) = (Vec::new(), Vec::new());
-    while let Some(piece) = drive(sealed.next()) {
-        match piece {
-            Ok(piece) => message.extend_from_slice(&piece),
-            Err(error) => errors.push(error),
-        }
-    }
-    assert!(matches!(&errors[..], [Error::Io(error)] if error.to_string() == "the connection was lost"), "{errors:?}");
-    assert!(matches!(client.decrypt(&keyring).bytes(&message).wait(), Err(Error::Format(FormatError::Truncated))));
-
-    let message = unsigned(&text, 700);
-    let pieces = [Ok(&message[..5000]), Err(io::Error::other("lost")), Ok(&message[5000..])];
-    let mut opened = drive(client.decrypt(&keyring).open_async(Pieces::new(stream::iter(pieces))).into_future())
-        .and_then(|message| message.into_reader())
-        .unwrap();
-    let mut errors = 0;
-    let mut plaintext = Vec::new();
-    while let Some(piece) = drive(opened.next()) {
-        match piece {
-            Ok(piece) => plaintext.extend_from_slice(&piece),
-            Err(_) => errors += 1,
-        }
-    }
-    assert!(errors == 1 && plaintext.len() < 5000 && text.starts_with(&plaintext));
 }
 
 /// A keyring that completes later, on another thread.

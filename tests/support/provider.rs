@@ -52,7 +52,14 @@ enum Randomness {
 pub struct Fronted {
     randomness: Randomness,
     log: Option<Arc<Mutex<Log>>>,
-    writes_before_it_verifies: bool,
+    hasty: Option<Hasty>,
+}
+
+/// What a key that writes before it verifies does with a tag that does not verify.
+#[derive(Clone, Copy)]
+enum Hasty {
+    Fails,
+    Panics,
 }
 
 impl Fronted {
@@ -76,11 +83,17 @@ impl Fronted {
     /// Returns a provider whose AES-GCM keys decrypt before they verify: if the tag does not
     /// verify, the whole plaintext is left behind.
     pub fn writing_before_it_verifies() -> Self {
-        Self { writes_before_it_verifies: true, ..Self::plain() }
+        Self { hasty: Some(Hasty::Fails), ..Self::plain() }
+    }
+
+    /// Returns the provider of [`writing_before_it_verifies`](Self::writing_before_it_verifies), but
+    /// with keys that panic if the tag does not verify.
+    pub fn panicking_after_it_wrote() -> Self {
+        Self { hasty: Some(Hasty::Panics), ..Self::plain() }
     }
 
     fn plain() -> Self {
-        Self { randomness: Randomness::TheProviders, log: None, writes_before_it_verifies: false }
+        Self { randomness: Randomness::TheProviders, log: None, hasty: None }
     }
 
     /// Returns the record so far.
@@ -109,10 +122,10 @@ impl CryptoProvider for Fronted {
 
     fn aes_gcm(&self, key: &[u8]) -> Result<Box<dyn AeadKey>> {
         let inner = provider().aes_gcm(key)?;
-        Ok(match &self.log {
-            Some(log) => Box::new(WatchedKey { key: key.to_vec(), inner, log: log.clone() }),
-            None if self.writes_before_it_verifies => Box::new(HastyKey { inner }),
-            None => inner,
+        Ok(match (&self.log, self.hasty) {
+            (Some(log), _) => Box::new(WatchedKey { key: key.to_vec(), inner, log: log.clone() }),
+            (None, Some(hasty)) => Box::new(HastyKey { inner, hasty }),
+            (None, None) => inner,
         })
     }
 
@@ -160,6 +173,7 @@ impl AeadKey for WatchedKey {
 /// A key that writes before it verifies.
 struct HastyKey {
     inner: Box<dyn AeadKey>,
+    hasty: Hasty,
 }
 
 impl AeadKey for HastyKey {
@@ -171,6 +185,12 @@ impl AeadKey for HastyKey {
         let outcome = self.inner.open_in_place(iv, aad, &mut text.to_vec(), tag);
         // Counter mode is its own inverse, so sealing the ciphertext gives the plaintext.
         self.inner.seal_in_place(iv, aad, text)?;
-        outcome
+        match self.hasty {
+            Hasty::Fails => outcome,
+            Hasty::Panics => {
+                outcome.expect("a tag that verifies");
+                Ok(())
+            }
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What is released before a signature or a tag is verified: only what the name of the method
 //! announces.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 #[cfg(feature = "fs")]
 use sealwax::io::Overwrite;
 #[cfg(feature = "tokio")]
@@ -243,6 +245,34 @@ impl GetRange for Object {
 
     async fn get_range(&self, range: std::ops::Range<u64>) -> std::io::Result<Vec<u8>> {
         Ok(self.0[range.start as usize..range.end as usize].to_vec())
+    }
+}
+
+/// A buffer is cleared as a whole even if the provider panics in the last frame of a range.
+#[test]
+fn attack_16_a_provider_that_panics_in_a_range_leaves_no_plaintext() {
+    let builder = Client::builder_with_provider(Fronted::panicking_after_it_wrote());
+    let client = builder.commitment_policy(CommitmentPolicy::RequireEncryptAllowDecrypt).build();
+    let forge = Forge::new(0x0478);
+    let keyring = forge.keyring();
+    let mut frames = forge.frames(TEXT);
+    *frames[2].last_mut().unwrap() ^= 1;
+    let message = forge.with_body(&frames);
+    // The third frame is opened last, as a whole and in part.
+    for (start, end) in [(0, 15), (0, 12), (5, 15), (10, 15), (11, 13)] {
+        let reader = client.decrypt(&keyring).open_at(&message[..]).unwrap().into_ranges().unwrap();
+        let mut buffer = vec![0xee; end - start];
+        let read = AssertUnwindSafe(|| reader.read_at(start as u64, &mut buffer).map(|_| ()));
+        assert!(catch_unwind(read).is_err(), "{start}..{end}");
+        assert!(buffer.iter().all(|byte| *byte == 0), "{start}..{end}: {buffer:?}");
+        assert_eq!(reader.read_range(0..10).unwrap(), TEXT[..10], "{start}..{end}");
+
+        let opened = ready(client.decrypt(&keyring).open_remote(Object(message.clone())).into_future());
+        let reader = ready(opened.unwrap().into_ranges()).unwrap();
+        let mut buffer = vec![0xee; end - start];
+        let read = AssertUnwindSafe(|| ready(reader.read_at(start as u64, &mut buffer)).map(|_| ()));
+        assert!(catch_unwind(read).is_err(), "{start}..{end}");
+        assert!(buffer.iter().all(|byte| *byte == 0), "{start}..{end}: {buffer:?}");
     }
 }
 
