@@ -43,8 +43,6 @@ pub(crate) struct Found {
     pub(crate) kind: Kind,
     pub(crate) length: u64,
     pub(crate) modified: Option<SystemTime>,
-    /// The permission bits, on Unix.
-    mode: u32,
     identity: Identity,
 }
 

@@ -38,7 +38,9 @@ pub(crate) fn run(arguments: &ReencryptArguments, session: &Session) -> Result<(
         let (metadata, resealing) = operands::once(&mut ready, || {
             Ok((Metadata::open(report.metadata.as_deref())?, Resealing::new(arguments, session)?))
         })?;
-        resealing.reseal(input, target, || Ok(()))?.print(report, metadata.as_ref())
+        // In place, what was put there meanwhile must not be replaced.
+        let check = |input: &Input| if output.is_none() { input.check_still_at(&operand.input) } else { Ok(()) };
+        resealing.reseal(input, target, check)?.print(report, metadata.as_ref())
     })
 }
 
@@ -64,7 +66,7 @@ fn run_recursive(arguments: &ReencryptArguments, session: &Session) -> Result<()
         let input = Input::open_found(&job.from, &job.found, bar)?;
         let output = Output::create_in(target, overwrite, &session.cleanup)?;
         // In place, what was put there meanwhile must not be replaced.
-        Ok(Done::from(resealing.reseal(input, output, || job.from.check_same(&job.found))?))
+        Ok(Done::from(resealing.reseal(input, output, |_| job.from.check_same(&job.found))?))
     })
 }
 
@@ -109,7 +111,7 @@ impl<'a> Resealing<'a> {
         &self,
         mut input: Input,
         mut output: Output,
-        check: impl FnOnce() -> Result<(), Failure>,
+        check: impl FnOnce(&Input) -> Result<(), Failure>,
     ) -> Result<Report, Failure> {
         let from = self.client.decrypt_with(&*self.old).context(self.expected.clone());
         let to = self.message.apply(self.client.encrypt_with(&*self.new));
@@ -133,7 +135,7 @@ impl<'a> Resealing<'a> {
         let done = outcome.map_err(|error| output.failure(&name, error))?;
         // What was written to the file after it was read must not be lost.
         input.check_unchanged()?;
-        check()?;
+        check(&input)?;
         let output_name = output.name.clone();
         let committed = output.commit()?;
         let output_length = Some(committed.length);

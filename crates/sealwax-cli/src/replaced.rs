@@ -13,12 +13,13 @@ mod attributes;
 #[cfg(unix)]
 use attributes::Attributes;
 
+/// A file that is replaced.
+#[cfg(unix)]
+pub(crate) struct Replaced(Attributes);
+
 /// Nothing is kept on other systems.
 #[cfg(not(unix))]
-struct Attributes;
-
-/// A file that is replaced.
-pub(crate) struct Replaced(Attributes);
+pub(crate) enum Replaced {}
 
 #[cfg(unix)]
 impl Replaced {
@@ -57,6 +58,6 @@ impl Replaced {
     }
 
     pub(crate) fn give_to(&self, _: &mut PendingFile, _: bool) -> Vec<String> {
-        Vec::new()
+        match *self {}
     }
 }

@@ -97,6 +97,22 @@ impl Input {
         Err(changed(&self.name))
     }
 
+    /// Fails if a path does not lead to this file any more.
+    pub(crate) fn check_still_at(&self, path: &Path) -> Result<(), Failure> {
+        #[cfg(unix)]
+        if let Some(before) = &self.found {
+            use std::os::unix::fs::MetadataExt;
+
+            let now = std::fs::metadata(path).map_err(|error| Failure::about(&self.name, error))?;
+            if (now.dev(), now.ino()) != (before.dev(), before.ino()) {
+                return Err(changed(&self.name));
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = path;
+        Ok(())
+    }
+
     /// Reads the whole of a small regular file, or the beginning of anything that may be longer.
     pub(crate) fn read_ahead(&mut self) -> io::Result<Ahead> {
         let Some(found) = &self.found else { return Ok(Ahead::Begun(Zeroizing::default())) };

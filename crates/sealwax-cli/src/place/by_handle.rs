@@ -44,7 +44,7 @@ impl Handle {
     }
 
     pub(super) fn mode(&self) -> io::Result<u32> {
-        Ok(of(&fstat(&self.0)?).mode)
+        Ok(Mode::from_raw_mode(fstat(&self.0)?.st_mode).bits().into())
     }
 
     pub(super) fn look(&self, name: &OsStr) -> io::Result<Found> {
@@ -102,11 +102,5 @@ fn of(stat: &Stat) -> Found {
         if seconds < 0 { SystemTime::UNIX_EPOCH.checked_sub(whole) } else { SystemTime::UNIX_EPOCH.checked_add(whole) };
     let modified = second.and_then(|second| second.checked_add(Duration::from_nanos(stat.st_mtime_nsec as u64)));
     let (device, inode) = (stat.st_dev as u64, stat.st_ino as u64);
-    Found {
-        kind,
-        length: stat.st_size as u64,
-        modified,
-        mode: Mode::from_raw_mode(stat.st_mode).bits() as u32,
-        identity: (device, inode),
-    }
+    Found { kind, length: stat.st_size as u64, modified, identity: (device, inode) }
 }

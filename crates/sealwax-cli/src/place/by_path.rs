@@ -12,7 +12,8 @@ use sealwax::io::{Overwrite, PendingFile};
 use super::{Found, Kind};
 
 /// Files have no identity here.
-pub(super) type Identity = ();
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity;
 
 pub(super) struct Handle(PathBuf);
 
@@ -44,7 +45,7 @@ impl Handle {
             kind if kind.is_symlink() => Kind::Link,
             _ => Kind::Other,
         };
-        Ok(Found { kind, length: found.len(), modified: found.modified().ok(), mode: 0, identity: () })
+        Ok(Found { kind, length: found.len(), modified: found.modified().ok(), identity: Identity })
     }
 
     pub(super) fn open_file(&self, name: &OsStr) -> io::Result<File> {

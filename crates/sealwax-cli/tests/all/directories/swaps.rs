@@ -204,26 +204,27 @@ fn attack_33_a_link_in_the_place_of_a_directory_that_comes_later_is_not_followed
 #[test]
 fn a_file_that_is_replaced_while_it_is_reencrypted_stays() {
     let place = Place::new();
-    let length = 64 << 20;
-    File::create(place.path("large")).unwrap().set_len(length).unwrap();
-    let unsigned = ["--suite", "0x0478"];
-    place.ok(&[&["encrypt", "-k", &place.key, "large", "-o", "vault.sealed"], &unsigned[..]].concat());
+    File::create(place.path("large")).unwrap().set_len(64 << 20).unwrap();
+    let key = place.key.as_str();
     fs::create_dir(place.path("vault")).unwrap();
-    fs::rename(place.path("vault.sealed"), place.path("vault/a.sealed")).unwrap();
-    let mut child = place.command(&["reencrypt", "-r", "-k", &place.key, "vault"]).spawn().unwrap();
-    let partial = || fs::read_dir(place.path("vault")).unwrap().count() == 2;
-    while !partial() {
-        assert!(child.try_wait().unwrap().is_none(), "it was done before it could be disturbed");
-        thread::sleep(Duration::from_millis(1));
+    let message = "vault/a.sealed";
+    let commands: [(&[&str], _); 2] = [
+        (&["reencrypt", "-r", "-k", key, "vault"], "the file was removed or replaced during the run; "),
+        (&["reencrypt", "-k", key, message], "the file changed while it was read; "),
+    ];
+    for (command, said) in commands {
+        place.ok(&["encrypt", "-f", "-k", key, "--suite", "0x0478", "large", "-o", message]);
+        let mut child = place.command(command).spawn().unwrap();
+        while fs::read_dir(place.path("vault")).unwrap().count() < 2 {
+            assert!(child.try_wait().unwrap().is_none(), "it was done before it could be disturbed");
+            thread::sleep(Duration::from_millis(1));
+        }
+        place.write("new", b"new content");
+        fs::rename(place.path("new"), place.path(message)).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(code(&output), 1, "{}", stderr(&output));
+        assert!(stderr(&output).starts_with(&format!("sealwax: {message}: {said}")), "{}", stderr(&output));
+        let left: Vec<_> = tree(&place.path("vault")).into_iter().collect();
+        assert_eq!(left, [("a.sealed".into(), Some(b"new content".to_vec()))]);
     }
-    place.write("new", b"new content");
-    fs::rename(place.path("new"), place.path("vault/a.sealed")).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(code(&output), 1, "{}", stderr(&output));
-    let said = "sealwax: vault/a.sealed: the file was removed or replaced during the run; ";
-    assert!(stderr(&output).starts_with(said), "{}", stderr(&output));
-    assert_eq!(
-        tree(&place.path("vault")).into_iter().collect::<Vec<_>>(),
-        [("a.sealed".into(), Some(b"new content".to_vec()))]
-    );
 }
