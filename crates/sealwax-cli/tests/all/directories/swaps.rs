@@ -147,6 +147,23 @@ fn attack_33_links_and_pipes_in_the_place_of_files_are_not_followed() {
 }
 
 #[test]
+fn attack_33_another_file_in_the_place_of_one_is_not_read() {
+    let place = place_with_files();
+    let (held, first) = hold(&place, &["verify", "-r", "-k", &place.key, "sealed"]);
+    for number in 0..FILES {
+        let name = format!("d/{number}.sealed");
+        if !first.starts_with(&format!("sealed/{name}")) {
+            fs::remove_file(place.path("sealed").join(&name)).unwrap();
+            let outside = place.path("outside sealed").join(format!("{number}.sealed"));
+            fs::hard_link(outside, place.path("sealed").join(&name)).unwrap();
+        }
+    }
+    let (code, text) = held.release();
+    assert_eq!(code, 1, "{text}");
+    assert!(text.matches("the file was removed or replaced during the run").count() >= 3, "{text}");
+}
+
+#[test]
 fn attack_33_a_link_in_the_place_of_a_directory_redirects_nothing() {
     let key = Place::new().key;
     for command in 0..commands(&key).len() {
