@@ -16,7 +16,7 @@ mod keys;
 mod reencrypt;
 mod store;
 
-pub(crate) use directories::DirectoryArguments;
+pub(crate) use directories::{DirectoryArguments, TreeArguments};
 pub(crate) use keys::{AliasCommand, KeysArguments, KeysCommand};
 pub(crate) use reencrypt::ReencryptArguments;
 pub(crate) use store::{AwsArguments, StoreArguments};
@@ -54,7 +54,8 @@ Exit codes:
   3  the message is malformed, truncated, altered, or not in the expected context
   4  no given key decrypts the message, or a keyring failed
   5  the message is refused by the commitment policy or a limit
-  6  the output file exists (--force replaces it)";
+  6  the output file exists (--force replaces it)
+  7  --check found an output that is missing or differs";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -64,10 +65,12 @@ pub(crate) enum Command {
     Decrypt(DecryptArguments),
     /// Verify a message, or a directory of messages, without writing the plaintext
     Verify(VerifyArguments),
-    /// Re-encrypt a message, in place or to another file, with other keys, suite, frame length or context
+    /// Re-encrypt a message or a directory, in place or to another, with other keys, suite, frame length or context
     Reencrypt(ReencryptArguments),
-    /// Show the header and the sizes of a message; needs no key and verifies nothing
+    /// Show the header and the sizes of a message, or of each in a directory; needs no key and verifies nothing
     Inspect(InspectArguments),
+    /// Remove incomplete files that a killed run left in directories
+    Clean(CleanArguments),
     /// Create a file with a random AES key, and print its key URI
     Keygen(KeygenArguments),
     /// Print a shell completion script
@@ -220,6 +223,14 @@ pub(crate) struct EncryptArguments {
     #[arg(long)]
     pub(crate) preserve: bool,
 
+    /// Encrypt only files that have no message, or were modified after it was written; replaces those messages
+    #[arg(short, long, conflicts_with = "force")]
+    pub(crate) update: bool,
+
+    /// Write nothing; check that the message of each file exists, verifies and contains the file. Needs keys that decrypt
+    #[arg(long, conflicts_with_all = ["force", "update", "preserve", "create_store"])]
+    pub(crate) check: bool,
+
     #[command(flatten)]
     pub(crate) directories: DirectoryArguments,
 
@@ -231,7 +242,8 @@ const ENCRYPT_EXAMPLES: &str = "\
 Examples:
   sealwax encrypt -c tenant=blue report.pdf         # writes report.pdf.sealed
   tar c directory | sealwax encrypt -k \"$KEY\" > directory.tar.sealed
-  sealwax encrypt -r -k \"$KEY\" directory -o directory.sealed";
+  sealwax encrypt -r -k \"$KEY\" directory -o directory.sealed
+  sealwax encrypt -r --update --exclude '*.tmp' -k \"$KEY\" directory -o directory.sealed";
 
 /// What kind of message is written.
 #[derive(Args)]
@@ -278,6 +290,10 @@ pub(crate) struct DecryptArguments {
     /// Restore the mode and modification time that encrypt --preserve stored
     #[arg(long)]
     pub(crate) preserve: bool,
+
+    /// Write nothing; check that the output of each message exists and is its plaintext
+    #[arg(long, conflicts_with_all = ["force", "preserve", "release_unverified"])]
+    pub(crate) check: bool,
 
     #[command(flatten)]
     pub(crate) directories: DirectoryArguments,
@@ -341,17 +357,32 @@ impl LimitArguments {
 
 #[derive(Args)]
 pub(crate) struct InspectArguments {
-    /// Print JSON
+    /// Print JSON; with --recursive, one line per message
     #[arg(long)]
     pub(crate) json: bool,
 
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
 
-    /// Input file, or - for standard input (the default)
+    #[command(flatten)]
+    pub(crate) tree: TreeArguments,
+
+    /// Input file, or - for standard input (the default); with --recursive, a directory
     #[arg(value_name = "IN")]
     pub(crate) input: Option<PathBuf>,
 }
+
+#[derive(Args)]
+#[command(after_help = CLEAN_NOTE)]
+pub(crate) struct CleanArguments {
+    /// Directories to search, with everything below them
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) directories: Vec<PathBuf>,
+}
+
+const CLEAN_NOTE: &str = "\
+Files are written under names such as .sealwax-aB3xYz.partial until they are complete. Only such files are removed, and \
+none that a running command is writing. Links are not followed.";
 
 #[derive(Args)]
 pub(crate) struct KeygenArguments {

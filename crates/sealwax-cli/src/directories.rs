@@ -2,7 +2,6 @@
 //! parallel.
 
 use std::{
-    fmt::Write as _,
     fs::File,
     io::Read,
     iter::repeat_n,
@@ -14,15 +13,15 @@ use std::{
     thread,
 };
 
-use indicatif::{HumanBytes, HumanCount, ProgressBar};
-use sealwax::{Escaped, materials::MaterialsManager};
-use serde::Serialize;
+use indicatif::ProgressBar;
+use sealwax::{Escaped, io::Overwrite, materials::MaterialsManager};
 
 use crate::{
-    arguments::{DirectoryArguments, ReportArguments},
+    arguments::{DirectoryArguments, ReportArguments, TreeArguments},
     failure::Failure,
     metadata::{self, Metadata},
     notes::say,
+    place::{Found, Kind, Place},
     provider,
     report::Report,
     session::Session,
@@ -30,9 +29,14 @@ use crate::{
 };
 
 mod cache;
+mod filter;
+mod tally;
 mod tree;
 
-use tree::{Job, Met, Target, Tree};
+pub(crate) use tree::Job;
+
+use tally::Tally;
+use tree::{Met, Target, Tree};
 
 /// The most files processed in parallel, whatever was requested: more threads gain nothing, and the
 /// system may not have them.
@@ -47,29 +51,82 @@ pub(crate) enum Task {
     Encrypt,
     Decrypt,
     Verify,
+    Reencrypt,
+    Inspect,
+}
+
+impl Task {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Encrypt => "encrypt",
+            Self::Decrypt => "decrypt",
+            Self::Verify => "verify",
+            Self::Reencrypt => "reencrypt",
+            Self::Inspect => "inspect",
+        }
+    }
+}
+
+/// What is done with output files that exist.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    Keep,
+    Replace,
+    /// Replaces those that are older than their input.
+    Update,
+    /// Writes nothing at all, and checks them.
+    Check,
+}
+
+impl Existing {
+    /// Returns what the flags of a command ask for.
+    pub(crate) fn of(force: bool, update: bool, check: bool) -> Self {
+        match (force, update, check) {
+            (_, _, true) => Self::Check,
+            (true, ..) => Self::Replace,
+            (_, true, _) => Self::Update,
+            _ => Self::Keep,
+        }
+    }
 }
 
 /// A directory, and the operation to perform on it.
 pub(crate) struct Directory<'a> {
     pub(crate) task: Task,
-    pub(crate) arguments: &'a DirectoryArguments,
+    pub(crate) tree: &'a TreeArguments,
+    /// The number of files to process in parallel.
+    pub(crate) jobs: usize,
     pub(crate) report: &'a ReportArguments,
     pub(crate) session: &'a Session,
     pub(crate) from: &'a Path,
-    /// The output directory; `None` for an operation that writes no files.
+    /// The output directory; `None` for an operation that writes no files, or replaces its inputs.
     pub(crate) to: Option<&'a Path>,
-    pub(crate) force: bool,
+    pub(crate) existing: Existing,
 }
 
 /// What is done with a file.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal<'a> {
-    /// Writes the output to this path.
-    Write(&'a Path),
-    /// Verifies the file, and that the existing file at this path is its plaintext.
-    Compare(&'a Path),
-    /// Verifies the file.
-    Verify,
+    /// Writes the output to this place.
+    Write(&'a Place, Overwrite),
+    /// Compares the message and the plaintext, of which one is the file and the other was found in this
+    /// place.
+    Compare(&'a Place, &'a Found),
+    /// Only reads the file.
+    Read,
+}
+
+/// What was done with a file.
+pub(crate) enum Done {
+    Reported(Box<Report>),
+    /// Everything was printed; the plaintext has this length.
+    Printed(u64),
+}
+
+impl From<Report> for Done {
+    fn from(report: Report) -> Self {
+        Self::Reported(Box::new(report))
+    }
 }
 
 /// Returns a materials manager that the files of a directory share, if they are to share one.
@@ -81,10 +138,15 @@ pub(crate) fn sharing(
 }
 
 impl Directory<'_> {
+    /// Returns whether outputs are only checked.
+    pub(crate) fn checks(&self) -> bool {
+        self.existing == Existing::Check
+    }
+
     /// Fails if the directories cannot be used; creates nothing.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         if is_standard(self.from) || self.to.is_some_and(is_standard) {
-            return Err(Failure::usage("--recursive needs an input and an output directory; use -o DIR"));
+            return Err(Failure::usage("--recursive needs directories, not standard input or output"));
         }
         if let Some(metadata) = self.report.metadata.as_deref() {
             for directory in [Some(self.from), self.to].into_iter().flatten() {
@@ -100,10 +162,11 @@ impl Directory<'_> {
     /// summarizes all.
     pub(crate) fn run(
         &self,
-        work: impl Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Report, Failure> + Sync,
+        work: impl Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Done, Failure> + Sync,
     ) -> Result<(), Failure> {
         self.check()?;
         let metadata = Metadata::open(self.report.metadata.as_deref())?;
+        allow_open_files();
         let tree = Tree::new(self)?;
         // Count in advance only if the progress is shown.
         let bar = if self.session.notes.shows_progress() {
@@ -111,7 +174,7 @@ impl Directory<'_> {
         } else {
             ProgressBar::hidden()
         };
-        let (tally, jobs) = (Mutex::new(Tally::default()), self.arguments.jobs().min(MOST_JOBS));
+        let (tally, jobs) = (Mutex::new(Tally::default()), self.jobs.min(MOST_JOBS));
         let worker = Worker { directory: self, bar: &bar, tally: &tally, metadata: metadata.as_ref(), work: &work };
         let (sender, receiver) = sync_channel(2 * jobs);
         let receiver = Arc::new(Mutex::new(receiver));
@@ -134,8 +197,9 @@ impl Directory<'_> {
                     // reports.
                     Met::File(job) => drop(sender.send(job)),
                     Met::Skipped(path, why) => worker.skip(&path, &why),
+                    Met::Excluded => lock(&tally).excluded += 1,
                     Met::KeyStore(path) => worker.leave_out(&path),
-                    Met::Failed(failure) => worker.fail(failure),
+                    Met::Failed(failure) => worker.fail(&failure),
                 }
             }
             drop(sender);
@@ -147,15 +211,26 @@ impl Directory<'_> {
     }
 }
 
+/// Allows as many open files as the system permits: several threads hold files and directories open.
+#[cfg(unix)]
+fn allow_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // If this fails, the limit stays as it is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+#[cfg(not(unix))]
+fn allow_open_files() {}
+
 /// Fails if an existing file does not begin with the header of a message, such as an empty file that
 /// another program left. It is not verified.
-fn check_message(path: &Path) -> Result<(), Failure> {
-    let name = path.display().to_string();
-    let file = File::open(path).map_err(|error| Failure::about(&name, error))?;
+pub(crate) fn check_message(name: &str, file: File) -> Result<(), Failure> {
     let (mut decoder, mut buffer) = (provider::client().build().header_decoder(), [0; 8 << 10]);
     let mut file = file.take(MAX_HEADER);
     loop {
-        let count = file.read(&mut buffer).map_err(|error| Failure::about(&name, error))?;
+        let count = file.read(&mut buffer).map_err(|error| Failure::about(name, error))?;
         match decoder.push(&buffer[..count]) {
             Ok((_, Some(_))) => return Ok(()),
             Ok((_, None)) if count > 0 => {}
@@ -181,7 +256,7 @@ struct Worker<'a, W> {
     work: &'a W,
 }
 
-impl<W: Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Report, Failure>> Worker<'_, W> {
+impl<W: Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Done, Failure>> Worker<'_, W> {
     fn run(&self, jobs: &Mutex<Receiver<Job>>) {
         loop {
             let job = lock(jobs).recv();
@@ -193,48 +268,99 @@ impl<W: Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Report, Failure>> Worker<'_, 
     }
 
     fn take(&self, job: &Job) {
-        let goal = match job.target(self.directory.force) {
-            Ok(Target::Exists { path, older }) if self.directory.task == Task::Encrypt => {
-                if let Err(failure) = check_message(path) {
-                    return self.fail(failure);
-                }
+        match self.process(job) {
+            Ok(Some(length)) => {
                 let mut tally = lock(self.tally);
-                tally.finished += 1;
-                tally.older += u64::from(older);
-                self.bar.inc(job.length);
-                return;
-            }
-            Ok(Target::Exists { path, .. }) => Goal::Compare(path),
-            Ok(Target::ToWrite(path)) => Goal::Write(path),
-            Ok(Target::None) => Goal::Verify,
-            Err(failure) => return self.fail(failure),
-        };
-        match (self.work)(job, goal, self.bar).and_then(|report| self.print(&report).map(|()| report)) {
-            Ok(report) => {
-                let mut tally = lock(self.tally);
-                tally.compared += u64::from(matches!(goal, Goal::Compare(_)));
                 tally.files += 1;
-                tally.bytes += report.sizes.plaintext_length.unwrap_or(0);
+                tally.bytes += length;
             }
-            Err(failure) => self.fail(failure),
+            Ok(None) => self.bar.inc(job.found.length),
+            Err(failure) => self.fail(&failure),
         }
     }
 
-    /// Reports what was done with a file, if requested.
-    fn print(&self, report: &Report) -> Result<(), Failure> {
-        let line = if self.directory.report.json {
-            serde_json::to_string(report).ok()
-        } else if self.directory.report.verbose {
-            Some(match &report.output {
-                Some(output) => format!("{} -> {}", Escaped(&report.input), Escaped(output)),
-                None => format!("{}: verified", Escaped(&report.input)),
-            })
-        } else {
-            None
+    /// Returns the length of the plaintext, or `None` if there was nothing to do.
+    fn process(&self, job: &Job) -> Result<Option<u64>, Failure> {
+        // What is found in the place of the output lives as long as the goal.
+        let mut existing = None;
+        let Some(goal) = self.goal(job, &mut existing)? else { return Ok(None) };
+        let length = match (self.work)(job, goal, self.bar)? {
+            Done::Reported(report) => {
+                self.print(&report)?;
+                report.sizes.plaintext_length.unwrap_or(0)
+            }
+            Done::Printed(length) => length,
         };
-        if let Some(line) = line {
-            self.bar.suspend(|| say(line));
+        lock(self.tally).compared += u64::from(matches!(goal, Goal::Compare(..)));
+        Ok(Some(length))
+    }
+
+    /// Returns what is to be done with a file; `None` if its output counts as finished.
+    fn goal<'j>(&self, job: &'j Job, existing: &'j mut Option<Found>) -> Result<Option<Goal<'j>>, Failure> {
+        let Directory { task, existing: wanted, .. } = *self.directory;
+        let missing = |path: &Path| Failure::to_do(format!("{}: does not exist", path.display()));
+        let place = match &job.to {
+            Target::None => return Ok(Some(Goal::Read)),
+            Target::Input => return Ok(Some(Goal::Write(&job.from, Overwrite::Replace))),
+            Target::Missing(path) => return Err(missing(path)),
+            Target::To(place) => place,
+        };
+        let fail = |why| Err(Failure::usage(format!("{}: {why}", place.display())));
+        let found = match place.look() {
+            Ok(found) => existing.insert(found),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let overwrite = if wanted == Existing::Replace { Overwrite::Replace } else { Overwrite::Never };
+                return if wanted == Existing::Check {
+                    Err(missing(&place.path()))
+                } else {
+                    Ok(Some(Goal::Write(place, overwrite)))
+                };
+            }
+            Err(error) => return Err(Failure::about(&place.display(), error)),
+        };
+        match (found.kind, wanted) {
+            (Kind::Link, _) => {
+                fail("a symbolic link exists under this name; remove it, nothing is written through links")
+            }
+            (Kind::Directory, _) => {
+                fail("a directory exists under this name; remove it or choose another output directory")
+            }
+            (Kind::Other, _) => fail("not a regular file; remove it or choose another output directory"),
+            (Kind::File, Existing::Replace) => Ok(Some(Goal::Write(place, Overwrite::Replace))),
+            (Kind::File, Existing::Check) => Ok(Some(Goal::Compare(place, found))),
+            (Kind::File, _) if task == Task::Decrypt => Ok(Some(Goal::Compare(place, found))),
+            (Kind::File, _) => {
+                check_message(&place.display(), place.open(found)?)?;
+                let times = job.found.modified.zip(found.modified);
+                // A file that was written at the same time may have changed after it was read.
+                if wanted == Existing::Update && times.is_none_or(|(input, output)| input >= output) {
+                    return Ok(Some(Goal::Write(place, Overwrite::Replace)));
+                }
+                let mut tally = lock(self.tally);
+                tally.finished += 1;
+                tally.older += u64::from(times.is_some_and(|(input, output)| input > output));
+                Ok(None)
+            }
         }
+    }
+
+    /// Reports what was done with a file: warnings always, and the rest if requested.
+    fn print(&self, report: &Report) -> Result<(), Failure> {
+        self.bar.suspend(|| {
+            if self.directory.report.json {
+                if let Ok(line) = serde_json::to_string(report) {
+                    say(line);
+                }
+                return;
+            }
+            report.warn();
+            if self.directory.report.verbose {
+                say(match &report.output {
+                    Some(output) => format!("{} -> {}", Escaped(&report.input), Escaped(output)),
+                    None => format!("{}: verified", Escaped(&report.input)),
+                });
+            }
+        });
         report.append_to(self.metadata)
     }
 
@@ -263,93 +389,8 @@ impl<W: Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Report, Failure>> Worker<'_, 
         self.bar.suspend(|| say(line));
     }
 
-    fn fail(&self, failure: Failure) {
-        let mut tally = lock(self.tally);
-        tally.failed += 1;
-        tally.code = match tally.code {
-            None => Some(Some(failure.code())),
-            Some(code) => Some(code.filter(|code| *code == failure.code())),
-        };
-        if failure.stops_all() {
-            tally.stopped.get_or_insert_with(|| failure.line(false));
-        }
-        drop(tally);
+    fn fail(&self, failure: &Failure) {
+        lock(self.tally).fail(failure);
         self.bar.suspend(|| say(failure.line(self.directory.report.json)));
-    }
-}
-
-/// The outcome for all files.
-#[derive(Default, Serialize)]
-struct Tally {
-    /// Files processed now.
-    files: u64,
-    /// Plaintext bytes in those files.
-    bytes: u64,
-    /// Of those, files whose output exists and is the plaintext of the message.
-    compared: u64,
-    /// Files whose output exists and is a message.
-    finished: u64,
-    /// Of those, files whose input has changed since.
-    older: u64,
-    /// Entries that are not files or not messages.
-    skipped: u64,
-    failed: u64,
-    /// The exit code shared by all failures, if there is one.
-    #[serde(skip)]
-    code: Option<Option<u8>>,
-    /// Set when continuing would be useless.
-    #[serde(skip)]
-    stopped: Option<String>,
-}
-
-impl Tally {
-    /// Reports the outcome in one line.
-    fn print(self, directory: &Directory<'_>) -> Result<(), Failure> {
-        let (did, operation) = match directory.task {
-            Task::Encrypt => ("encrypted", "encrypt"),
-            Task::Decrypt => ("decrypted and verified", "decrypt"),
-            Task::Verify => ("verified", "verify"),
-        };
-        let plural = |count: u64| if count == 1 { "" } else { "s" };
-        let Self { files, bytes, compared, finished, older, skipped, failed, .. } = self;
-        let mut text = format!("{did} {} file{}, {}", HumanCount(files), plural(files), HumanBytes(bytes));
-        if compared > 0 {
-            let _ = write!(text, ", of which {} exist and are the same", HumanCount(compared));
-        }
-        if finished > 0 {
-            let _ = write!(text, "; {} skipped because they exist", HumanCount(finished));
-        }
-        if older > 0 {
-            let _ = write!(text, ", of which {} changed since (--force encrypts them again)", HumanCount(older));
-        }
-        if skipped > 0 {
-            let _ = write!(text, "; {} skipped", HumanCount(skipped));
-        }
-        if failed > 0 {
-            let _ = write!(text, "; {} failed", HumanCount(failed));
-        }
-        if self.stopped.is_some() {
-            text.push_str("; stopped, the remaining files were not processed");
-        }
-        #[derive(Serialize)]
-        struct Line<'a> {
-            operation: &'a str,
-            #[serde(flatten)]
-            tally: &'a Tally,
-            stopped: bool,
-        }
-        if directory.report.json {
-            let line = Line { operation, tally: &self, stopped: self.stopped.is_some() };
-            say(serde_json::to_string(&line).unwrap_or_default());
-        }
-        match self.code {
-            Some(code) if directory.report.json => Err(Failure::said(code)),
-            Some(code) => Err(Failure::of_many(text, code)),
-            None if directory.report.json => Ok(()),
-            None => {
-                directory.session.notes.note(text);
-                Ok(())
-            }
-        }
     }
 }

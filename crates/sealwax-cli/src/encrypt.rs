@@ -1,37 +1,53 @@
 //! `sealwax encrypt`.
 
 use std::{
-    fs,
-    io::{Read, Write},
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::Path,
 };
 
-use sealwax::{Client, EncryptionContext, Error, materials::MaterialsManager};
+use sealwax::{Client, EncryptionContext, Error, Escaped, materials::MaterialsManager};
 
 use crate::{
     arguments::{EncryptArguments, MessageArguments},
     behind::write_behind,
-    directories::{self, Directory, Goal, Task},
+    directories::{self, Directory, Done, Existing, Goal, Task, check_message},
     failure::Failure,
     keyring,
     metadata::{self, Metadata},
+    opening::Opening,
     operands::{self, Operand},
     preserve,
     report::{Report, Sizes},
     session::Session,
-    streams::{Ahead, Input, Output, changed},
+    streams::{Ahead, Input, Output, changed, is_standard, open_existing},
 };
 
 pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(), Failure> {
     let EncryptArguments { directories, report, streams, .. } = arguments;
-    if directories.recursive {
+    if directories.recursive() {
         return run_recursive(arguments, session);
     }
     let (operands, mut ready) = (operands::to_encrypt(streams)?, None);
     metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
+    if arguments.check {
+        return check(arguments, session, &operands);
+    }
     operands::each(&operands, report.json, |operand| {
         // Open the input and the output before the keys: the first use of the key store creates it.
         let input = Input::open(&operand.input, session.notes)?;
-        let output = Output::create_for_message(&operand.output, streams.force, &session.cleanup)?;
+        let replaces = if arguments.update {
+            match needs_update(&input, &operand.output)? {
+                Some(replaces) => replaces,
+                None => {
+                    session.notes.note(format_args!("{}: up to date", Escaped(&operand.output.to_string_lossy())));
+                    return Ok(());
+                }
+            }
+        } else {
+            streams.force
+        };
+        let output = Output::create_for_message(&operand.output, replaces, &session.cleanup)?;
         let (metadata, sealing) = operands::once(&mut ready, || {
             Ok((Metadata::open(report.metadata.as_deref())?, Sealing::new(arguments, session)?))
         })?;
@@ -39,28 +55,77 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
     })
 }
 
+/// Returns whether the output replaces an older one, or `None` if the existing one is newer than the
+/// input.
+fn needs_update(input: &Input, output: &Path) -> Result<Option<bool>, Failure> {
+    if is_standard(output) {
+        return Err(Failure::usage("--update needs an output file; use -o FILE"));
+    }
+    let name = output.display().to_string();
+    let existing = match fs::metadata(output) {
+        Ok(existing) => existing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(false)),
+        Err(error) => return Err(Failure::about(&name, error)),
+    };
+    if existing.is_file() {
+        check_message(&name, File::open(output).map_err(|error| Failure::about(&name, error))?)?;
+    }
+    let times = input.found.as_ref().and_then(|found| found.modified().ok()).zip(existing.modified().ok());
+    // A file that was written at the same time may have changed after it was read.
+    Ok(Some(true).filter(|_| times.is_none_or(|(input, output)| input >= output)))
+}
+
+/// Checks that the message of each input exists and contains it.
+fn check(arguments: &EncryptArguments, session: &Session, operands: &[Operand]) -> Result<(), Failure> {
+    let EncryptArguments { keys, directories, report, .. } = arguments;
+    let mut ready = None;
+    operands::each(operands, report.json, |operand| {
+        if is_standard(&operand.input) {
+            return Err(Failure::usage("--check needs an input file"));
+        }
+        let input = operand.input.display().to_string();
+        let plaintext = File::open(&operand.input).map_err(|error| Failure::about(&input, error))?;
+        let (_, name) = open_existing(&operand.output)?;
+        let message = Input::open(&operand.output, session.notes)?;
+        let (metadata, opening) = operands::once(&mut ready, || {
+            Ok((Metadata::open(report.metadata.as_deref())?, Opening::new(session, keys, None, directories)?))
+        })?;
+        opening.check(message, plaintext, &name, &input)?.print(report, metadata.as_ref())
+    })
+}
+
 fn run_recursive(arguments: &EncryptArguments, session: &Session) -> Result<(), Failure> {
-    let EncryptArguments { directories, report, streams, .. } = arguments;
-    let (from, to) = operands::directories(streams)?;
+    let EncryptArguments { keys, directories, report, streams, update, check, .. } = arguments;
+    let (from, to) = operands::directories(&streams.inputs, streams.output.as_deref())?;
     let directory = Directory {
         task: Task::Encrypt,
-        arguments: directories,
+        tree: &directories.tree,
+        jobs: directories.jobs(),
         report,
         session,
         from,
         to: Some(to),
-        force: streams.force,
+        existing: Existing::of(streams.force, *update, *check),
     };
     // Check the directories before the keys: the first use of the key store creates it.
     directory.check()?;
+    let no_output = || Failure::usage("--recursive needs an output directory; use -o DIR");
+    if *check {
+        let opening = Opening::new(session, keys, None, directories)?;
+        return directory.run(|job, goal, bar| {
+            let Goal::Compare(target, found) = goal else { return Err(no_output()) };
+            let (message, plaintext) = (Input::open_found(target, found, bar)?, job.from.open(&job.found)?);
+            let name = message.name.clone();
+            Ok(Done::from(opening.check(message, plaintext, &name, &job.from.display())?))
+        });
+    }
     let sealing = Sealing::new(arguments, session)?;
     // Detect once, before anything is written, what would make every file fail.
     sealing.try_out()?;
     directory.run(|job, goal, bar| {
-        let (Goal::Write(target) | Goal::Compare(target)) = goal else {
-            return Err(Failure::usage("--recursive needs an output directory; use -o DIR"));
-        };
-        sealing.seal(Input::open_one_of_many(&job.from, bar)?, Output::create(target, streams.force, &session.cleanup)?)
+        let Goal::Write(target, overwrite) = goal else { return Err(no_output()) };
+        let input = Input::open_found(&job.from, &job.found, bar)?;
+        Ok(Done::from(sealing.seal(input, Output::create_in(target, overwrite, &session.cleanup)?)?))
     })
 }
 
@@ -87,12 +152,12 @@ impl<'a> Sealing<'a> {
             manager = directories::sharing(directories, manager)?;
         }
         Ok(Self {
-            client: keys.client(directories.recursive).build(),
+            client: keys.client(directories.recursive()).build(),
             manager,
             context: keys.context()?,
             message,
             preserve: *preserve,
-            threads: keys.threads(directories.recursive),
+            threads: keys.threads(directories.recursive()),
             shares,
         })
     }
@@ -143,9 +208,10 @@ impl<'a> Sealing<'a> {
         // A message that is not complete must not appear as one.
         input.check_unchanged()?;
         let output_name = output.name.clone();
-        let output_length = Some(output.commit()?);
-        let input_length = input.count();
+        let committed = output.commit()?;
+        let (input_length, output_length) = (input.count(), Some(committed.length));
         let mut report = Report::sealed(&header, &keys, name, output_name);
+        report.warnings = committed.warnings;
         report.sizes = Sizes { input_length, output_length, plaintext_length: Some(input_length) };
         Ok(report)
     }

@@ -11,6 +11,9 @@ use serde::Serialize;
 
 use crate::notes;
 
+/// The exit code if `--check` finds an output missing or different.
+const TO_DO: u8 = 7;
+
 /// The reason why the tool fails.
 #[derive(Serialize)]
 pub(crate) struct Failure {
@@ -66,6 +69,16 @@ impl Failure {
     /// Returns the failure for a file that exists and is not replaced.
     pub(crate) fn exists(text: impl Into<String>) -> Self {
         Self::new(6, text.into())
+    }
+
+    /// Returns the failure for an output that `--check` finds missing or different.
+    pub(crate) fn to_do(text: impl Into<String>) -> Self {
+        Self::new(TO_DO, text.into())
+    }
+
+    /// Returns whether the failure is that of an output that is missing or different.
+    pub(crate) fn is_to_do(&self) -> bool {
+        self.code == TO_DO
     }
 
     /// Returns the failure for an error on the file or stream of this name.

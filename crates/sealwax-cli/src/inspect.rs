@@ -9,32 +9,70 @@ use sealwax::{
 use serde::Serialize;
 
 use crate::{
-    arguments::InspectArguments,
+    arguments::{InspectArguments, ReportArguments},
+    directories::{Directory, Done, Existing, Task},
     failure::Failure,
     operands, provider,
+    session::Session,
     streams::{Input, print},
     text::hex,
 };
 
-pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
-    let InspectArguments { json, limits, input } = arguments;
-    let input = Input::open_silently(&operands::inputs(input.as_slice())?[0])?;
-    let name = input.name.clone();
-    let client = limits.apply(provider::client()).build();
-    let outline = Outline::read(input, client.header_decoder()).map_err(|error| Failure::about(&name, error))?;
-    let report = Report::new(&outline);
-    let text = if *json {
-        let mut text = serde_json::to_string_pretty(&report).map_err(|error| Failure::usage(error.to_string()))?;
-        text.push('\n');
-        text
-    } else {
-        report.to_string()
-    };
-    print(text.as_bytes())?;
-    match outline.body {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::about(&name, error)),
+pub(crate) fn run(arguments: &InspectArguments, session: &Session) -> Result<(), Failure> {
+    let InspectArguments { json, tree, input, .. } = arguments;
+    if tree.recursive {
+        return run_recursive(arguments, session);
     }
+    let input = Input::open_silently(&operands::inputs(input.as_slice())?[0])?;
+    inspect(arguments, input, |_, report| match json {
+        true => serde_json::to_string_pretty(&report).map(|text| text + "\n"),
+        false => Ok(report.to_string()),
+    })
+    .map(drop)
+}
+
+fn run_recursive(arguments: &InspectArguments, session: &Session) -> Result<(), Failure> {
+    let InspectArguments { json, tree, input, .. } = arguments;
+    #[derive(Serialize)]
+    struct Line<'a> {
+        input: &'a str,
+        #[serde(flatten)]
+        report: Report<'a>,
+    }
+    let report = ReportArguments { verbose: false, json: *json, metadata: None };
+    let directory = Directory {
+        task: Task::Inspect,
+        tree,
+        // In order, and one after the other.
+        jobs: 1,
+        report: &report,
+        session,
+        from: operands::directory(input.as_slice())?,
+        to: None,
+        existing: Existing::Keep,
+    };
+    directory.run(|job, _, bar| {
+        let input = Input::open_found(&job.from, &job.found, bar)?;
+        let length = inspect(arguments, input, |input, report| match json {
+            true => serde_json::to_string(&Line { input, report }).map(|text| text + "\n"),
+            false => Ok(format!("{}:\n{report}\n", Escaped(input))),
+        })?;
+        Ok(Done::Printed(length))
+    })
+}
+
+/// Prints what a message says, and returns the length of its plaintext.
+fn inspect(
+    arguments: &InspectArguments,
+    input: Input,
+    text: impl FnOnce(&str, Report<'_>) -> serde_json::Result<String>,
+) -> Result<u64, Failure> {
+    let name = input.name.clone();
+    let client = arguments.limits.apply(provider::client()).build();
+    let outline = Outline::read(input, client.header_decoder()).map_err(|error| Failure::about(&name, error))?;
+    let text = text(&name, Report::new(&outline)).map_err(|error| Failure::usage(error.to_string()))?;
+    print(text.as_bytes())?;
+    outline.body.map(|body| body.plaintext_length).map_err(|error| Failure::about(&name, error))
 }
 
 /// What is shown of a message.

@@ -5,6 +5,7 @@
 mod arguments;
 mod aws;
 mod behind;
+mod clean;
 mod cleanup;
 mod decrypt;
 mod directories;
@@ -18,10 +19,14 @@ mod keys;
 mod manual;
 mod metadata;
 mod notes;
+mod opening;
 mod operands;
+mod partial;
+mod place;
 mod preserve;
 mod provider;
 mod reencrypt;
+mod replaced;
 mod report;
 mod secrets;
 mod session;
@@ -52,7 +57,8 @@ fn main() -> ExitCode {
         Command::Decrypt(arguments) => (decrypt::run(arguments, &session), arguments.report.json),
         Command::Verify(arguments) => (verify::run(arguments, &session), arguments.report.json),
         Command::Reencrypt(arguments) => (reencrypt::run(arguments, &session), arguments.report.json),
-        Command::Inspect(arguments) => (inspect::run(arguments), false),
+        Command::Inspect(arguments) => (inspect::run(arguments, &session), false),
+        Command::Clean(arguments) => (clean::run(arguments, &session), false),
         Command::Keygen(arguments) => (keygen::run(arguments, &session), false),
         Command::Completions(arguments) => (manual::completions(arguments), false),
         Command::Man(arguments) => (manual::man(arguments), false),

@@ -99,10 +99,21 @@ impl Operand {
 }
 
 /// Returns the input and output directories of a recursive command.
-pub(crate) fn directories(streams: &StreamArguments) -> Result<(&Path, &Path), Failure> {
-    match (&*streams.inputs, &streams.output) {
+pub(crate) fn directories<'a>(
+    inputs: &'a [PathBuf],
+    output: Option<&'a Path>,
+) -> Result<(&'a Path, &'a Path), Failure> {
+    match (inputs, output) {
         ([input], Some(output)) => Ok((input, output)),
         _ => Err(Failure::usage("--recursive needs one input directory and one output directory; use IN -o DIR")),
+    }
+}
+
+/// Returns the directory of a recursive command that needs no output directory.
+pub(crate) fn directory(inputs: &[PathBuf]) -> Result<&Path, Failure> {
+    match inputs {
+        [input] => Ok(input),
+        _ => Err(Failure::usage("--recursive needs one input directory")),
     }
 }
 

@@ -31,8 +31,8 @@ pub(crate) fn store(found: &Metadata, context: &mut EncryptionContext) -> Result
 }
 
 /// Sets a file's mode and modification time from the context of its message, as far as they are
-/// present. The context must be verified.
-pub(crate) fn restore(context: &EncryptionContext, file: &mut PendingFile) -> Result<(), Failure> {
+/// present, and returns whether a mode is. The context must be verified.
+pub(crate) fn restore(context: &EncryptionContext, file: &mut PendingFile) -> Result<bool, Failure> {
     let refuse = |key| {
         Failure::message(format!("invalid {key} in the encryption context; omit --preserve to decrypt without it"))
     };
@@ -43,7 +43,7 @@ pub(crate) fn restore(context: &EncryptionContext, file: &mut PendingFile) -> Re
     if let Some(text) = context.get(MODIFIED) {
         file.set_modified(read_time(text).ok_or_else(|| refuse(MODIFIED))?);
     }
-    Ok(())
+    Ok(context.get(MODE).is_some())
 }
 
 fn write_time(time: SystemTime) -> String {

@@ -4,12 +4,13 @@ use std::io::{self, Seek, SeekFrom};
 
 use sealwax::{
     Client, EncryptionContext,
-    keyring::Keyring,
+    keyring::MultiKeyring,
     materials::{DefaultMaterialsManager, MaterialsManager},
 };
 
 use crate::{
     arguments::{MessageArguments, ReencryptArguments},
+    directories::{self, Directory, Done, Existing, Goal, Task},
     failure::Failure,
     keyring,
     metadata::{self, Metadata},
@@ -23,7 +24,10 @@ use crate::{
 const SPOOLED_IN_MEMORY: usize = 1 << 20;
 
 pub(crate) fn run(arguments: &ReencryptArguments, session: &Session) -> Result<(), Failure> {
-    let ReencryptArguments { report, inputs, output, force, .. } = arguments;
+    let ReencryptArguments { directories, report, inputs, output, force, .. } = arguments;
+    if directories.recursive() {
+        return run_recursive(arguments, session);
+    }
     let (operands, mut ready) = (operands::to_reencrypt(inputs, output.as_deref())?, None);
     metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
     operands::each(&operands, report.json, |operand| {
@@ -34,14 +38,42 @@ pub(crate) fn run(arguments: &ReencryptArguments, session: &Session) -> Result<(
         let (metadata, resealing) = operands::once(&mut ready, || {
             Ok((Metadata::open(report.metadata.as_deref())?, Resealing::new(arguments, session)?))
         })?;
-        resealing.reseal(input, target)?.print(report, metadata.as_ref())
+        // In place, what was put there meanwhile must not be replaced.
+        let check = |input: &Input| if output.is_none() { input.check_still_at(&operand.input) } else { Ok(()) };
+        resealing.reseal(input, target, check)?.print(report, metadata.as_ref())
+    })
+}
+
+fn run_recursive(arguments: &ReencryptArguments, session: &Session) -> Result<(), Failure> {
+    let ReencryptArguments { directories, report, inputs, output, force, .. } = arguments;
+    let directory = Directory {
+        task: Task::Reencrypt,
+        tree: &directories.tree,
+        jobs: directories.jobs(),
+        report,
+        session,
+        from: operands::directory(inputs)?,
+        to: output.as_deref(),
+        existing: Existing::of(*force, false, false),
+    };
+    // Check the directories before the keys: the first use of the key store creates it.
+    directory.check()?;
+    let resealing = Resealing::new(arguments, session)?;
+    directory.run(|job, goal, bar| {
+        let Goal::Write(target, overwrite) = goal else {
+            return Err(Failure::usage("--recursive needs a directory"));
+        };
+        let input = Input::open_found(&job.from, &job.found, bar)?;
+        let output = Output::create_in(target, overwrite, &session.cleanup)?;
+        // In place, what was put there meanwhile must not be replaced.
+        Ok(Done::from(resealing.reseal(input, output, |_| job.from.check_same(&job.found))?))
     })
 }
 
 /// How messages are re-encrypted.
 struct Resealing<'a> {
     client: Client,
-    old: DefaultMaterialsManager<Box<dyn Keyring>>,
+    old: Box<dyn MaterialsManager>,
     new: Box<dyn MaterialsManager>,
     expected: EncryptionContext,
     /// The context of the new message, or `None` if the old one is kept.
@@ -51,24 +83,37 @@ struct Resealing<'a> {
 
 impl<'a> Resealing<'a> {
     fn new(arguments: &'a ReencryptArguments, session: &Session) -> Result<Self, Failure> {
-        let ReencryptArguments { keys, old_keys, message, limits, create_store, .. } = arguments;
+        let ReencryptArguments { keys, old_keys, message, limits, directories, create_store, .. } = arguments;
         let (expected, context) = (arguments.expected_context()?, arguments.new_context()?);
         // The keys of the old message come first: those of the new one may create the key store.
-        let old = keyring::to_decrypt(session, if old_keys.is_empty() { &keys.keys } else { old_keys })?;
+        let mut old = keyring::to_decrypt(session, if old_keys.is_empty() { &keys.keys } else { old_keys })?;
         let new = keyring::to_encrypt(session, &keys.keys, message.quorum, *create_store)?;
+        // An interrupted run has left messages under the new keys, which the next run must open.
+        if directories.recursive()
+            && !old_keys.is_empty()
+            && let Ok(done) = keyring::to_decrypt(session, &keys.keys)
+        {
+            old = Box::new(MultiKeyring::new(old).child(done));
+        }
+        let old = Box::new(DefaultMaterialsManager::new(old));
         Ok(Self {
-            client: limits.apply(keys.client(false)).build(),
-            old: DefaultMaterialsManager::new(old),
-            new: keys.manager(new)?,
+            client: limits.apply(keys.client(directories.recursive())).build(),
+            old: directories::sharing(directories, old)?,
+            new: directories::sharing(directories, keys.manager(new)?)?,
             expected,
             context,
             message,
         })
     }
 
-    /// Re-encrypts an input into an output and commits the output.
-    fn reseal(&self, mut input: Input, mut output: Output) -> Result<Report, Failure> {
-        let from = self.client.decrypt_with(&self.old).context(self.expected.clone());
+    /// Re-encrypts an input into an output and commits the output, if the check succeeds at the end.
+    fn reseal(
+        &self,
+        mut input: Input,
+        mut output: Output,
+        check: impl FnOnce(&Input) -> Result<(), Failure>,
+    ) -> Result<Report, Failure> {
+        let from = self.client.decrypt_with(&*self.old).context(self.expected.clone());
         let to = self.message.apply(self.client.encrypt_with(&*self.new));
         let reencrypt = match &self.context {
             Some(context) => from.reencrypt(to.context(context.clone())),
@@ -88,9 +133,14 @@ impl<'a> Resealing<'a> {
             reencrypt.copy(&mut input, &mut output)
         };
         let done = outcome.map_err(|error| output.failure(&name, error))?;
+        // What was written to the file after it was read must not be lost.
+        input.check_unchanged()?;
+        check(&input)?;
         let output_name = output.name.clone();
-        let output_length = Some(output.commit()?);
+        let committed = output.commit()?;
+        let output_length = Some(committed.length);
         let mut report = Report::reencrypted(&done.opened, &done.sealed, name, output_name);
+        report.warnings = committed.warnings;
         report.sizes = Sizes { input_length: input.count(), output_length, plaintext_length: None };
         Ok(report)
     }

@@ -24,6 +24,9 @@ pub(crate) struct Report {
     /// The key that opened the old message, if the message was reencrypted.
     #[serde(skip_serializing_if = "Option::is_none")]
     opened_by: Option<Key>,
+    /// What of a replaced file is not kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
     #[serde(flatten)]
     pub(crate) sizes: Sizes,
     #[serde(skip)]
@@ -102,6 +105,7 @@ impl Report {
             keys: Vec::new(),
             failed: Vec::new(),
             opened_by: None,
+            warnings: Vec::new(),
             sizes: Sizes::default(),
             encryption_context: header.context().iter().map(|(key, value)| (key.into(), value.into())).collect(),
         }
@@ -126,10 +130,21 @@ impl Report {
             if let Ok(line) = serde_json::to_string(self) {
                 notes::say(line);
             }
-        } else if arguments.verbose {
-            self.lines().into_iter().for_each(notes::say);
+        } else {
+            self.warn();
+            if arguments.verbose {
+                self.lines().into_iter().for_each(notes::say);
+            }
         }
         self.append_to(metadata)
+    }
+
+    /// Prints the warnings.
+    pub(crate) fn warn(&self) {
+        let name = self.output.as_ref().unwrap_or(&self.input);
+        for warning in &self.warnings {
+            notes::say(format_args!("sealwax: warning: {}: {}", Escaped(name), Escaped(warning)));
+        }
     }
 
     /// Appends the report as a line of metadata, if requested.

@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use sealwax::{
-    Error,
+    EncryptionContext, Error,
     io::{Overwrite, PendingFile},
 };
 use zeroize::Zeroizing;
@@ -16,7 +16,10 @@ use zeroize::Zeroizing;
 use crate::{
     cleanup::{Cleanup, Guarded},
     failure::Failure,
-    notes::Notes,
+    notes::{Notes, say},
+    place::{Found, Place},
+    preserve,
+    replaced::Replaced,
 };
 
 /// The path that stands for standard input or output.
@@ -50,9 +53,9 @@ impl Input {
         Ok(input)
     }
 
-    /// Opens one of many inputs, which share a progress bar.
-    pub(crate) fn open_one_of_many(path: &Path, bar: &ProgressBar) -> Result<Self, Failure> {
-        Ok(Self { bar: bar.clone(), ..Self::open_silently(path)? })
+    /// Opens the file that was found in a place, one of many inputs that share a progress bar.
+    pub(crate) fn open_found(place: &Place, found: &Found, bar: &ProgressBar) -> Result<Self, Failure> {
+        Self::of_file(place.display(), place.open(found)?, bar.clone())
     }
 
     /// Opens an input without a progress bar.
@@ -64,7 +67,11 @@ impl Input {
         }
         let name = path.display().to_string();
         let fail = |error: io::Error| Failure::about(&name, error);
-        let file = File::open(path).map_err(fail)?;
+        Self::of_file(name.clone(), File::open(path).map_err(fail)?, bar)
+    }
+
+    fn of_file(name: String, file: File, bar: ProgressBar) -> Result<Self, Failure> {
+        let fail = |error: io::Error| Failure::about(&name, error);
         let found = file.metadata().map_err(fail)?;
         if found.is_dir() {
             return Err(Failure::usage(format!("{name}: is a directory; use --recursive to process it")));
@@ -88,6 +95,22 @@ impl Input {
             return Ok(());
         }
         Err(changed(&self.name))
+    }
+
+    /// Fails if a path does not lead to this file any more.
+    pub(crate) fn check_still_at(&self, path: &Path) -> Result<(), Failure> {
+        #[cfg(unix)]
+        if let Some(before) = &self.found {
+            use std::os::unix::fs::MetadataExt;
+
+            let now = std::fs::metadata(path).map_err(|error| Failure::about(&self.name, error))?;
+            if (now.dev(), now.ino()) != (before.dev(), before.ino()) {
+                return Err(changed(&self.name));
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = path;
+        Ok(())
     }
 
     /// Reads the whole of a small regular file, or the beginning of anything that may be longer.
@@ -151,6 +174,10 @@ pub(crate) struct Output {
     written: u64,
     /// Whether a write has failed.
     failed: bool,
+    /// The file that is replaced, if there is one.
+    replaced: Option<Replaced>,
+    /// Whether the file has the mode of another one.
+    has_own_mode: bool,
 }
 
 enum Sink {
@@ -159,22 +186,45 @@ enum Sink {
     Stream(Box<dyn Write + Send>),
 }
 
+/// The result of [`Output::commit`].
+pub(crate) struct Committed {
+    /// The number of bytes that were written.
+    pub(crate) length: u64,
+    /// What of the replaced file is not kept, as text.
+    pub(crate) warnings: Vec<String>,
+}
+
 impl Output {
     pub(crate) fn create(path: &Path, force: bool, cleanup: &Cleanup) -> Result<Self, Failure> {
         if is_standard(path) {
-            check_open()?;
+            warn_if_discarded();
             let (sink, terminal) = (Sink::Stream(standard_output()?), io::stdout().is_terminal());
-            return Ok(Self { name: "standard output".into(), sink, terminal, written: 0, failed: false });
+            return Ok(Self { terminal, ..Self::new("standard output".into(), sink) });
         }
         let name = path.display().to_string();
         if let Some(file) = open_stream(path).map_err(|error| Failure::about(&name, error))? {
             let terminal = file.is_terminal();
-            return Ok(Self { name, sink: Sink::Stream(Box::new(file)), terminal, written: 0, failed: false });
+            return Ok(Self { terminal, ..Self::new(name, Sink::Stream(Box::new(file))) });
         }
-        let overwrite = if force { Overwrite::Replace } else { Overwrite::Never };
-        let file =
-            cleanup.guard(|| PendingFile::create(path, overwrite)).map_err(|error| Failure::about(&name, error))?;
-        Ok(Self { name, sink: Sink::File(file), terminal: false, written: 0, failed: false })
+        let (overwrite, replaced) = match force {
+            true => (Overwrite::Replace, Replaced::at(path)),
+            false => (Overwrite::Never, None),
+        };
+        let file = cleanup.guard(|| PendingFile::create(path, overwrite));
+        let file = file.map_err(|error| Failure::about(&name, error))?;
+        Ok(Self { replaced, ..Self::new(name, Sink::File(file)) })
+    }
+
+    /// Creates a file in a place, whatever path leads there at the end.
+    pub(crate) fn create_in(place: &Place, overwrite: Overwrite, cleanup: &Cleanup) -> Result<Self, Failure> {
+        let name = place.display();
+        let replaced = if overwrite == Overwrite::Replace { Replaced::in_place(place) } else { None };
+        let file = cleanup.guard(|| place.create(overwrite)).map_err(|error| Failure::about(&name, error))?;
+        Ok(Self { replaced, ..Self::new(name, Sink::File(file)) })
+    }
+
+    fn new(name: String, sink: Sink) -> Self {
+        Self { name, sink, terminal: false, written: 0, failed: false, replaced: None, has_own_mode: false }
     }
 
     /// Creates an output for a message, which must not be a terminal.
@@ -207,21 +257,32 @@ impl Output {
         matches!(self.sink, Sink::Stream(_))
     }
 
-    /// Returns the file being written, if the output is one.
-    pub(crate) fn file(&self) -> Option<&Guarded<PendingFile>> {
-        match &self.sink {
-            Sink::File(file) => Some(file),
-            Sink::Stream(_) => None,
-        }
+    /// Returns whether the output is a file.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.sink, Sink::File(_))
     }
 
-    /// Makes a file appear under its name, and returns its length in bytes.
-    pub(crate) fn commit(self) -> Result<u64, Failure> {
-        match self.sink {
-            Sink::File(file) => file.finish(PendingFile::commit).map_err(|error| Failure::about(&self.name, error))?,
-            Sink::Stream(mut stream) => stream.flush().map_err(|error| Failure::about(&self.name, error))?,
-        }
-        Ok(self.written)
+    /// Gives a file the mode and modification time in the context of its message, which must be
+    /// verified.
+    pub(crate) fn restore(&mut self, context: &EncryptionContext) -> Result<(), Failure> {
+        let Sink::File(file) = &self.sink else { return Ok(()) };
+        self.has_own_mode = file.with(|file| preserve::restore(context, file))?;
+        Ok(())
+    }
+
+    /// Makes a file appear under its name, with the owner and the attributes of a file that it
+    /// replaces.
+    pub(crate) fn commit(self) -> Result<Committed, Failure> {
+        let Self { name, replaced, has_own_mode, written, .. } = self;
+        let warnings = match self.sink {
+            Sink::File(file) => file.finish(|mut file| {
+                let warnings = replaced.map(|replaced| replaced.give_to(&mut file, has_own_mode));
+                file.commit().map(|()| warnings.unwrap_or_default())
+            }),
+            Sink::Stream(mut stream) => stream.flush().map(|()| Vec::new()).map_err(Error::from),
+        };
+        let warnings = warnings.map_err(|error| Failure::about(&name, error))?;
+        Ok(Committed { length: written, warnings })
     }
 }
 
@@ -287,7 +348,7 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     output.write_all(bytes).and_then(|()| output.flush()).map_err(|error| Failure::about("standard output", error))
 }
 
-/// Writes bytes that are no text to standard output, which must be open and not be a terminal.
+/// Writes bytes that are no text to standard output, which must not be a terminal.
 pub(crate) fn print_binary(bytes: &[u8]) -> Result<(), Failure> {
     if io::stdout().is_terminal() {
         return Err(binary_to_terminal());
@@ -295,14 +356,27 @@ pub(crate) fn print_binary(bytes: &[u8]) -> Result<(), Failure> {
     print_plaintext(bytes)
 }
 
-/// Writes plaintext to standard output, which must be open.
+/// Writes plaintext to standard output.
 pub(crate) fn print_plaintext(bytes: &[u8]) -> Result<(), Failure> {
-    check_open()?;
+    warn_if_discarded();
     print(bytes)
 }
 
 fn binary_to_terminal() -> Failure {
     Failure::usage("refusing to write binary data to a terminal; use -o FILE or redirect standard output")
+}
+
+/// Opens an output that `--check` looks for, and returns it with its name.
+pub(crate) fn open_existing(path: &Path) -> Result<(File, String), Failure> {
+    if is_standard(path) {
+        return Err(Failure::usage("--check needs an output file; use -o FILE"));
+    }
+    let name = path.display().to_string();
+    match File::open(path) {
+        Ok(file) => Ok((file, name)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::to_do(format!("{name}: does not exist"))),
+        Err(error) => Err(Failure::about(&name, error)),
+    }
 }
 
 /// A sink that compares bytes with those of a file.
@@ -314,8 +388,8 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
-    pub(crate) fn new(existing: &Path) -> io::Result<Self> {
-        Ok(Self { existing: File::open(existing)?, count: 0, equal: true })
+    pub(crate) fn new(existing: File) -> Self {
+        Self { existing, count: 0, equal: true }
     }
 
     /// Returns how many bytes were written.
@@ -364,26 +438,23 @@ fn standard_output() -> Result<Box<dyn Write + Send>, Failure> {
     Ok(Box::new(File::from(handle.map_err(|error| Failure::about("standard output", error))?)))
 }
 
-/// Fails if standard output was closed when the program started. The runtime of the standard library
-/// then opens `/dev/null` for it, for reading and writing, and everything that is written is lost. A
-/// redirection by a shell opens it for writing only.
+/// Prints a warning if standard output was probably closed when the program started. The runtime of
+/// the standard library then opens `/dev/null` for it, for reading and writing, and everything that is
+/// written is lost. This is no error, because a program that starts this one can discard its output in
+/// the same way, and nothing distinguishes the two. A redirection by a shell opens it for writing only.
 #[cfg(unix)]
-fn check_open() -> Result<(), Failure> {
+fn warn_if_discarded() {
     use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
 
     let (stdout, null) = (io::stdout(), stat("/dev/null").map(|null| (null.st_dev, null.st_ino)));
     let is_null = null.is_ok() && fstat(&stdout).map(|found| (found.st_dev, found.st_ino)) == null;
     if is_null && fcntl_getfl(&stdout).is_ok_and(|flags| flags.contains(OFlags::RDWR)) {
-        let fix = "redirect it to a file, or use sealwax verify to check a message without writing it";
-        return Err(Failure::other(format!("standard output: it is closed; {fix}")));
+        say("sealwax: warning: standard output is closed, or is /dev/null: everything written to it is lost");
     }
-    Ok(())
 }
 
 #[cfg(not(unix))]
-fn check_open() -> Result<(), Failure> {
-    Ok(())
-}
+fn warn_if_discarded() {}
 
 #[cfg(not(unix))]
 fn standard_output() -> Result<Box<dyn Write + Send>, Failure> {

@@ -4,10 +4,10 @@ use sealwax::Escaped;
 
 use crate::{
     arguments::VerifyArguments,
-    decrypt::Opening,
-    directories::{Directory, Task},
+    directories::{Directory, Done, Existing, Task},
     failure::Failure,
     metadata::{self, Metadata},
+    opening::Opening,
     operands,
     session::Session,
     streams::{Input, is_standard},
@@ -15,14 +15,20 @@ use crate::{
 
 pub(crate) fn run(arguments: &VerifyArguments, session: &Session) -> Result<(), Failure> {
     let VerifyArguments { keys, limits, directories, report, inputs } = arguments;
-    let opening = Opening::new(session, keys, limits, directories)?;
-    if directories.recursive {
-        let [from] = &**inputs else {
-            return Err(Failure::usage("--recursive needs one input directory"));
+    let opening = Opening::new(session, keys, Some(limits), directories)?;
+    if directories.recursive() {
+        let directory = Directory {
+            task: Task::Verify,
+            tree: &directories.tree,
+            jobs: directories.jobs(),
+            report,
+            session,
+            from: operands::directory(inputs)?,
+            to: None,
+            existing: Existing::Keep,
         };
-        let directory =
-            Directory { task: Task::Verify, arguments: directories, report, session, from, to: None, force: false };
-        return directory.run(|job, _, bar| opening.verify(Input::open_one_of_many(&job.from, bar)?));
+        return directory
+            .run(|job, _, bar| Ok(Done::from(opening.verify(Input::open_found(&job.from, &job.found, bar)?)?)));
     }
     let inputs = operands::inputs(inputs)?;
     metadata::check_apart(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use sealwax::EncryptionContext;
 
-use super::{KeyArguments, LimitArguments, MessageArguments, ReportArguments, context_of};
+use super::{DirectoryArguments, KeyArguments, LimitArguments, MessageArguments, ReportArguments, context_of};
 use crate::failure::Failure;
 
 #[derive(Args)]
@@ -26,7 +26,7 @@ pub(crate) struct ReencryptArguments {
     #[arg(long, conflicts_with = "context")]
     no_context: bool,
 
-    /// Output file, or - for standard output [default: replace each input]
+    /// Output file, or - for standard output; with --recursive, a directory [default: replace each input]
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
 
@@ -46,9 +46,12 @@ pub(crate) struct ReencryptArguments {
     pub(crate) limits: LimitArguments,
 
     #[command(flatten)]
+    pub(crate) directories: DirectoryArguments,
+
+    #[command(flatten)]
     pub(crate) report: ReportArguments,
 
-    /// Messages to replace, or one message and -o OUT; - for standard input (the default)
+    /// Messages to replace, or one message and -o OUT; - for standard input (the default). With --recursive, a directory
     #[arg(value_name = "IN")]
     pub(crate) inputs: Vec<PathBuf>,
 }

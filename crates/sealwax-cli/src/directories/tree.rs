@@ -7,22 +7,27 @@
 use std::{
     borrow::Cow,
     ffi::{OsStr, OsString},
-    fs::{self, DirBuilder, Metadata},
-    io,
+    fs, io,
     path::{Component, Path, PathBuf},
-    time::SystemTime,
+    sync::Arc,
 };
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Directory, Task};
-use crate::failure::Failure;
+use super::{Directory, Task, filter::Filter};
+use crate::{
+    failure::Failure,
+    partial::is_partial,
+    place::{Found, Kind, OpenDirectory, Place},
+};
 
 /// An entry of the walk.
 pub(super) enum Met {
     File(Job),
     /// An entry that is not processed, and the reason.
     Skipped(PathBuf, Cow<'static, str>),
+    /// An entry that the patterns leave out.
+    Excluded,
     /// The directory of a key store that encrypts the files.
     KeyStore(PathBuf),
     Failed(Failure),
@@ -30,47 +35,22 @@ pub(super) enum Met {
 
 /// A file to process.
 pub(crate) struct Job {
-    pub(crate) from: PathBuf,
-    to: Option<PathBuf>,
-    pub(super) length: u64,
-    modified: Option<SystemTime>,
+    pub(crate) from: Place,
+    /// What the walk found there.
+    pub(crate) found: Found,
+    pub(super) to: Target<Place>,
 }
 
-/// What exists at the output path.
-pub(super) enum Target<'a> {
+/// Where an output goes.
+#[derive(Clone)]
+pub(super) enum Target<T> {
     /// Nothing is written.
     None,
-    ToWrite(&'a Path),
-    /// A file that is not replaced. Files appear only when they are complete, but this may be another
-    /// file than the command would write.
-    Exists {
-        path: &'a Path,
-        /// Whether the input was modified after this file.
-        older: bool,
-    },
-}
-
-impl Job {
-    pub(super) fn target(&self, force: bool) -> Result<Target<'_>, Failure> {
-        let Some(to) = &self.to else { return Ok(Target::None) };
-        let fail = |why| Err(Failure::usage(format!("{}: {why}", to.display())));
-        match fs::symlink_metadata(to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Target::ToWrite(to)),
-            Err(error) => Err(Failure::about(&to.display().to_string(), error)),
-            Ok(found) if found.is_symlink() => {
-                fail("a symbolic link exists under this name; remove it, nothing is written through links")
-            }
-            Ok(found) if found.is_dir() => {
-                fail("a directory exists under this name; remove it or choose another output directory")
-            }
-            Ok(found) if !found.is_file() => fail("not a regular file; remove it or choose another output directory"),
-            Ok(_) if force => Ok(Target::ToWrite(to)),
-            Ok(found) => {
-                let older = self.modified.zip(found.modified().ok()).is_some_and(|(from, to)| from > to);
-                Ok(Target::Exists { path: to, older })
-            }
-        }
-    }
+    /// The output replaces the input.
+    Input,
+    To(T),
+    /// The directory of the output does not exist, and is not to be created.
+    Missing(PathBuf),
 }
 
 /// A directory to walk.
@@ -78,19 +58,23 @@ pub(super) struct Tree<'a> {
     task: Task,
     suffix: &'a OsStr,
     from: &'a Path,
-    to: Option<&'a Path>,
+    filter: Filter,
     /// The directories of the key stores that encrypt the files.
     stores: Vec<PathBuf>,
+    root: Pair,
+    /// Whether output directories are created.
+    creates: bool,
 }
 
 impl<'a> Tree<'a> {
     /// Fails if the directories cannot be used; creates nothing.
     pub(super) fn check(directory: &Directory<'a>) -> Result<(), Failure> {
-        let Directory { task, arguments, from, to, .. } = *directory;
-        let suffix = arguments.suffix.as_os_str();
+        let Directory { task, tree, from, to, .. } = *directory;
+        let suffix = tree.suffix.as_os_str();
         if suffix.as_encoded_bytes().iter().any(|byte| std::path::is_separator(char::from(*byte)) || *byte == 0) {
             return Err(Failure::usage("--suffix must not contain a path separator"));
         }
+        Filter::new(tree)?;
         let name = from.display().to_string();
         let found = fs::metadata(from).map_err(|error| Failure::about(&name, error))?;
         if !found.is_dir() {
@@ -108,13 +92,12 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Creates the output directory. The directories must have been checked.
+    /// Opens the directories, and creates that of the outputs. The directories must have been checked.
     pub(super) fn new(directory: &Directory<'a>) -> Result<Self, Failure> {
-        let Directory { task, arguments, from, to, session, .. } = *directory;
-        let suffix = arguments.suffix.as_os_str();
+        let Directory { task, tree, from, to, session, .. } = *directory;
         let stores = match task {
             Task::Encrypt => session.store_directories().iter().map(|store| canonical(store)).collect(),
-            Task::Decrypt | Task::Verify => Vec::new(),
+            _ => Vec::new(),
         };
         let root = canonical(from);
         if let Some(store) = stores.iter().find(|store| root.starts_with(store)) {
@@ -124,45 +107,84 @@ impl<'a> Tree<'a> {
                 store.display()
             )));
         }
-        if let Some(to) = to {
-            fs::create_dir_all(to).map_err(|error| Failure::about(&to.display().to_string(), error))?;
-        }
-        Ok(Self { task, suffix, from, to, stores })
+        let fail = |path: &Path, error: io::Error| Failure::about(&path.display().to_string(), error);
+        let (creates, input) = (!directory.checks(), OpenDirectory::open(from).map_err(|error| fail(from, error))?);
+        let output = match to {
+            None if task == Task::Reencrypt => Target::Input,
+            None => Target::None,
+            Some(to) if creates => {
+                let open = fs::create_dir_all(to).and_then(|()| OpenDirectory::open(to));
+                Target::To(open.map_err(|error| fail(to, error))?)
+            }
+            Some(to) => match OpenDirectory::open(to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Target::Missing(to.to_owned()),
+                open => Target::To(open.map_err(|error| fail(to, error))?),
+            },
+        };
+        let (root, filter) = (Pair { input, output }, Filter::new(tree)?);
+        Ok(Self { task, suffix: &tree.suffix, from, filter, stores, root, creates })
     }
 
     /// Returns the total size of the files in bytes.
     pub(super) fn count_bytes(&self) -> u64 {
-        let files = self.entries().filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
-        let ours = files.filter(|entry| self.name_of_target(entry.file_name()).is_some());
-        ours.filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum()
+        let (mut entries, mut total) = (self.entries(), 0);
+        while let Some(entry) = entries.next() {
+            let Ok(entry) = entry else { continue };
+            let kind = entry.file_type();
+            if !self.filter.takes(self.below(&entry), kind.is_dir()) {
+                if kind.is_dir() {
+                    entries.skip_current_dir();
+                }
+            } else if kind.is_file() && self.name_of_target(entry.file_name()).is_some() {
+                total += entry.metadata().map_or(0, |found| found.len());
+            }
+        }
+        total
     }
 
     fn entries(&self) -> walkdir::IntoIter {
-        WalkDir::new(self.from).follow_links(false).min_depth(1).into_iter()
+        let walk = WalkDir::new(self.from).follow_links(false).min_depth(1);
+        match self.root.output {
+            // Read the names of a directory before files in it are replaced, or the system could return one
+            // twice.
+            Target::Input => walk.sort_by_file_name().into_iter(),
+            // Here the order shows.
+            _ if self.task == Task::Inspect => walk.sort_by_file_name().into_iter(),
+            _ => walk.into_iter(),
+        }
     }
 
     /// Walks everything below the directory. An output directory is created before the entries in
-    /// it are visited.
+    /// it are visited, or before the first of its files that the patterns choose.
     pub(super) fn walk(&self) -> impl Iterator<Item = Met> {
         let mut entries = self.entries();
+        let mut cursor = Cursor { tree: self, below: PathBuf::new(), pair: self.root.clone() };
         std::iter::from_fn(move || {
             loop {
-                let met = match entries.next()? {
-                    Ok(entry) if self.is_key_store(&entry) => {
-                        entries.skip_current_dir();
-                        Met::KeyStore(entry.into_path())
-                    }
-                    Ok(entry) if entry.file_type().is_dir() => match self.make_directory(&entry) {
-                        Ok(()) => continue,
-                        Err(failure) => {
-                            entries.skip_current_dir();
-                            Met::Failed(failure)
-                        }
-                    },
-                    Ok(entry) => self.meet(&entry),
-                    Err(error) => Met::Failed(of_walk(error)),
+                let entry = match entries.next()? {
+                    Ok(entry) => entry,
+                    Err(error) => return Some(Met::Failed(of_walk(error))),
                 };
-                return Some(met);
+                let (below, is_directory) = (self.below(&entry), entry.file_type().is_dir());
+                if !self.filter.takes(below, is_directory) {
+                    if is_directory {
+                        entries.skip_current_dir();
+                    }
+                    return Some(Met::Excluded);
+                }
+                if !is_directory {
+                    return Some(self.meet(&entry, &mut cursor));
+                }
+                if self.is_key_store(&entry) {
+                    entries.skip_current_dir();
+                    return Some(Met::KeyStore(entry.into_path()));
+                }
+                if !self.filter.chooses_files()
+                    && let Err(failure) = cursor.go_to(below)
+                {
+                    entries.skip_current_dir();
+                    return Some(Met::Failed(failure));
+                }
             }
         })
     }
@@ -170,33 +192,40 @@ impl<'a> Tree<'a> {
     fn is_key_store(&self, entry: &DirEntry) -> bool {
         // Links are not followed below the directory, so few entries need to be resolved.
         !self.stores.is_empty()
-            && entry.file_type().is_dir()
             && self.stores.iter().any(|store| store.file_name() == Some(entry.file_name()))
             && self.stores.contains(&canonical(entry.path()))
     }
 
-    fn meet(&self, entry: &DirEntry) -> Met {
+    fn meet(&self, entry: &DirEntry, cursor: &mut Cursor<'_, '_>) -> Met {
         let skipped = |why: &'static str| Met::Skipped(entry.path().to_owned(), why.into());
-        if entry.file_type().is_symlink() {
-            return skipped("symbolic link");
+        let Pair { input, output } = match cursor.go_to(self.below(entry).parent().unwrap_or(Path::new(""))) {
+            Ok(pair) => pair,
+            Err(failure) => return Met::Failed(failure),
+        };
+        let from = Place { directory: Arc::clone(input), name: entry.file_name().to_owned() };
+        let found = match from.look() {
+            Ok(found) => found,
+            Err(error) => return Met::Failed(Failure::about(&from.display(), error)),
+        };
+        match found.kind {
+            Kind::Link => return skipped("symbolic link"),
+            Kind::Directory | Kind::Other => return skipped("not a regular file"),
+            Kind::File if is_partial(&from.name) => {
+                return skipped("an incomplete file of an interrupted run; sealwax clean removes it");
+            }
+            Kind::File => {}
         }
-        if !entry.file_type().is_file() {
-            return skipped("not a regular file");
-        }
-        if is_partial(entry.file_name()) {
-            return skipped("an incomplete file of an interrupted run; delete it");
-        }
-        let Some(name) = self.name_of_target(entry.file_name()) else {
+        let Some(name) = self.name_of_target(&from.name) else {
             let why = format!("the name does not end in {}", self.suffix.display());
             return Met::Skipped(entry.path().to_owned(), why.into());
         };
-        let found = match entry.metadata() {
-            Ok(found) => found,
-            Err(error) => return Met::Failed(of_walk(error)),
+        let to = match output {
+            Target::None => Target::None,
+            Target::Input => Target::Input,
+            Target::To(directory) => Target::To(Place { directory: Arc::clone(directory), name }),
+            Target::Missing(directory) => Target::Missing(directory.join(name)),
         };
-        let to = self.to.map(|to| to.join(self.below(entry)).with_file_name(name));
-        let (length, modified) = (found.len(), found.modified().ok());
-        Met::File(Job { from: entry.path().to_owned(), to, length, modified })
+        Met::File(Job { from, found, to })
     }
 
     /// Returns an entry's path relative to the directory.
@@ -207,60 +236,86 @@ impl<'a> Tree<'a> {
 
     /// Returns the output name for a file of this name, or `None` if the file is to be skipped.
     fn name_of_target(&self, name: &OsStr) -> Option<OsString> {
-        if self.task == Task::Encrypt {
-            let mut name = name.to_owned();
-            name.push(self.suffix);
-            return Some(name);
-        }
-        without_suffix(name, self.suffix)
-    }
-
-    /// Creates the output directory for this one, with the same permissions.
-    fn make_directory(&self, entry: &DirEntry) -> Result<(), Failure> {
-        let Some(to) = self.to else { return Ok(()) };
-        let to = to.join(self.below(entry));
-        let fail = |error: io::Error| Failure::about(&to.display().to_string(), error);
-        match fs::symlink_metadata(&to) {
-            Ok(found) if found.is_dir() => Ok(()),
-            Ok(_) => {
-                let why =
-                    "a link or a file exists in place of this directory; remove it, nothing is written through links";
-                Err(Failure::usage(format!("{}: {why}", to.display())))
+        match self.task {
+            Task::Encrypt => {
+                let mut name = name.to_owned();
+                name.push(self.suffix);
+                Some(name)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let found = entry.metadata().map_err(of_walk)?;
-                builder(&found).create(&to).map_err(fail)
-            }
-            Err(error) => Err(fail(error)),
+            Task::Reencrypt => without_suffix(name, self.suffix).map(|_| name.to_owned()),
+            Task::Decrypt | Task::Verify | Task::Inspect => without_suffix(name, self.suffix),
         }
     }
 }
 
-/// Returns whether a file has the name of one that an interrupted run has not completed.
-fn is_partial(name: &OsStr) -> bool {
-    let name = name.as_encoded_bytes();
-    name.starts_with(b".sealwax-") && name.ends_with(b".partial")
+/// An input directory, and the output directory for it.
+#[derive(Clone)]
+struct Pair {
+    input: Arc<OpenDirectory>,
+    output: Target<Arc<OpenDirectory>>,
+}
+
+impl Pair {
+    /// Opens the directories of this name in both, and creates that of the outputs if it is missing.
+    /// Neither may be a link.
+    fn child(&self, name: &OsStr, creates: bool) -> Result<Self, Failure> {
+        let fail =
+            |parent: &OpenDirectory, error| Failure::about(&parent.path().join(name).display().to_string(), error);
+        let input = self.input.child(name).map_err(|error| fail(&self.input, error))?;
+        let output = match &self.output {
+            Target::None => Target::None,
+            Target::Input => Target::Input,
+            Target::Missing(path) => Target::Missing(path.join(name)),
+            Target::To(parent) => {
+                let child = if creates { parent.child_like(name, &input) } else { parent.child(name) };
+                match child {
+                    Ok(child) => Target::To(child),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && !creates => {
+                        Target::Missing(parent.path().join(name))
+                    }
+                    Err(error) => {
+                        let place = Place { directory: Arc::clone(parent), name: name.to_owned() };
+                        if place.look().is_ok_and(|found| found.kind != Kind::Directory) {
+                            let why = "a link or a file exists in place of this directory; remove it, nothing is written through links";
+                            return Err(Failure::usage(format!("{}: {why}", place.display())));
+                        }
+                        return Err(fail(parent, error));
+                    }
+                }
+            }
+        };
+        Ok(Self { input, output })
+    }
+}
+
+/// The directories that the walk is in.
+struct Cursor<'t, 'a> {
+    tree: &'t Tree<'a>,
+    /// The path relative to the directory.
+    below: PathBuf,
+    pair: Pair,
+}
+
+impl Cursor<'_, '_> {
+    /// Opens the directories with this path, name by name, so that no link is followed.
+    fn go_to(&mut self, below: &Path) -> Result<&Pair, Failure> {
+        let (mut pair, rest) = match below.strip_prefix(&self.below) {
+            Ok(rest) => (self.pair.clone(), rest),
+            Err(_) => (self.tree.root.clone(), below),
+        };
+        for name in rest {
+            pair = pair.child(name, self.tree.creates)?;
+        }
+        self.pair = pair;
+        below.clone_into(&mut self.below);
+        Ok(&self.pair)
+    }
 }
 
 fn of_walk(error: walkdir::Error) -> Failure {
     let name = error.path().map(|path| path.display().to_string()).unwrap_or_default();
     let error = error.into_io_error().unwrap_or_else(|| io::ErrorKind::Other.into());
     Failure::about(&name, error)
-}
-
-#[cfg(unix)]
-fn builder(found: &Metadata) -> DirBuilder {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-
-    let mut builder = DirBuilder::new();
-    // The owner must be able to write into the directory.
-    builder.mode(found.permissions().mode() & 0o777 | 0o700);
-    builder
-}
-
-#[cfg(not(unix))]
-fn builder(_: &Metadata) -> DirBuilder {
-    DirBuilder::new()
 }
 
 /// Strips the suffix from a name; `None` if nothing usable remains.
@@ -289,7 +344,7 @@ fn check_apart(task: Task, from: &Path, to: &Path) -> Result<(), Failure> {
         return Err(Failure::usage("the output directory is inside the input directory; choose another with -o DIR"));
     }
     // Existing messages there would be indistinguishable from new ones.
-    if task == Task::Encrypt && from.starts_with(&to) {
+    if matches!(task, Task::Encrypt | Task::Reencrypt) && from.starts_with(&to) {
         return Err(Failure::usage("the input directory is inside the output directory; choose another with -o DIR"));
     }
     Ok(())

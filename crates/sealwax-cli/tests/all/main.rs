@@ -15,10 +15,14 @@ mod directories;
 mod interrupted;
 mod key_uris;
 mod keys;
+#[cfg(unix)]
+mod kills;
 mod manual;
 mod messages;
 mod official;
 mod operands;
+#[cfg(target_os = "linux")]
+mod replaced;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod tool;

@@ -3,6 +3,9 @@
 //! `SEALWAX_FULL_FOLDERS=1` tests 10,000 files and a file of 2 GiB.
 
 mod scale;
+mod selection;
+#[cfg(unix)]
+mod swaps;
 
 use std::{
     collections::BTreeMap,
@@ -181,7 +184,7 @@ fn what_is_there_is_skipped_unless_forced() {
     fs::remove_file(place.path("out/deep/er/still/b.sealed")).unwrap();
     thread::sleep(Duration::from_millis(20));
     put(&place, "in/a", b"another text a");
-    let said = "encrypted 2 files, 292.97 KiB; 5 skipped because they exist, of which 1 changed since (--force encrypts them again)\n";
+    let said = "encrypted 2 files, 292.97 KiB; 5 skipped because they exist, of which 1 changed since (--update encrypts them again)\n";
     assert_done(&encrypt(&place, &[]), said);
     assert_done(&encrypt(&place, &["--force"]), "encrypted 7 files, 293.03 KiB\n");
     assert_done(&decrypt(&place, &[]), "decrypted and verified 7 files, 293.03 KiB\n");
@@ -288,7 +291,7 @@ fn files_that_fail_are_named_and_the_others_go_on() {
     assert!(skipped.iter().any(|line| line["skipped"] == "out/not a message"));
     assert_eq!(lines.len(), 5 + 3 + 1);
     let summary = serde_json::json!({ "operation": "decrypt", "files": 5, "bytes": 300_041, "compared": 5, "finished": 0, "older": 0,
-                                      "skipped": 3, "failed": 3, "stopped": false });
+                                      "skipped": 3, "excluded": 0, "to_do": 0, "failed": 3, "stopped": false });
     assert_eq!(lines[8], summary);
     assert!(
         lines[..8]
@@ -359,7 +362,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
         place.refused(&[&["encrypt", "-r", "-k", key], more].concat(), code, text);
     };
     encrypt(&["in"], 2, "-o DIR");
-    encrypt(&["-", "-o", "out"], 2, "-o DIR");
+    encrypt(&["-", "-o", "out"], 2, "--recursive needs directories");
     encrypt(&["in", "-o", "in"], 2, "the output directory is inside the input directory");
     encrypt(&["in", "-o", "in/deep/out"], 2, "the output directory is inside the input directory");
     encrypt(&["in", "-o", "in/../in/new/out"], 2, "the output directory is inside the input directory");
@@ -416,7 +419,7 @@ fn a_partial_file_that_remained_is_not_encrypted() {
     let place = place_with_directory();
     put(&place, "in/deep/.sealwax-aB3xYz.partial", b"part of a plaintext");
     let output = encrypt(&place, &[]);
-    let line = "in/deep/.sealwax-aB3xYz.partial: skipped: an incomplete file of an interrupted run; delete it\n";
+    let line = "in/deep/.sealwax-aB3xYz.partial: skipped: an incomplete file of an interrupted run; sealwax clean removes it\n";
     assert_eq!((code(&output), stderr(&output).contains(line)), (0, true), "{}", stderr(&output));
     assert!(tree(&place.path("out")).keys().all(|path| !path.to_string_lossy().contains(".partial")));
 }
