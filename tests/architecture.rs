@@ -106,6 +106,7 @@ const SEALWAX_AWS: &[(&str, Layers)] = &[
 const SEALWAX_KMS: &[(&str, Layers)] = &[(
     "",
     &[
+        &["cost"],
         &["error"],
         &["seal"],
         &["record"],
