@@ -131,6 +131,7 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
         &[
             &["text"],
             &["notes"],
+            &["json"],
             &["provider"],
             &["behind"],
             &["cleanup"],
@@ -140,9 +141,11 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
             &["secrets"],
             &["streams"],
             &["arguments"],
-            &["operands"],
+            &["config"],
             &["aws"],
             &["session"],
+            &["operands"],
+            &["key_file"],
             &["key_uri"],
             &["store"],
             &["keyring"],
@@ -158,7 +161,7 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
             &["manual"],
         ],
     ),
-    ("arguments", &[&["directories"], &["keys"], &["reencrypt"], &["store"]]),
+    ("arguments", &[&["config"], &["directories"], &["keys"], &["reencrypt"], &["store"]]),
     ("directories", &[&["cache"], &["tree"]]),
 ];
 

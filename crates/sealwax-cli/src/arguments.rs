@@ -11,11 +11,13 @@ use sealwax::{
 
 use crate::{failure::Failure, provider};
 
+mod config;
 mod directories;
 mod keys;
 mod reencrypt;
 mod store;
 
+pub(crate) use config::{ConfigArguments, ConfigCommand};
 pub(crate) use directories::DirectoryArguments;
 pub(crate) use keys::{AliasCommand, KeysArguments, KeysCommand};
 pub(crate) use reencrypt::ReencryptArguments;
@@ -38,6 +40,15 @@ pub(crate) struct GlobalArguments {
     /// Print only errors and warnings, and show no progress
     #[arg(short, long, global = true, display_order = 900)]
     pub(crate) quiet: bool,
+
+    /// Print the result, or the failure, as JSON on standard output, or append it to FILE, such as /dev/fd/3; see the
+    /// guide docs/JSON.md
+    #[arg(long, global = true, display_order = 901, value_name = "FILE", num_args = 0..=1, require_equals = true,
+          default_missing_value = "-")]
+    pub(crate) json: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArguments,
 
     #[command(flatten)]
     pub(crate) store: StoreArguments,
@@ -76,6 +87,9 @@ pub(crate) enum Command {
     Man(ManArguments),
     /// Manage the embedded key store, which holds the local:NAME keys and the default key
     Keys(KeysArguments),
+    /// Show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
 }
 
 /// Where bytes come from and where they go.
@@ -102,10 +116,6 @@ pub(crate) struct ReportArguments {
     #[arg(short, long)]
     pub(crate) verbose: bool,
 
-    /// Print the result or the failure as one line of JSON, on standard error
-    #[arg(long)]
-    pub(crate) json: bool,
-
     /// Append a line of JSON per message to FILE, or to standard output with -: input, output, suite, encryption context,
     /// keys and sizes
     #[arg(long, value_name = "FILE")]
@@ -127,7 +137,7 @@ pub(crate) struct KeyArguments {
     /// Encryption context pair, stored unencrypted; on decrypt and verify, a pair that the message must contain; on
     /// reencrypt, a pair of the context that replaces the old one
     #[arg(short, long = "context", value_name = "K=V")]
-    context: Vec<String>,
+    pub(crate) context: Vec<String>,
 
     /// Context key whose value is authenticated but not stored; --context must give it to encrypt and to decrypt
     #[arg(long, value_name = "K")]
@@ -237,7 +247,7 @@ Examples:
 #[derive(Args)]
 pub(crate) struct MessageArguments {
     /// Algorithm suite, such as 0x0478 (unsigned) or 0x0578 (signed) [default: 0x0578]
-    #[arg(long, value_name = "HEX", value_parser = suite)]
+    #[arg(long, value_name = "HEX", value_parser = parse_suite)]
     pub(crate) suite: Option<AlgorithmSuite>,
 
     /// Number of keys after the first that must wrap the data key [default: all]
@@ -341,10 +351,6 @@ impl LimitArguments {
 
 #[derive(Args)]
 pub(crate) struct InspectArguments {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
 
@@ -359,13 +365,17 @@ pub(crate) struct KeygenArguments {
     #[arg(long, default_value = "256", value_parser = ["128", "192", "256"])]
     pub(crate) bits: String,
 
-    /// Key namespace for the printed URI
+    /// Namespace of the key
     #[arg(long, default_value = "sealwax")]
     pub(crate) namespace: String,
 
-    /// Key name for the printed URI [default: the file name without its extension, or key for standard output]
+    /// Name of the key [default: the file name without its extension, or key for standard output]
     #[arg(long)]
     pub(crate) name: Option<String>,
+
+    /// Write only the bytes of the key, for other programs; the key URI then has the namespace and the name
+    #[arg(long)]
+    pub(crate) raw: bool,
 
     /// File to create, or - for standard output; an existing file is never replaced
     #[arg(value_name = "FILE")]
@@ -392,7 +402,8 @@ pub(crate) fn command() -> clap::Command {
     CommandLine::command()
 }
 
-fn suite(text: &str) -> Result<AlgorithmSuite, String> {
+/// Returns the algorithm suite with this number.
+pub(crate) fn parse_suite(text: &str) -> Result<AlgorithmSuite, String> {
     let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
     u16::from_str_radix(digits, 16).ok().and_then(AlgorithmSuite::from_id).ok_or_else(|| {
         let known: Vec<_> = AlgorithmSuite::ALL.iter().map(|suite| format!("{:#06x}", suite.id())).collect();

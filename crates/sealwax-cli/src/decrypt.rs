@@ -29,7 +29,8 @@ pub(crate) fn run(arguments: &DecryptArguments, session: &Session) -> Result<(),
     }
     let (operands, mut ready) = (operands::to_decrypt(streams)?, None);
     metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
-    operands::each(&operands, report.json, |operand| {
+    session.check_output(Operand::outputs(&operands), report.metadata.as_deref())?;
+    operands::each(&operands, session, |operand| {
         let input = Input::open(&operand.input, session.notes)?;
         let output = Output::create(&operand.output, streams.force, &session.cleanup)?;
         if *preserve && output.file().is_none() {
@@ -39,7 +40,7 @@ pub(crate) fn run(arguments: &DecryptArguments, session: &Session) -> Result<(),
             let opening = Opening { preserve: *preserve, ..Opening::new(session, keys, limits, directories)? };
             Ok((Metadata::open(report.metadata.as_deref())?, opening))
         })?;
-        opening.open(input, output, *release_unverified)?.print(report, metadata.as_ref())
+        opening.open(input, output, *release_unverified)?.print(report, session, metadata.as_ref())
     })
 }
 

@@ -222,45 +222,36 @@ impl<W: Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Report, Failure>> Worker<'_, 
 
     /// Reports what was done with a file, if requested.
     fn print(&self, report: &Report) -> Result<(), Failure> {
-        let line = if self.directory.report.json {
-            serde_json::to_string(report).ok()
-        } else if self.directory.report.verbose {
-            Some(match &report.output {
+        let is_json = self.bar.suspend(|| self.directory.session.emit(report))?;
+        if !is_json && self.directory.report.verbose {
+            let line = match &report.output {
                 Some(output) => format!("{} -> {}", Escaped(&report.input), Escaped(output)),
                 None => format!("{}: verified", Escaped(&report.input)),
-            })
-        } else {
-            None
-        };
-        if let Some(line) = line {
+            };
             self.bar.suspend(|| say(line));
         }
         report.append_to(self.metadata)
     }
 
     fn skip(&self, path: &Path, why: &str) {
-        lock(self.tally).skipped += 1;
-        let name = path.display().to_string();
-        let line = if self.directory.report.json {
-            serde_json::json!({ "skipped": name, "reason": why }).to_string()
-        } else {
-            format!("{}: skipped: {}", Escaped(&name), Escaped(why))
-        };
-        self.bar.suspend(|| self.directory.session.notes.note(line));
+        self.leave(path, why, |line| self.directory.session.notes.note(line));
     }
 
     /// Skips the key store whose keys encrypt the files, and prints that even with `--quiet`: the
     /// encrypted copy could not be decrypted without the store.
     fn leave_out(&self, path: &Path) {
-        lock(self.tally).skipped += 1;
-        let name = path.display().to_string();
         let why = "the key store that encrypts these files; back it up with sealwax keys export";
-        let line = if self.directory.report.json {
-            serde_json::json!({ "skipped": name, "reason": why }).to_string()
-        } else {
-            format!("{}: skipped: {why}", Escaped(&name))
-        };
-        self.bar.suspend(|| say(line));
+        self.leave(path, why, say);
+    }
+
+    fn leave(&self, path: &Path, why: &str, print: impl FnOnce(String)) {
+        lock(self.tally).skipped += 1;
+        let (name, session) = (path.display().to_string(), self.directory.session);
+        self.bar.suspend(|| match session.emit(&serde_json::json!({ "skipped": name, "reason": why })) {
+            Ok(true) => {}
+            Ok(false) => print(format!("{}: skipped: {}", Escaped(&name), Escaped(why))),
+            Err(failure) => failure.say(None),
+        });
     }
 
     fn fail(&self, failure: Failure) {
@@ -271,10 +262,10 @@ impl<W: Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Report, Failure>> Worker<'_, 
             Some(code) => Some(code.filter(|code| *code == failure.code())),
         };
         if failure.stops_all() {
-            tally.stopped.get_or_insert_with(|| failure.line(false));
+            tally.stopped.get_or_insert_with(|| failure.line());
         }
         drop(tally);
-        self.bar.suspend(|| say(failure.line(self.directory.report.json)));
+        self.bar.suspend(|| failure.say(self.directory.session.json.as_ref()));
     }
 }
 
@@ -338,14 +329,12 @@ impl Tally {
             tally: &'a Tally,
             stopped: bool,
         }
-        if directory.report.json {
-            let line = Line { operation, tally: &self, stopped: self.stopped.is_some() };
-            say(serde_json::to_string(&line).unwrap_or_default());
-        }
+        let line = Line { operation, tally: &self, stopped: self.stopped.is_some() };
+        let is_json = directory.session.emit(&line)?;
         match self.code {
-            Some(code) if directory.report.json => Err(Failure::said(code)),
+            Some(code) if is_json => Err(Failure::said(code)),
             Some(code) => Err(Failure::of_many(text, code)),
-            None if directory.report.json => Ok(()),
+            None if is_json => Ok(()),
             None => {
                 directory.session.notes.note(text);
                 Ok(())

@@ -28,14 +28,15 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
     }
     let (operands, mut ready) = (operands::to_encrypt(streams)?, None);
     metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
-    operands::each(&operands, report.json, |operand| {
+    session.check_output(Operand::outputs(&operands), report.metadata.as_deref())?;
+    operands::each(&operands, session, |operand| {
         // Open the input and the output before the keys: the first use of the key store creates it.
         let input = Input::open(&operand.input, session.notes)?;
         let output = Output::create_for_message(&operand.output, streams.force, &session.cleanup)?;
         let (metadata, sealing) = operands::once(&mut ready, || {
             Ok((Metadata::open(report.metadata.as_deref())?, Sealing::new(arguments, session)?))
         })?;
-        sealing.seal(input, output)?.print(report, metadata.as_ref())
+        sealing.seal(input, output)?.print(report, session, metadata.as_ref())
     })
 }
 

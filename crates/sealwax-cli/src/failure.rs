@@ -9,7 +9,7 @@ use sealwax::{
 use sealwax_kms::LocalKmsError;
 use serde::Serialize;
 
-use crate::notes;
+use crate::{json::Json, notes};
 
 /// The reason why the tool fails.
 #[derive(Serialize)]
@@ -17,7 +17,6 @@ pub(crate) struct Failure {
     error: String,
     code: u8,
     /// The keys that were tried, if none of them opened the message.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     attempts: Vec<Attempt>,
     /// Whether every remaining file would fail the same way.
     #[serde(skip)]
@@ -104,20 +103,27 @@ impl Failure {
         self
     }
 
-    /// Prints the line, and returns the exit code.
-    pub(crate) fn report(self, json: bool) -> ExitCode {
-        if !self.error.is_empty() {
-            notes::say(self.line(json));
-        }
+    /// Prints the failure, and returns the exit code.
+    pub(crate) fn report(self, json: Option<&Json>) -> ExitCode {
+        self.say(json);
         ExitCode::from(self.code)
     }
 
-    /// Returns the text of the failure.
-    pub(crate) fn line(&self, json: bool) -> String {
-        match serde_json::to_string(self) {
-            Ok(line) if json => line,
-            _ => format!("sealwax: {}", Escaped(&self.error)),
+    /// Prints the failure, on standard error or as JSON.
+    pub(crate) fn say(&self, json: Option<&Json>) {
+        if self.error.is_empty() {
+            return;
         }
+        let printed = json.is_some_and(|json| json.print(self).is_ok());
+        // A failure is never lost because standard output is closed.
+        if !printed {
+            notes::say(self.line());
+        }
+    }
+
+    /// Returns the text of the failure.
+    pub(crate) fn line(&self) -> String {
+        format!("sealwax: {}", Escaped(&self.error))
     }
 }
 
@@ -219,6 +225,14 @@ fn store_hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
                 return Some(format!("run `sealwax keys cancel-delete {0}` to keep the key", Escaped(key_id)));
             }
             Some(LocalKmsError::NotFound { .. }) => return Some("`sealwax keys list` shows all keys".to_owned()),
+            Some(LocalKmsError::ShortPassphrase) => {
+                return Some("use --allow-short-passphrase to accept it".to_owned());
+            }
+            Some(LocalKmsError::Ambiguous { .. }) => return Some("give more of the id".to_owned()),
+            Some(LocalKmsError::PassphraseCost { cost, .. }) => {
+                let (mib, passes, lanes) = (cost.memory_kib.div_ceil(1024), cost.passes, cost.lanes);
+                return Some(format!("use --max-passphrase-cost {mib},{passes},{lanes} to allow it"));
+            }
             Some(LocalKmsError::AliasExists { .. }) => return Some("use `sealwax keys alias update`".to_owned()),
             _ => {}
         }

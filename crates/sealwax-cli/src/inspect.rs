@@ -9,28 +9,17 @@ use sealwax::{
 use serde::Serialize;
 
 use crate::{
-    arguments::InspectArguments,
-    failure::Failure,
-    operands, provider,
-    streams::{Input, print},
-    text::hex,
+    arguments::InspectArguments, failure::Failure, operands, provider, session::Session, streams::Input, text::hex,
 };
 
-pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
-    let InspectArguments { json, limits, input } = arguments;
+pub(crate) fn run(arguments: &InspectArguments, session: &Session) -> Result<(), Failure> {
+    let InspectArguments { limits, input } = arguments;
     let input = Input::open_silently(&operands::inputs(input.as_slice())?[0])?;
     let name = input.name.clone();
     let client = limits.apply(provider::client()).build();
     let outline = Outline::read(input, client.header_decoder()).map_err(|error| Failure::about(&name, error))?;
-    let report = Report::new(&outline);
-    let text = if *json {
-        let mut text = serde_json::to_string_pretty(&report).map_err(|error| Failure::usage(error.to_string()))?;
-        text.push('\n');
-        text
-    } else {
-        report.to_string()
-    };
-    print(text.as_bytes())?;
+    let report = Report::new(&name, &outline);
+    session.show(&report, || report.to_string())?;
     match outline.body {
         Ok(_) => Ok(()),
         Err(error) => Err(Failure::about(&name, error)),
@@ -40,6 +29,7 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<(), Failure> {
 /// What is shown of a message.
 #[derive(Serialize)]
 struct Report<'a> {
+    input: &'a str,
     suite: String,
     suite_name: &'static str,
     version: u8,
@@ -51,9 +41,8 @@ struct Report<'a> {
     body: &'static str,
     frame_length: Option<u32>,
     header_length: usize,
-    /// `None` if the body is malformed or truncated.
     #[serde(flatten)]
-    sizes: Option<Sizes>,
+    sizes: Sizes,
     verified: bool,
 }
 
@@ -66,17 +55,18 @@ struct Key<'a> {
     ciphertext_length: usize,
 }
 
-#[derive(Serialize)]
+/// The lengths, which are unknown if the body is malformed or truncated.
+#[derive(Default, Serialize)]
 struct Sizes {
-    message_length: u64,
-    body_length: u64,
-    footer_length: u64,
-    plaintext_length: u64,
-    frames: u32,
+    message_length: Option<u64>,
+    body_length: Option<u64>,
+    footer_length: Option<u64>,
+    plaintext_length: Option<u64>,
+    frames: Option<u32>,
 }
 
 impl<'a> Report<'a> {
-    fn new(outline: &'a Outline) -> Self {
+    fn new(input: &'a str, outline: &'a Outline) -> Self {
         let header = &outline.header;
         let suite = header.suite();
         let key = |key: &'a sealwax::EncryptedDataKey| Key {
@@ -86,6 +76,7 @@ impl<'a> Report<'a> {
             ciphertext_length: key.ciphertext().len(),
         };
         Self {
+            input,
             suite: format!("{:#06x}", suite.id()),
             suite_name: suite.name(),
             version: suite.version().byte(),
@@ -100,7 +91,7 @@ impl<'a> Report<'a> {
             },
             frame_length: header.content_type().frame_length(),
             header_length: header.length(),
-            sizes: outline.body.as_ref().ok().map(|body| Sizes::new(header, body)),
+            sizes: outline.body.as_ref().map_or_else(|_| Sizes::default(), |body| Sizes::new(header, body)),
             verified: false,
         }
     }
@@ -110,11 +101,11 @@ impl Sizes {
     fn new(header: &Header, body: &BodyOutline) -> Self {
         let footer_length = body.signature_length.map_or(0, |length| 2 + length);
         Self {
-            message_length: header.length() as u64 + body.length + footer_length,
-            body_length: body.length,
-            footer_length,
-            plaintext_length: body.plaintext_length,
-            frames: body.frames,
+            message_length: Some(header.length() as u64 + body.length + footer_length),
+            body_length: Some(body.length),
+            footer_length: Some(footer_length),
+            plaintext_length: Some(body.plaintext_length),
+            frames: Some(body.frames),
         }
     }
 }
@@ -142,8 +133,14 @@ impl fmt::Display for Report<'_> {
             None => writeln!(f, "body         unframed")?,
         }
         write!(f, "sizes        header {}", self.header_length)?;
-        if let Some(sizes) = &self.sizes {
-            let Sizes { message_length, body_length, footer_length, plaintext_length, frames } = sizes;
+        if let Sizes {
+            message_length: Some(message_length),
+            body_length: Some(body_length),
+            footer_length: Some(footer_length),
+            plaintext_length: Some(plaintext_length),
+            frames: Some(frames),
+        } = self.sizes
+        {
             write!(f, ", body {body_length}, footer {footer_length}, message {message_length} bytes; ")?;
             write!(f, "plaintext {plaintext_length} bytes")?;
             match frames {

@@ -5,18 +5,21 @@ use std::{fs, io};
 use crate::{
     arguments::{self, CompletionsArguments, ManArguments},
     failure::Failure,
+    session::Session,
     streams::print,
 };
 
 /// Prints the completion script for a shell.
-pub(crate) fn completions(arguments: &CompletionsArguments) -> Result<(), Failure> {
+pub(crate) fn completions(arguments: &CompletionsArguments, session: &Session) -> Result<(), Failure> {
+    session.refuse_json()?;
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut arguments::command(), "sealwax", &mut script);
     print(&script)
 }
 
 /// Prints the manual page, or writes one for each command.
-pub(crate) fn man(arguments: &ManArguments) -> Result<(), Failure> {
+pub(crate) fn man(arguments: &ManArguments, session: &Session) -> Result<(), Failure> {
+    session.refuse_json()?;
     let Some(directory) = &arguments.directory else {
         let mut page = Vec::new();
         let rendered = clap_mangen::Man::new(arguments::command()).render(&mut page);

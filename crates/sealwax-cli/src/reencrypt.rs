@@ -26,7 +26,8 @@ pub(crate) fn run(arguments: &ReencryptArguments, session: &Session) -> Result<(
     let ReencryptArguments { report, inputs, output, force, .. } = arguments;
     let (operands, mut ready) = (operands::to_reencrypt(inputs, output.as_deref())?, None);
     metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
-    operands::each(&operands, report.json, |operand| {
+    session.check_output(Operand::outputs(&operands), report.metadata.as_deref())?;
+    operands::each(&operands, session, |operand| {
         // Open the input and the output before the keys: the first use of the key store creates it.
         let input = Input::open(&operand.input, session.notes)?;
         // In place, the output replaces the input.
@@ -34,7 +35,7 @@ pub(crate) fn run(arguments: &ReencryptArguments, session: &Session) -> Result<(
         let (metadata, resealing) = operands::once(&mut ready, || {
             Ok((Metadata::open(report.metadata.as_deref())?, Resealing::new(arguments, session)?))
         })?;
-        resealing.reseal(input, target)?.print(report, metadata.as_ref())
+        resealing.reseal(input, target)?.print(report, session, metadata.as_ref())
     })
 }
 

@@ -13,22 +13,15 @@ use sealwax::{
 };
 use zeroize::Zeroizing;
 
+pub(crate) use crate::text::{STANDARD, is_standard};
 use crate::{
     cleanup::{Cleanup, Guarded},
     failure::Failure,
     notes::Notes,
 };
 
-/// The path that stands for standard input or output.
-pub(crate) const STANDARD: &str = "-";
-
 /// Files of at most this many bytes are read in one go.
 const SMALL: usize = 64 << 10;
-
-/// Returns whether a path stands for standard input or output.
-pub(crate) fn is_standard(path: &Path) -> bool {
-    path == Path::new(STANDARD)
-}
 
 /// A source of bytes, and its name.
 pub(crate) struct Input {

@@ -70,22 +70,39 @@ impl LocalKms {
     }
 
     async fn export_to(&self, file: &Path, key: Option<&str>, root: &Root) -> Result<()> {
+        let disk = Disk::new(file.parent().unwrap_or(Path::new("")));
+        disk.create_private(file, &self.backup_of(&disk, key, root).await?)
+    }
+
+    /// Returns a backup, as [`export`](Self::export) writes it to a file.
+    ///
+    /// # Errors
+    /// As for [`export`](Self::export).
+    pub fn export_bytes(
+        &self,
+        key: Option<&str>,
+        root: Root,
+    ) -> sealwax::Operation<impl Future<Output = Result<Vec<u8>>> + Send> {
+        let (kms, key) = (self.clone(), key.map(str::to_owned));
+        sealwax::Operation::new(async move { kms.backup_of(&kms.store.disk, key.as_deref(), &root).await })
+    }
+
+    /// Returns a backup for a file on this disk.
+    async fn backup_of(&self, disk: &Disk, key: Option<&str>, root: &Root) -> Result<Vec<u8>> {
         if root.is_in_folder() {
             return Err(LocalKmsError::InvalidRequest("a backup must not be sealed under a key file in its own directory; use a passphrase, or a key file elsewhere".into()));
         }
         root.check_for_backup()?;
-        let disk = Disk::new(file.parent().unwrap_or(Path::new("")));
         let store_id = self.store.session()?.loaded.contents.header.store_id.clone();
         // Not under the lock: a passphrase or a key service can take a long time.
-        let (record, backup_key) = root.establish(&disk, &store_id).await?;
+        let (record, backup_key) = root.establish(disk, &store_id).await?;
         let check = root_check(&backup_key, &store_id, &record).map_err(LocalKmsError::Crypto)?;
 
         let mut session = self.store.session()?;
         let found = session.export(key, &backup_key, Header { store_id, generation: 0, root: record, check });
         let event = key.into_iter().fold(Event::new("ExportKeys"), Event::key);
         // Log first, so that no backup exists that the log does not mention.
-        let bytes = session.answer(event, found)?;
-        disk.create_private(file, &bytes)
+        session.answer(event, found)
     }
 
     /// Adds the keys of a backup to this store: keys that are missing, and missing material of the
@@ -106,10 +123,28 @@ impl LocalKms {
         sealwax::Operation::new(async move { kms.import_from(&file, &root).await })
     }
 
+    /// Adds the keys of a backup in memory, as [`import_backup`](Self::import_backup) does those of a
+    /// file. `name` stands for it in errors.
+    ///
+    /// # Errors
+    /// As for [`import_backup`](Self::import_backup).
+    pub fn import_backup_bytes(
+        &self,
+        name: &str,
+        backup: impl Into<Vec<u8>>,
+        root: Root,
+    ) -> sealwax::Operation<impl Future<Output = Result<BackupReport>> + Send> {
+        let (kms, name, backup) = (self.clone(), PathBuf::from(name), backup.into());
+        sealwax::Operation::new(async move { kms.import_bytes(&name, &backup, &root).await })
+    }
+
     async fn import_from(&self, path: &Path, root: &Root) -> Result<BackupReport> {
         let file = File::open(path).map_err(LocalKmsError::io("opening", path))?;
-        let bytes = read_all(&file, path)?;
-        let backup = Unverified::parse(path, &bytes)?;
+        self.import_bytes(path, &read_all(&file, path)?, root).await
+    }
+
+    async fn import_bytes(&self, path: &Path, bytes: &[u8], root: &Root) -> Result<BackupReport> {
+        let backup = Unverified::parse(path, bytes)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let Header { store_id, root: record, .. } = &backup.header;
         let backup_key = root.acquire(path, folder, store_id, record).await?;

@@ -54,6 +54,10 @@ impl fmt::Display for PassphraseCost {
     }
 }
 
+/// The fewest characters of the passphrase of a backup, which can be guessed without the store;
+/// [`Root::allow_short_passphrase`](super::Root::allow_short_passphrase) allows fewer.
+pub const MIN_BACKUP_PASSPHRASE: usize = 12;
+
 /// Returns the memory of the machine, on Linux.
 fn memory_of_machine_kib() -> Option<u32> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;

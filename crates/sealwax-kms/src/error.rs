@@ -10,7 +10,7 @@ use sealwax::{
     keyring::{KmsError, KmsErrorKind, KmsOperation},
 };
 
-use super::cost::PassphraseCost;
+use super::cost::{MIN_BACKUP_PASSPHRASE, PassphraseCost};
 
 /// An error of a key store.
 ///
@@ -81,6 +81,11 @@ pub enum LocalKmsError {
     /// A length, a name or a period is invalid.
     #[error("{}", Escaped(.0))]
     InvalidRequest(String),
+
+    /// The passphrase of a backup has fewer than
+    /// [`MIN_BACKUP_PASSPHRASE`](super::MIN_BACKUP_PASSPHRASE) characters.
+    #[error("the passphrase of a backup must have at least {MIN_BACKUP_PASSPHRASE} characters")]
+    ShortPassphrase,
 
     /// The ciphertext belongs to another key of the store than the requested one.
     #[error("the ciphertext was not encrypted under key {}", Escaped(.key_id))]
@@ -290,7 +295,9 @@ impl LocalKmsError {
             Self::NotFound { .. } => KmsErrorKind::NotFound,
             Self::Disabled { .. } => KmsErrorKind::Disabled,
             Self::PendingDeletion { .. } | Self::InvalidState { .. } => KmsErrorKind::InvalidState,
-            Self::AliasExists { .. } | Self::Ambiguous { .. } | Self::InvalidRequest(_) => KmsErrorKind::InvalidRequest,
+            Self::AliasExists { .. } | Self::Ambiguous { .. } | Self::ShortPassphrase | Self::InvalidRequest(_) => {
+                KmsErrorKind::InvalidRequest
+            }
             Self::IncorrectKey { .. } => KmsErrorKind::IncorrectKey,
             Self::InvalidCiphertext => KmsErrorKind::InvalidCiphertext,
             Self::WrongRoot { .. } | Self::RootNeeded { .. } => KmsErrorKind::AccessDenied,

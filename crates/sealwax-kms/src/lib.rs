@@ -70,11 +70,11 @@ pub use audit::AuditEntry;
 pub use backup::BackupReport;
 pub use builder::LocalKmsBuilder;
 pub use cipher::MAX_PLAINTEXT;
-pub use cost::PassphraseCost;
+pub use cost::{MIN_BACKUP_PASSPHRASE, PassphraseCost};
 pub use error::{LocalKmsError, StoreWarning};
 pub use keyring::LocalKmsKeyring;
 pub use keys::{Alias, KeyMetadata, KeyState, WaitingPeriod};
-pub use root::{MIN_BACKUP_PASSPHRASE, Root, RootKind};
+pub use root::{Root, RootKind};
 pub use verify::{AuditFault, AuditReport};
 
 /// The key provider id of a store's keys in messages.

@@ -15,7 +15,7 @@ use sealwax::{
 
 use super::{
     LocalKmsError, PROVIDER_ID,
-    cost::PassphraseCost,
+    cost::{MIN_BACKUP_PASSPHRASE, PassphraseCost},
     disk::{Disk, Step, is_root_key, open_own, root_key_name, step},
     record::{Bytes, RootRecord},
     seal::{KEY_LENGTH, random_hex},
@@ -76,10 +76,6 @@ struct Passphrase {
     /// Whether a backup can be sealed under it even if it is short.
     may_be_short: bool,
 }
-
-/// The fewest characters of the passphrase of a backup, which can be guessed without the store;
-/// [`Root::allow_short_passphrase`] allows fewer.
-pub const MIN_BACKUP_PASSPHRASE: usize = 12;
 
 /// The kind of a store's root, from [`LocalKms::root_kind`](super::LocalKms::root_kind).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,8 +154,7 @@ impl Root {
         let Source::Passphrase(Passphrase { text, may_be_short: false, .. }) = &self.0 else { return Ok(()) };
         let characters = str::from_utf8(text.as_bytes()).map_or(text.len(), |text| text.chars().count());
         if characters < MIN_BACKUP_PASSPHRASE {
-            let why = format!("the passphrase of a backup must have at least {MIN_BACKUP_PASSPHRASE} characters");
-            return Err(LocalKmsError::InvalidRequest(why));
+            return Err(LocalKmsError::ShortPassphrase);
         }
         Ok(())
     }

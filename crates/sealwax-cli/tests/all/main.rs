@@ -11,8 +11,10 @@ mod support;
 
 #[cfg(feature = "aws")]
 mod aws_kms;
+mod configuration;
 mod directories;
 mod interrupted;
+mod json;
 mod key_uris;
 mod keys;
 mod manual;
