@@ -117,13 +117,13 @@ impl Failure {
         let printed = json.is_some_and(|json| json.print(self).is_ok());
         // A failure is never lost because standard output is closed.
         if !printed {
-            notes::say(self.line());
+            notes::say_failure(Escaped(&self.error));
         }
     }
 
     /// Returns the text of the failure.
     pub(crate) fn line(&self) -> String {
-        format!("sealwax: {}", Escaped(&self.error))
+        Escaped(&self.error).to_string()
     }
 }
 

@@ -6,6 +6,7 @@ mod arguments;
 mod aws;
 mod behind;
 mod cleanup;
+mod complete;
 mod config;
 mod decrypt;
 mod directories;
@@ -41,6 +42,7 @@ use json::Json;
 use session::Session;
 
 fn main() -> ExitCode {
+    complete::answer();
     let CommandLine { mut command, global } = match arguments::parse() {
         Ok(line) => line,
         Err(failure) => return failure.report(Json::of_invalid(std::env::args_os()).as_ref()),

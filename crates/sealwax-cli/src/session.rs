@@ -39,7 +39,7 @@ impl Session {
     /// Returns the session for these options. `apply` is given the settings of the configuration file
     /// and the environment.
     pub(crate) fn new(arguments: GlobalArguments, apply: impl FnOnce(&Settings)) -> Result<Self, Failure> {
-        let GlobalArguments { quiet, json, config, store, aws } = arguments;
+        let GlobalArguments { quiet, color: _, json, config, store, aws } = arguments;
         let json = json.map(|target| {
             Json::open(&target).map_err(|error| Failure::about(&format!("--json {}", target.display()), error))
         });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 /// The configuration file.
-#[derive(Args)]
+#[derive(Args, Default)]
 #[command(next_help_heading = "Configuration")]
 pub(crate) struct ConfigArguments {
     /// Configuration file [default: $SEALWAX_CONFIG, or sealwax/config.toml in the platform's configuration directory]
