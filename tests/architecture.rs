@@ -159,6 +159,7 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
             &["keygen"],
             &["keys"],
             &["manual"],
+            &["complete"],
         ],
     ),
     ("arguments", &[&["config"], &["directories"], &["keys"], &["reencrypt"], &["store"]]),

@@ -150,12 +150,17 @@ pub(crate) struct KeyArguments {
     ///
     /// local:NAME: a key of the key store by its alias, its ID or the unique start of its ID; to decrypt, also local:* for
     /// any of them.
+    ///
     /// file:PATH: a key file that `sealwax keygen` wrote.
+    ///
     /// aws-kms:ARN: a key in AWS KMS; to encrypt, also aws-kms:alias/NAME; to decrypt, also
     /// aws-kms:discovery?account=ACCOUNT.
+    ///
     /// raw-aes://NAMESPACE/NAME?file=PATH: 16, 24 or 32 bytes in a file.
+    ///
     /// raw-rsa://NAMESPACE/NAME?file=PEM&padding=oaep-sha256: to encrypt, the public or the private key; to decrypt, the
     /// private key.
+    ///
     /// raw-ecdh://p256?recipient=PEM: to encrypt, to this public key; raw-ecdh://p256?private=PEM: to decrypt, with this
     /// private key; raw-ecdh://p256?private=PEM&recipient=PEM: both, between two parties.
     ///

@@ -31,8 +31,11 @@ pub(crate) fn run(arguments: &DecryptArguments, session: &Session) -> Result<(),
     metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
     session.check_output(Operand::outputs(&operands), report.metadata.as_deref())?;
     operands::each(&operands, session, |operand| {
-        let input = Input::open(&operand.input, session.notes)?;
+        let mut input = Input::open(&operand.input, session.notes)?;
         let output = Output::create(&operand.output, streams.force, &session.cleanup)?;
+        if output.is_terminal() {
+            input.hide_progress();
+        }
         if *preserve && output.file().is_none() {
             return Err(Failure::usage("--preserve needs an output file; use -o FILE"));
         }

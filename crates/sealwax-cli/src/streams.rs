@@ -67,6 +67,11 @@ impl Input {
         Ok(Self { name, found, reader: Box::new(file), file: again, bar, read: 0 })
     }
 
+    /// Shows no progress, because the output is on the same terminal.
+    pub(crate) fn hide_progress(&mut self) {
+        self.bar = ProgressBar::hidden();
+    }
+
     /// Returns how many bytes have been read so far.
     pub(crate) fn count(&self) -> u64 {
         self.read
@@ -177,6 +182,11 @@ impl Output {
             return Err(binary_to_terminal());
         }
         Ok(output)
+    }
+
+    /// Returns whether the output is a terminal, which may show the progress too.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
     }
 
     /// Returns the failure for an error on the way from the input of this name.

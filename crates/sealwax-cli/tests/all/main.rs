@@ -13,6 +13,7 @@ mod support;
 mod aws_kms;
 mod configuration;
 mod directories;
+mod guides;
 mod interrupted;
 mod json;
 mod key_uris;
