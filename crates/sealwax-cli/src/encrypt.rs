@@ -101,14 +101,14 @@ impl<'a> Sealing<'a> {
     /// Encrypts an empty message, to check the keys and options.
     fn try_out(&self) -> Result<(), Failure> {
         let encrypt = self.client.encrypt_with(&*self.manager).context(self.context.clone());
-        self.message.apply(encrypt).bytes(b"").wait()?;
+        self.message.apply(encrypt).bytes(b"").wait().map_err(Failure::of_encryption)?;
         Ok(())
     }
 
     /// Encrypts an input into an output and commits the output.
     fn seal(&self, mut input: Input, mut output: Output) -> Result<Report, Failure> {
         let name = input.name.clone();
-        let fail = |error: Error| Failure::about(&name, error);
+        let fail = |error: Error| Failure::of_encryption(error).prefixed(&name);
         let mut context = self.context.clone();
         if self.preserve {
             let found = input.found.as_ref().ok_or_else(|| {
@@ -136,6 +136,7 @@ impl<'a> Sealing<'a> {
                 let sealed = sealed.map_err(|error| match error {
                     // The declared length is that of the file when it was opened.
                     Error::PlaintextTooLong { declared: true, .. } => changed(&name),
+                    error @ Error::Limit(_) => fail(error),
                     error => output.failure(&name, error),
                 })?;
                 (sealed.header, sealed.key_report)

@@ -72,6 +72,17 @@ impl Failure {
         Self::from(error.into()).prefixed(name)
     }
 
+    /// Returns the failure for an error of an encryption, which has no options for limits.
+    pub(crate) fn of_encryption(error: Error) -> Self {
+        let fix = match &error {
+            Error::Limit(LimitError::EncryptedDataKeys { .. }) => "use fewer keys",
+            Error::Limit(LimitError::HeaderLength { .. }) => "use fewer keys, or less context",
+            Error::Limit(LimitError::FrameLength { .. }) => "use a smaller --frame-length",
+            _ => return error.into(),
+        };
+        Self::new(5, format!("{error}; {fix}"))
+    }
+
     /// Returns the summary of several failures, with the exit code that they share, if any.
     pub(crate) fn of_many(text: impl Into<String>, code: Option<u8>) -> Self {
         Self::new(code.unwrap_or(1), text.into())

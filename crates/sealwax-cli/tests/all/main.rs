@@ -22,6 +22,7 @@ mod manual;
 mod messages;
 mod official;
 mod operands;
+mod stores;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod tool;

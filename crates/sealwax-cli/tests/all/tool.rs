@@ -223,6 +223,8 @@ fn refusals_leave_one_line_and_nothing_else() {
     encrypt(&["-c", "=1"], 2, "empty");
     encrypt(&["-c", "aws-crypto-public-key=x"], 2, "reserved");
     encrypt(&["--no-such-flag"], 2, "--no-such-flag");
+    encrypt(&["--frame-length", "99999999"], 5, "(max_frame_length); use a smaller --frame-length");
+    encrypt(&["-k", "raw-aes://a/b?file=main.key"].repeat(64), 5, "(max_encrypted_data_keys); use fewer keys");
     place.refused(&["decrypt", "-o", "out", "plain"], 2, "--key");
     place.refused(&["encrypt", "-k", key, "-o", "out", "missing"], 1, "missing: no such file");
     place.refused(&["encrypt", "-k", key, "-o", "no/such/out", "plain"], 1, "no/such/out: no such file or directory");
