@@ -24,7 +24,14 @@ impl Json {
     pub(crate) fn open(target: &Path) -> io::Result<Self> {
         let file: Box<dyn Write + Send> = match is_standard(target) {
             true => Box::new(io::stdout()),
-            false => Box::new(File::options().append(true).create(true).open(target)?),
+            false => {
+                let mut options = File::options();
+                options.append(true).create(true);
+                // It may have a generated passphrase, or names that are private.
+                #[cfg(unix)]
+                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+                Box::new(options.open(target)?)
+            }
         };
         Ok(Self { target: target.to_owned(), file: Mutex::new(file) })
     }

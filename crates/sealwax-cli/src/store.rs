@@ -252,3 +252,29 @@ impl From<&LocalKmsError> for Failure {
         Self::of(code, error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sealwax_kms::PassphraseCost;
+
+    use super::*;
+
+    #[test]
+    fn refusals_have_the_codes_of_their_kinds() {
+        let path = || PathBuf::from("file");
+        let what = || "altered".to_owned();
+        let cost = PassphraseCost::default();
+        for (error, code) in [
+            (LocalKmsError::Damaged { path: path(), what: what() }, 3),
+            (LocalKmsError::InvalidBackup { path: path(), what: what() }, 3),
+            (LocalKmsError::RolledBack { path: path(), generation: 1, logged: 2 }, 3),
+            (LocalKmsError::UnsafeFile { path: path(), why: "it is a link" }, 5),
+            (LocalKmsError::PassphraseCost { path: path(), cost, most: cost }, 5),
+            (LocalKmsError::Ambiguous { name: what(), candidates: Vec::new() }, 2),
+            (LocalKmsError::ShortPassphrase, 2),
+            (LocalKmsError::ReadOnly { path: path() }, 1),
+        ] {
+            assert_eq!(Failure::from(&error).code(), code, "{error}");
+        }
+    }
+}

@@ -193,12 +193,10 @@ impl Output {
     pub(crate) fn failure(&self, input: &str, error: Error) -> Failure {
         let temporary = std::env::temp_dir();
         // What goes to a stream is kept in a temporary file until it is verified.
-        if self.shows_at_once()
-            && matches!(&error, Error::Io(inner) if !self.failed && inner.kind() == io::ErrorKind::NotFound)
-        {
+        if self.shows_at_once() && !self.failed && matches!(&error, Error::Io(inner) if is_about_files(inner.kind())) {
             let name = temporary.display().to_string();
             return Failure::about(
-                &format!("{name}: cannot create a temporary file; set TMPDIR to a directory"),
+                &format!("{name}: cannot write a temporary file; set TMPDIR to another directory"),
                 error,
             );
         }
@@ -247,6 +245,13 @@ impl Write for Output {
             Sink::Stream(stream) => stream.flush(),
         }
     }
+}
+
+/// Returns whether an error is one of creating or writing a file, and not of reading one.
+fn is_about_files(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+
+    matches!(kind, NotADirectory | NotFound | PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
 }
 
 /// A sink that discards bytes and counts them.

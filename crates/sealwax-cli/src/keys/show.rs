@@ -66,28 +66,30 @@ fn escaped(text: &str) -> String {
     Escaped(text).to_string()
 }
 
+fn last_part(key: &KeyMetadata) -> &str {
+    key.key_id.rsplit_once('/').map_or(&*key.key_id, |(_, last)| last)
+}
+
 /// Returns the shortest start of the last part of a key's id that names only this key, and is not
-/// too short to be recognized.
-fn short_id<'a>(key: &'a KeyMetadata, keys: &[KeyMetadata]) -> &'a str {
-    let last = |key: &'a KeyMetadata| key.key_id.rsplit_once('/').map_or(&*key.key_id, |(_, last)| last);
-    let own = last(key);
-    let is_unique = |start: &str| {
-        let others = keys.iter().filter(|other| other.key_id != key.key_id);
-        others
-            .map(|other| other.key_id.rsplit_once('/').map_or("", |(_, last)| last))
-            .all(|last| !last.starts_with(start))
-    };
-    let length = (SHORT_ID..own.len()).find(|length| own.get(..*length).is_some_and(is_unique));
-    length.and_then(|length| own.get(..length)).unwrap_or(&key.key_id)
+/// too short to be recognized. `sorted` has the last parts of all ids.
+fn short_id<'a>(key: &'a KeyMetadata, sorted: &[&str]) -> &'a str {
+    let own = last_part(key);
+    let same = |other: &str| own.bytes().zip(other.bytes()).take_while(|(own, other)| own == other).count();
+    let at = sorted.partition_point(|other| *other < own);
+    let neighbors = [at.checked_sub(1), at.checked_add(1)].into_iter().flatten().filter_map(|at| sorted.get(at));
+    let length = neighbors.map(|other| same(other) + 1).fold(SHORT_ID, usize::max);
+    own.get(..length).unwrap_or(&key.key_id)
 }
 
 impl Show<'_> {
     /// Prints keys, one per line.
     pub(super) fn keys(self, keys: &[KeyMetadata], whole_ids: bool) -> Result<(), Failure> {
+        let mut sorted: Vec<_> = keys.iter().map(last_part).collect();
+        sorted.sort_unstable();
         let row = |key: &KeyMetadata| {
             let aliases: Vec<_> =
                 key.aliases.iter().map(|alias| escaped(alias.strip_prefix("alias/").unwrap_or(alias))).collect();
-            let id = if whole_ids { &key.key_id } else { short_id(key, keys) };
+            let id = if whole_ids { &key.key_id } else { short_id(key, &sorted) };
             let state = match state(key) {
                 (state, Some(date)) => format!("{state} on {date}"),
                 (state, None) => state.to_owned(),
@@ -214,5 +216,27 @@ impl Show<'_> {
         }
         let plaintext = BASE64_STANDARD.encode(plaintext);
         self.0.emit(&json!({ "key_id": key_id, "plaintext": plaintext })).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_id_is_the_start_of_no_other_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = sealwax_kms::LocalKms::create(folder.path()).unwrap().create_key("").unwrap();
+        let key = |last: &str| {
+            let mut key = key.clone();
+            key.key_id = format!("local:store/key/{last}");
+            key
+        };
+        let keys = ["0123456789", "0123456799", "01234568", "fedcba9876", "0123456789"].map(key);
+        let mut sorted: Vec<_> = keys.iter().map(last_part).collect();
+        sorted.sort_unstable();
+        let short: Vec<_> = keys[..4].iter().map(|key| short_id(key, &sorted)).collect();
+        // Of two that are the same, which an import can bring, only the whole ids differ.
+        assert_eq!(short, ["local:store/key/0123456789", "012345679", "01234568", "fedcba98"]);
     }
 }

@@ -113,8 +113,11 @@ fn a_missing_directory_for_temporary_files_is_named() {
     place.ok(&["encrypt", "-k", key, "plain"]);
     for command in ["decrypt", "reencrypt"] {
         let mut command = place.command(&[command, "-k", key, "-o", "-", "plain.sealed"]);
-        let output = command.env("TMPDIR", place.path("none")).output().unwrap();
-        place.check_refusal(&output, 1, "/none: cannot create a temporary file; set TMPDIR");
+        for directory in ["none", "plain"] {
+            let output = command.env("TMPDIR", place.path(directory)).output().unwrap();
+            let text = format!("/{directory}: cannot write a temporary file; set TMPDIR to another directory");
+            place.check_refusal(&output, 1, &text);
+        }
     }
 }
 
