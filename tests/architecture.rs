@@ -106,6 +106,7 @@ const SEALWAX_AWS: &[(&str, Layers)] = &[
 const SEALWAX_KMS: &[(&str, Layers)] = &[(
     "",
     &[
+        &["cost"],
         &["error"],
         &["seal"],
         &["record"],
@@ -132,6 +133,7 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
         &[
             &["text"],
             &["notes"],
+            &["json"],
             &["provider"],
             &["behind"],
             &["cleanup"],
@@ -144,9 +146,11 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
             &["secrets"],
             &["streams"],
             &["arguments"],
-            &["operands"],
+            &["config"],
             &["aws"],
             &["session"],
+            &["operands"],
+            &["key_file"],
             &["key_uri"],
             &["store"],
             &["keyring"],
@@ -162,9 +166,10 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
             &["keygen"],
             &["keys"],
             &["manual"],
+            &["complete"],
         ],
     ),
-    ("arguments", &[&["directories"], &["keys"], &["reencrypt"], &["store"]]),
+    ("arguments", &[&["config"], &["directories"], &["keys"], &["reencrypt"], &["store"]]),
     ("directories", &[&["cache"], &["filter"], &["tree"], &["tally"]]),
 ];
 

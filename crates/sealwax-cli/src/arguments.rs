@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, path::PathBuf, thread};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use sealwax::{
     AlgorithmSuite, ClientBuilder, CommitmentPolicy, EncryptionContext,
     keyring::Keyring,
@@ -11,11 +11,13 @@ use sealwax::{
 
 use crate::{failure::Failure, provider};
 
+mod config;
 mod directories;
 mod keys;
 mod reencrypt;
 mod store;
 
+pub(crate) use config::{ConfigArguments, ConfigCommand};
 pub(crate) use directories::{DirectoryArguments, TreeArguments};
 pub(crate) use keys::{AliasCommand, KeysArguments, KeysCommand};
 pub(crate) use reencrypt::ReencryptArguments;
@@ -23,7 +25,7 @@ pub(crate) use store::{AwsArguments, StoreArguments};
 
 /// Encrypt files and streams before they leave the machine, in the AWS Encryption SDK message format
 #[derive(Parser)]
-#[command(name = "sealwax", version, long_version = provider::VERSION, after_help = EXIT_CODES)]
+#[command(name = "sealwax", version, long_version = provider::VERSION, after_long_help = EXIT_CODES)]
 pub(crate) struct CommandLine {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -39,6 +41,28 @@ pub(crate) struct GlobalArguments {
     #[arg(short, long, global = true, display_order = 900)]
     pub(crate) quiet: bool,
 
+    /// When to use colors; auto is on a terminal, unless NO_COLOR is set
+    #[arg(
+        long,
+        value_name = "WHEN",
+        global = true,
+        display_order = 902,
+        default_value = "auto",
+        hide_short_help = true
+    )]
+    pub(crate) color: ColorChoice,
+
+    /// Print the result, or the failure, as JSON on standard output
+    ///
+    /// With =FILE, the JSON is appended to FILE, such as /dev/fd/3. There is one object per line, whose schema is in the
+    /// guide docs/JSON.md.
+    #[arg(long, global = true, display_order = 901, value_name = "FILE", num_args = 0..=1, require_equals = true,
+          default_missing_value = "-")]
+    pub(crate) json: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArguments,
+
     #[command(flatten)]
     pub(crate) store: StoreArguments,
 
@@ -46,14 +70,16 @@ pub(crate) struct GlobalArguments {
     pub(crate) aws: AwsArguments,
 }
 
-const EXIT_CODES: &str = "\
+/// What the exit codes mean, for the help and the manual pages.
+pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  success; everything that was read is verified
   1  an I/O error, or any other failure
-  2  invalid command line, key URI or key file
-  3  the message is malformed, truncated, altered, or not in the expected context
+  2  invalid command line, configuration, key URI or key file
+  3  the message, backup or key store is malformed, truncated, altered or too old, or a message is not in the expected \
+context
   4  no given key decrypts the message, or a keyring failed
-  5  the message is refused by the commitment policy or a limit
+  5  refused by the commitment policy, a limit or the permissions of a file
   6  the output file exists (--force replaces it)
   7  --check found an output that is missing or differs";
 
@@ -79,12 +105,18 @@ pub(crate) enum Command {
     Man(ManArguments),
     /// Manage the embedded key store, which holds the local:NAME keys and the default key
     Keys(KeysArguments),
+    /// Show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
 }
 
 /// Where bytes come from and where they go.
 #[derive(Args)]
 pub(crate) struct StreamArguments {
-    /// Output file, or - for standard output; with --recursive, a directory [default: see IN]
+    /// Output file, or - for standard output; with --recursive, a directory
+    ///
+    /// By default, FILE is encrypted to FILE.sealed, FILE.sealed is decrypted to FILE, and standard input is processed to
+    /// standard output.
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
 
@@ -92,8 +124,7 @@ pub(crate) struct StreamArguments {
     #[arg(short, long)]
     pub(crate) force: bool,
 
-    /// Input files; FILE is encrypted to FILE.sealed, and FILE.sealed decrypted to FILE. Without a file, or with -,
-    /// standard input is processed to standard output. With --recursive, a directory
+    /// Input files, or - for standard input (the default); with --recursive, a directory
     #[arg(value_name = "IN")]
     pub(crate) inputs: Vec<PathBuf>,
 }
@@ -105,43 +136,57 @@ pub(crate) struct ReportArguments {
     #[arg(short, long)]
     pub(crate) verbose: bool,
 
-    /// Print the result or the failure as one line of JSON, on standard error
-    #[arg(long)]
-    pub(crate) json: bool,
-
     /// Append a line of JSON per message to FILE, or to standard output with -: input, output, suite, encryption context,
     /// keys and sizes
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(crate) metadata: Option<PathBuf>,
 }
 
 /// The keys and what is authenticated with them.
 #[derive(Args)]
 pub(crate) struct KeyArguments {
-    /// Wrapping key [default: local:default]; repeat it for several keys, of which the first generates the data key
+    /// Key: local:NAME, file:PATH, aws-kms:ARN, raw-aes://, raw-rsa:// or raw-ecdh://; repeatable [default: the default
+    /// key of the key store]
     ///
-    /// local:NAME-OR-ALIAS in the key store; aws-kms:ARN-OR-ALIAS, or aws-kms:discovery?account=ACCOUNT to decrypt;
-    /// raw-aes://NAMESPACE/NAME?file=PATH; raw-rsa://NAMESPACE/NAME?file=PEM&padding=oaep-sha256;
-    /// raw-ecdh://p256?recipient=PEM to encrypt, and raw-ecdh://p256?private=PEM to decrypt. Any one of the keys that
-    /// encrypted a message decrypts it.
+    /// To encrypt, the first key generates the data key and the others wrap it too. To decrypt, any one of the keys that
+    /// encrypted a message is enough; without this option, every key of the key store is tried.
+    ///
+    /// local:NAME: a key of the key store by its alias, its ID or the unique start of its ID; to decrypt, also local:* for
+    /// any of them.
+    ///
+    /// file:PATH: a key file that `sealwax keygen` wrote.
+    ///
+    /// aws-kms:ARN: a key in AWS KMS; to encrypt, also aws-kms:alias/NAME; to decrypt, also
+    /// aws-kms:discovery?account=ACCOUNT.
+    ///
+    /// raw-aes://NAMESPACE/NAME?file=PATH: 16, 24 or 32 bytes in a file.
+    ///
+    /// raw-rsa://NAMESPACE/NAME?file=PEM&padding=oaep-sha256: to encrypt, the public or the private key; to decrypt, the
+    /// private key.
+    ///
+    /// raw-ecdh://p256?recipient=PEM: to encrypt, to this public key; raw-ecdh://p256?private=PEM: to decrypt, with this
+    /// private key; raw-ecdh://p256?private=PEM&recipient=PEM: both, between two parties.
+    ///
+    /// Parts of a URI are percent-encoded.
     #[arg(short, long = "key", value_name = "URI")]
     pub(crate) keys: Vec<String>,
 
-    /// Encryption context pair, stored unencrypted; on decrypt and verify, a pair that the message must contain; on
-    /// reencrypt, a pair of the context that replaces the old one
+    /// Encryption context pair; to decrypt, a pair that the message must contain
+    ///
+    /// The encryption context is authenticated, and stored unencrypted. On reencrypt, the pairs replace the old context.
     #[arg(short, long = "context", value_name = "K=V")]
-    context: Vec<String>,
+    pub(crate) context: Vec<String>,
 
     /// Context key whose value is authenticated but not stored; --context must give it to encrypt and to decrypt
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", hide_short_help = true)]
     require_context: Vec<String>,
 
     /// Algorithm suites to allow, by whether they commit to the data key
-    #[arg(long, value_name = "POLICY", default_value = "require-encrypt-require-decrypt")]
+    #[arg(long, value_name = "POLICY", default_value = "require-encrypt-require-decrypt", hide_short_help = true)]
     commitment_policy: Policy,
 
     /// Threads per message [default: one per processor; with --recursive, 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), hide_short_help = true)]
     threads: Option<u16>,
 }
 
@@ -216,11 +261,11 @@ pub(crate) struct EncryptArguments {
 
     /// Create a key store and its default key if no --key is given and there is no key store; without a terminal, this
     /// option or `sealwax keys create` is needed
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) create_store: bool,
 
     /// Store the file's mode and modification time, unencrypted, in the encryption context for decrypt --preserve
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) preserve: bool,
 
     /// Encrypt only files that have no message, or were modified after it was written; replaces those messages
@@ -249,15 +294,15 @@ Examples:
 #[derive(Args)]
 pub(crate) struct MessageArguments {
     /// Algorithm suite, such as 0x0478 (unsigned) or 0x0578 (signed) [default: 0x0578]
-    #[arg(long, value_name = "HEX", value_parser = suite)]
+    #[arg(long, value_name = "HEX", value_parser = parse_suite, hide_short_help = true)]
     pub(crate) suite: Option<AlgorithmSuite>,
 
     /// Number of keys after the first that must wrap the data key [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) quorum: Option<usize>,
 
     /// Plaintext bytes per frame
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
+    #[arg(long, hide_short_help = true, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     pub(crate) frame_length: u32,
 }
 
@@ -284,11 +329,11 @@ pub(crate) struct DecryptArguments {
     pub(crate) limits: LimitArguments,
 
     /// Write the plaintext of a signed message to standard output before its signature is verified
-    #[arg(long, conflicts_with = "recursive")]
+    #[arg(long, hide_short_help = true, conflicts_with = "recursive")]
     pub(crate) release_unverified: bool,
 
     /// Restore the mode and modification time that encrypt --preserve stored
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) preserve: bool,
 
     /// Write nothing; check that the output of each message exists and is its plaintext
@@ -357,10 +402,6 @@ impl LimitArguments {
 
 #[derive(Args)]
 pub(crate) struct InspectArguments {
-    /// Print JSON; with --recursive, one line per message
-    #[arg(long)]
-    pub(crate) json: bool,
-
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
 
@@ -390,13 +431,17 @@ pub(crate) struct KeygenArguments {
     #[arg(long, default_value = "256", value_parser = ["128", "192", "256"])]
     pub(crate) bits: String,
 
-    /// Key namespace for the printed URI
+    /// Namespace of the key
     #[arg(long, default_value = "sealwax")]
     pub(crate) namespace: String,
 
-    /// Key name for the printed URI [default: the file name without its extension, or key for standard output]
+    /// Name of the key [default: the file name without its extension, or key for standard output]
     #[arg(long)]
     pub(crate) name: Option<String>,
+
+    /// Write only the bytes of the key, for other programs; the key URI then has the namespace and the name
+    #[arg(long)]
+    pub(crate) raw: bool,
 
     /// File to create, or - for standard output; an existing file is never replaced
     #[arg(value_name = "FILE")]
@@ -404,7 +449,9 @@ pub(crate) struct KeygenArguments {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example for bash: source <(sealwax completions bash)")]
+#[command(
+    after_help = "Example for bash: source <(sealwax completions bash)\n\nThe script asks the program, so that it completes names of keys too."
+)]
 pub(crate) struct CompletionsArguments {
     /// Shell to print the script for
     #[arg(value_name = "SHELL")]
@@ -418,12 +465,33 @@ pub(crate) struct ManArguments {
     pub(crate) directory: Option<PathBuf>,
 }
 
-/// Returns the command line as clap's `Command`.
+/// Returns the command line as clap's `Command`. In the short help it has only the options without a
+/// heading that do not hide themselves, and `--recursive`.
 pub(crate) fn command() -> clap::Command {
-    CommandLine::command()
+    shortened(CommandLine::command())
 }
 
-fn suite(text: &str) -> Result<AlgorithmSuite, String> {
+fn shortened(command: clap::Command) -> clap::Command {
+    let shortened_argument = |argument: clap::Arg| match argument.get_help_heading() {
+        Some(_) if argument.get_id() != "recursive" => argument.hide_short_help(true),
+        _ => argument,
+    };
+    command.mut_args(shortened_argument).mut_subcommands(shortened)
+}
+
+/// Returns the colors that a command line asks for, before it is parsed.
+fn color() -> ColorChoice {
+    let mut arguments = std::env::args().take_while(|argument| argument != "--");
+    let value = arguments.find_map(|argument| match argument.strip_prefix("--color") {
+        Some("") => Some(String::new()),
+        rest => rest?.strip_prefix('=').map(str::to_owned),
+    });
+    let value = value.map(|value| if value.is_empty() { arguments.next().unwrap_or_default() } else { value });
+    value.and_then(|value| ColorChoice::from_str(&value, false).ok()).unwrap_or_default()
+}
+
+/// Returns the algorithm suite with this number.
+pub(crate) fn parse_suite(text: &str) -> Result<AlgorithmSuite, String> {
     let digits = text.strip_prefix("0x").or(text.strip_prefix("0X")).unwrap_or(text);
     u16::from_str_radix(digits, 16).ok().and_then(AlgorithmSuite::from_id).ok_or_else(|| {
         let known: Vec<_> = AlgorithmSuite::ALL.iter().map(|suite| format!("{:#06x}", suite.id())).collect();
@@ -433,7 +501,14 @@ fn suite(text: &str) -> Result<AlgorithmSuite, String> {
 
 /// Parses the command line. Help and version are printed unchanged; an error becomes one line.
 pub(crate) fn parse() -> Result<CommandLine, Failure> {
-    let error = match CommandLine::try_parse() {
+    let color = color();
+    match color {
+        ColorChoice::Always => anstream::ColorChoice::Always.write_global(),
+        ColorChoice::Never => anstream::ColorChoice::Never.write_global(),
+        ColorChoice::Auto => {}
+    }
+    let parsed = command().color(color).try_get_matches();
+    let error = match parsed.and_then(|matches| CommandLine::from_arg_matches(&matches)) {
         Ok(line) => return Ok(line),
         Err(error) => error,
     };

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    io,
+    io::{self, IsTerminal, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
     thread,
 };
@@ -81,8 +81,11 @@ impl Cleanup {
         std::mem::forget(self.0.creation.write().unwrap_or_else(PoisonError::into_inner));
         let entries: Vec<_> = lock(&self.0.registered).entries.values().filter_map(Weak::upgrade).collect();
         entries.iter().for_each(|entry| entry.discard());
-        if let Some(saved) = lock(&self.0.terminal).take() {
-            saved.restore();
+        match lock(&self.0.terminal).take() {
+            Some(saved) => saved.restore(),
+            // A line of progress must not stay in front of the next prompt.
+            None if io::stderr().is_terminal() => drop(io::stderr().write_all(b"\r\x1b[K")),
+            None => {}
         }
     }
 }

@@ -23,20 +23,24 @@ pub(crate) fn run(arguments: &DecryptArguments, session: &Session) -> Result<(),
         let opening = Opening::new(session, keys, Some(limits), directories)?.preserving(*preserve);
         Ok((Metadata::open(report.metadata.as_deref())?, opening))
     };
-    operands::each(&operands, report.json, |operand| {
-        let input = Input::open(&operand.input, session.notes)?;
+    session.check_output(Operand::outputs(&operands), report.metadata.as_deref())?;
+    operands::each(&operands, session, |operand| {
+        let mut input = Input::open(&operand.input, session.notes)?;
         if *check {
             let (existing, name) = open_existing(&operand.output)?;
             let (metadata, opening) = operands::once(&mut ready, make)?;
             let from = input.name.clone();
-            return opening.check(input, existing, &name, &from)?.print(report, metadata.as_ref());
+            return opening.check(input, existing, &name, &from)?.print(report, session, metadata.as_ref());
         }
         let output = Output::create(&operand.output, streams.force, &session.cleanup)?;
+        if output.is_terminal() {
+            input.hide_progress();
+        }
         if *preserve && !output.is_file() {
             return Err(Failure::usage("--preserve needs an output file; use -o FILE"));
         }
         let (metadata, opening) = operands::once(&mut ready, make)?;
-        opening.open(input, output, *release_unverified)?.print(report, metadata.as_ref())
+        opening.open(input, output, *release_unverified)?.print(report, session, metadata.as_ref())
     })
 }
 

@@ -347,11 +347,8 @@ impl<W: Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Done, Failure>> Worker<'_, W>
     /// Reports what was done with a file: warnings always, and the rest if requested.
     fn print(&self, report: &Report) -> Result<(), Failure> {
         self.bar.suspend(|| {
-            if self.directory.report.json {
-                if let Ok(line) = serde_json::to_string(report) {
-                    say(line);
-                }
-                return;
+            if self.directory.session.emit(report)? {
+                return Ok(());
             }
             report.warn();
             if self.directory.report.verbose {
@@ -360,37 +357,34 @@ impl<W: Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Done, Failure>> Worker<'_, W>
                     None => format!("{}: verified", Escaped(&report.input)),
                 });
             }
-        });
+            Ok::<(), Failure>(())
+        })?;
         report.append_to(self.metadata)
     }
 
     fn skip(&self, path: &Path, why: &str) {
-        lock(self.tally).skipped += 1;
-        let name = path.display().to_string();
-        let line = if self.directory.report.json {
-            serde_json::json!({ "skipped": name, "reason": why }).to_string()
-        } else {
-            format!("{}: skipped: {}", Escaped(&name), Escaped(why))
-        };
-        self.bar.suspend(|| self.directory.session.notes.note(line));
+        self.leave(path, why, |line| self.directory.session.notes.note(line));
     }
 
     /// Skips the key store whose keys encrypt the files, and prints that even with `--quiet`: the
     /// encrypted copy could not be decrypted without the store.
     fn leave_out(&self, path: &Path) {
-        lock(self.tally).skipped += 1;
-        let name = path.display().to_string();
         let why = "the key store that encrypts these files; back it up with sealwax keys export";
-        let line = if self.directory.report.json {
-            serde_json::json!({ "skipped": name, "reason": why }).to_string()
-        } else {
-            format!("{}: skipped: {why}", Escaped(&name))
-        };
-        self.bar.suspend(|| say(line));
+        self.leave(path, why, say);
+    }
+
+    fn leave(&self, path: &Path, why: &str, print: impl FnOnce(String)) {
+        lock(self.tally).skipped += 1;
+        let (name, session) = (path.display().to_string(), self.directory.session);
+        self.bar.suspend(|| match session.emit(&serde_json::json!({ "skipped": name, "reason": why })) {
+            Ok(true) => {}
+            Ok(false) => print(format!("{}: skipped: {}", Escaped(&name), Escaped(why))),
+            Err(failure) => failure.say(None),
+        });
     }
 
     fn fail(&self, failure: &Failure) {
         lock(self.tally).fail(failure);
-        self.bar.suspend(|| say(failure.line(self.directory.report.json)));
+        self.bar.suspend(|| failure.say(self.directory.session.json.as_ref()));
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use sealwax::{Client, EncryptionContext, Error, Escaped, materials::MaterialsManager};
+use serde_json::json;
 
 use crate::{
     arguments::{EncryptArguments, MessageArguments},
@@ -33,14 +34,18 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
     if arguments.check {
         return check(arguments, session, &operands);
     }
-    operands::each(&operands, report.json, |operand| {
+    session.check_output(Operand::outputs(&operands), report.metadata.as_deref())?;
+    operands::each(&operands, session, |operand| {
         // Open the input and the output before the keys: the first use of the key store creates it.
         let input = Input::open(&operand.input, session.notes)?;
         let replaces = if arguments.update {
             match needs_update(&input, &operand.output)? {
                 Some(replaces) => replaces,
                 None => {
-                    session.notes.note(format_args!("{}: up to date", Escaped(&operand.output.to_string_lossy())));
+                    let (name, reason) = (operand.output.display().to_string(), "up to date");
+                    if !session.emit(&json!({ "skipped": name, "reason": reason }))? {
+                        session.notes.note(format_args!("{}: {reason}", Escaped(&name)));
+                    }
                     return Ok(());
                 }
             }
@@ -51,7 +56,7 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
         let (metadata, sealing) = operands::once(&mut ready, || {
             Ok((Metadata::open(report.metadata.as_deref())?, Sealing::new(arguments, session)?))
         })?;
-        sealing.seal(input, output)?.print(report, metadata.as_ref())
+        sealing.seal(input, output)?.print(report, session, metadata.as_ref())
     })
 }
 
@@ -79,7 +84,7 @@ fn needs_update(input: &Input, output: &Path) -> Result<Option<bool>, Failure> {
 fn check(arguments: &EncryptArguments, session: &Session, operands: &[Operand]) -> Result<(), Failure> {
     let EncryptArguments { keys, directories, report, .. } = arguments;
     let mut ready = None;
-    operands::each(operands, report.json, |operand| {
+    operands::each(operands, session, |operand| {
         if is_standard(&operand.input) {
             return Err(Failure::usage("--check needs an input file"));
         }
@@ -90,7 +95,7 @@ fn check(arguments: &EncryptArguments, session: &Session, operands: &[Operand]) 
         let (metadata, opening) = operands::once(&mut ready, || {
             Ok((Metadata::open(report.metadata.as_deref())?, Opening::new(session, keys, None, directories)?))
         })?;
-        opening.check(message, plaintext, &name, &input)?.print(report, metadata.as_ref())
+        opening.check(message, plaintext, &name, &input)?.print(report, session, metadata.as_ref())
     })
 }
 
@@ -165,14 +170,14 @@ impl<'a> Sealing<'a> {
     /// Encrypts an empty message, to check the keys and options.
     fn try_out(&self) -> Result<(), Failure> {
         let encrypt = self.client.encrypt_with(&*self.manager).context(self.context.clone());
-        self.message.apply(encrypt).bytes(b"").wait()?;
+        self.message.apply(encrypt).bytes(b"").wait().map_err(Failure::of_encryption)?;
         Ok(())
     }
 
     /// Encrypts an input into an output and commits the output.
     fn seal(&self, mut input: Input, mut output: Output) -> Result<Report, Failure> {
         let name = input.name.clone();
-        let fail = |error: Error| Failure::about(&name, error);
+        let fail = |error: Error| Failure::of_encryption(error).prefixed(&name);
         let mut context = self.context.clone();
         if self.preserve {
             let found = input.found.as_ref().ok_or_else(|| {
@@ -200,6 +205,7 @@ impl<'a> Sealing<'a> {
                 let sealed = sealed.map_err(|error| match error {
                     // The declared length is that of the file when it was opened.
                     Error::PlaintextTooLong { declared: true, .. } => changed(&name),
+                    error @ Error::Limit(_) => fail(error),
                     error => output.failure(&name, error),
                 })?;
                 (sealed.header, sealed.key_report)

@@ -9,7 +9,7 @@ use sealwax::{
 use sealwax_kms::LocalKmsError;
 use serde::Serialize;
 
-use crate::notes;
+use crate::{json::Json, notes};
 
 /// The exit code if `--check` finds an output missing or different.
 const TO_DO: u8 = 7;
@@ -20,7 +20,6 @@ pub(crate) struct Failure {
     error: String,
     code: u8,
     /// The keys that were tried, if none of them opened the message.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     attempts: Vec<Attempt>,
     /// Whether every remaining file would fail the same way.
     #[serde(skip)]
@@ -86,6 +85,17 @@ impl Failure {
         Self::from(error.into()).prefixed(name)
     }
 
+    /// Returns the failure for an error of an encryption, which has no options for limits.
+    pub(crate) fn of_encryption(error: Error) -> Self {
+        let fix = match &error {
+            Error::Limit(LimitError::EncryptedDataKeys { .. }) => "use fewer keys",
+            Error::Limit(LimitError::HeaderLength { .. }) => "use fewer keys, or less context",
+            Error::Limit(LimitError::FrameLength { .. }) => "use a smaller --frame-length",
+            _ => return error.into(),
+        };
+        Self::new(5, format!("{error}; {fix}"))
+    }
+
     /// Returns the summary of several failures, with the exit code that they share, if any.
     pub(crate) fn of_many(text: impl Into<String>, code: Option<u8>) -> Self {
         Self::new(code.unwrap_or(1), text.into())
@@ -117,20 +127,27 @@ impl Failure {
         self
     }
 
-    /// Prints the line, and returns the exit code.
-    pub(crate) fn report(self, json: bool) -> ExitCode {
-        if !self.error.is_empty() {
-            notes::say(self.line(json));
-        }
+    /// Prints the failure, and returns the exit code.
+    pub(crate) fn report(self, json: Option<&Json>) -> ExitCode {
+        self.say(json);
         ExitCode::from(self.code)
     }
 
-    /// Returns the text of the failure.
-    pub(crate) fn line(&self, json: bool) -> String {
-        match serde_json::to_string(self) {
-            Ok(line) if json => line,
-            _ => format!("sealwax: {}", Escaped(&self.error)),
+    /// Prints the failure, on standard error or as JSON.
+    pub(crate) fn say(&self, json: Option<&Json>) {
+        if self.error.is_empty() {
+            return;
         }
+        let printed = json.is_some_and(|json| json.print(self).is_ok());
+        // A failure is never lost because standard output is closed.
+        if !printed {
+            notes::say_failure(Escaped(&self.error));
+        }
+    }
+
+    /// Returns the text of the failure.
+    pub(crate) fn line(&self) -> String {
+        Escaped(&self.error).to_string()
     }
 }
 
@@ -232,6 +249,14 @@ fn store_hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
                 return Some(format!("run `sealwax keys cancel-delete {0}` to keep the key", Escaped(key_id)));
             }
             Some(LocalKmsError::NotFound { .. }) => return Some("`sealwax keys list` shows all keys".to_owned()),
+            Some(LocalKmsError::ShortPassphrase) => {
+                return Some("use --allow-short-passphrase to accept it".to_owned());
+            }
+            Some(LocalKmsError::Ambiguous { .. }) => return Some("give more of the id".to_owned()),
+            Some(LocalKmsError::PassphraseCost { cost, .. }) => {
+                let (mib, passes, lanes) = (cost.memory_kib.div_ceil(1024), cost.passes, cost.lanes);
+                return Some(format!("use --max-passphrase-cost {mib},{passes},{lanes} to allow it"));
+            }
             Some(LocalKmsError::AliasExists { .. }) => return Some("use `sealwax keys alias update`".to_owned()),
             _ => {}
         }

@@ -14,32 +14,22 @@ use crate::{
     failure::Failure,
     operands, provider,
     session::Session,
-    streams::{Input, print},
+    streams::Input,
     text::hex,
 };
 
 pub(crate) fn run(arguments: &InspectArguments, session: &Session) -> Result<(), Failure> {
-    let InspectArguments { json, tree, input, .. } = arguments;
+    let InspectArguments { tree, input, .. } = arguments;
     if tree.recursive {
         return run_recursive(arguments, session);
     }
     let input = Input::open_silently(&operands::inputs(input.as_slice())?[0])?;
-    inspect(arguments, input, |_, report| match json {
-        true => serde_json::to_string_pretty(&report).map(|text| text + "\n"),
-        false => Ok(report.to_string()),
-    })
-    .map(drop)
+    inspect(arguments, session, input, |report| report.to_string()).map(drop)
 }
 
 fn run_recursive(arguments: &InspectArguments, session: &Session) -> Result<(), Failure> {
-    let InspectArguments { json, tree, input, .. } = arguments;
-    #[derive(Serialize)]
-    struct Line<'a> {
-        input: &'a str,
-        #[serde(flatten)]
-        report: Report<'a>,
-    }
-    let report = ReportArguments { verbose: false, json: *json, metadata: None };
+    let InspectArguments { tree, input, .. } = arguments;
+    let report = ReportArguments { verbose: false, metadata: None };
     let directory = Directory {
         task: Task::Inspect,
         tree,
@@ -53,10 +43,7 @@ fn run_recursive(arguments: &InspectArguments, session: &Session) -> Result<(), 
     };
     directory.run(|job, _, bar| {
         let input = Input::open_found(&job.from, &job.found, bar)?;
-        let length = inspect(arguments, input, |input, report| match json {
-            true => serde_json::to_string(&Line { input, report }).map(|text| text + "\n"),
-            false => Ok(format!("{}:\n{report}\n", Escaped(input))),
-        })?;
+        let length = inspect(arguments, session, input, |report| format!("{}:\n{report}\n", Escaped(report.input)))?;
         Ok(Done::Printed(length))
     })
 }
@@ -64,20 +51,22 @@ fn run_recursive(arguments: &InspectArguments, session: &Session) -> Result<(), 
 /// Prints what a message says, and returns the length of its plaintext.
 fn inspect(
     arguments: &InspectArguments,
+    session: &Session,
     input: Input,
-    text: impl FnOnce(&str, Report<'_>) -> serde_json::Result<String>,
+    text: impl FnOnce(&Report<'_>) -> String,
 ) -> Result<u64, Failure> {
     let name = input.name.clone();
     let client = arguments.limits.apply(provider::client()).build();
     let outline = Outline::read(input, client.header_decoder()).map_err(|error| Failure::about(&name, error))?;
-    let text = text(&name, Report::new(&outline)).map_err(|error| Failure::usage(error.to_string()))?;
-    print(text.as_bytes())?;
+    let report = Report::new(&name, &outline);
+    session.show(&report, || text(&report))?;
     outline.body.map(|body| body.plaintext_length).map_err(|error| Failure::about(&name, error))
 }
 
 /// What is shown of a message.
 #[derive(Serialize)]
 struct Report<'a> {
+    input: &'a str,
     suite: String,
     suite_name: &'static str,
     version: u8,
@@ -89,9 +78,8 @@ struct Report<'a> {
     body: &'static str,
     frame_length: Option<u32>,
     header_length: usize,
-    /// `None` if the body is malformed or truncated.
     #[serde(flatten)]
-    sizes: Option<Sizes>,
+    sizes: Sizes,
     verified: bool,
 }
 
@@ -104,17 +92,18 @@ struct Key<'a> {
     ciphertext_length: usize,
 }
 
-#[derive(Serialize)]
+/// The lengths, which are unknown if the body is malformed or truncated.
+#[derive(Default, Serialize)]
 struct Sizes {
-    message_length: u64,
-    body_length: u64,
-    footer_length: u64,
-    plaintext_length: u64,
-    frames: u32,
+    message_length: Option<u64>,
+    body_length: Option<u64>,
+    footer_length: Option<u64>,
+    plaintext_length: Option<u64>,
+    frames: Option<u32>,
 }
 
 impl<'a> Report<'a> {
-    fn new(outline: &'a Outline) -> Self {
+    fn new(input: &'a str, outline: &'a Outline) -> Self {
         let header = &outline.header;
         let suite = header.suite();
         let key = |key: &'a sealwax::EncryptedDataKey| Key {
@@ -124,6 +113,7 @@ impl<'a> Report<'a> {
             ciphertext_length: key.ciphertext().len(),
         };
         Self {
+            input,
             suite: format!("{:#06x}", suite.id()),
             suite_name: suite.name(),
             version: suite.version().byte(),
@@ -138,7 +128,7 @@ impl<'a> Report<'a> {
             },
             frame_length: header.content_type().frame_length(),
             header_length: header.length(),
-            sizes: outline.body.as_ref().ok().map(|body| Sizes::new(header, body)),
+            sizes: outline.body.as_ref().map_or_else(|_| Sizes::default(), |body| Sizes::new(header, body)),
             verified: false,
         }
     }
@@ -148,11 +138,11 @@ impl Sizes {
     fn new(header: &Header, body: &BodyOutline) -> Self {
         let footer_length = body.signature_length.map_or(0, |length| 2 + length);
         Self {
-            message_length: header.length() as u64 + body.length + footer_length,
-            body_length: body.length,
-            footer_length,
-            plaintext_length: body.plaintext_length,
-            frames: body.frames,
+            message_length: Some(header.length() as u64 + body.length + footer_length),
+            body_length: Some(body.length),
+            footer_length: Some(footer_length),
+            plaintext_length: Some(body.plaintext_length),
+            frames: Some(body.frames),
         }
     }
 }
@@ -180,8 +170,14 @@ impl fmt::Display for Report<'_> {
             None => writeln!(f, "body         unframed")?,
         }
         write!(f, "sizes        header {}", self.header_length)?;
-        if let Some(sizes) = &self.sizes {
-            let Sizes { message_length, body_length, footer_length, plaintext_length, frames } = sizes;
+        if let Sizes {
+            message_length: Some(message_length),
+            body_length: Some(body_length),
+            footer_length: Some(footer_length),
+            plaintext_length: Some(plaintext_length),
+            frames: Some(frames),
+        } = self.sizes
+        {
             write!(f, ", body {body_length}, footer {footer_length}, message {message_length} bytes; ")?;
             write!(f, "plaintext {plaintext_length} bytes")?;
             match frames {

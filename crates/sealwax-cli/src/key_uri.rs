@@ -15,7 +15,12 @@ use sealwax::{
     keyring::{EcdhCurve, Keyring, RawAesKeyring, RawEcdhKeyring},
 };
 
-use crate::{aws::AwsKms, failure::Failure, secrets::read_secret};
+use crate::{
+    aws::AwsKms,
+    failure::Failure,
+    key_file::{KeyFile, MAX_KEY_FILE},
+    secrets::read_secret,
+};
 
 /// The characters that must be percent-encoded in a part of a URI.
 const RESERVED: &AsciiSet =
@@ -26,6 +31,11 @@ pub(crate) fn raw_aes_uri(namespace: &str, name: &str, file: &str) -> String {
     let encode = |text| utf8_percent_encode(text, RESERVED);
     let namespace = encode(namespace).to_string().replace('/', "%2F");
     format!("raw-aes://{namespace}/{}?file={}", encode(name), encode(file))
+}
+
+/// Returns the URI of a key file that names its key.
+pub(crate) fn key_file_uri(file: &str) -> String {
+    format!("file:{}", utf8_percent_encode(file, RESERVED))
 }
 
 /// A parsed key URI.
@@ -40,7 +50,8 @@ impl<'a> KeyUri<'a> {
     fn new(whole: &'a str) -> Result<Self, Failure> {
         let mut uri = Self { whole, scheme: "", path: "", parameters: Vec::new() };
         // ARNs contain colons of their own, and have no authority.
-        let parts = if whole.starts_with("aws-kms:") { whole.split_once(':') } else { whole.split_once("://") };
+        let is_short = ["aws-kms:", "file:"].iter().any(|scheme| whole.starts_with(scheme));
+        let parts = if is_short { whole.split_once(':') } else { whole.split_once("://") };
         let (scheme, rest) = parts.ok_or_else(|| uri.refuse(FORMS))?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
@@ -101,8 +112,7 @@ impl<'a> KeyUri<'a> {
     }
 }
 
-const FORMS: &str =
-    "unknown form; use one such as local:NAME or raw-aes://NAMESPACE/NAME?file=PATH (see sealwax encrypt --help)";
+const FORMS: &str = "unknown form; use one such as local:NAME, file:PATH or raw-aes://NAMESPACE/NAME?file=PATH (see sealwax encrypt --help)";
 /// The parameters that may be repeated.
 const REPEATABLE: [&str; 2] = ["account", "region"];
 
@@ -110,6 +120,7 @@ const REPEATABLE: [&str; 2] = ["account", "region"];
 pub(crate) fn keyring(uri: &str, aws: &AwsKms) -> Result<Box<dyn Keyring>, Failure> {
     let uri = KeyUri::new(uri)?;
     match uri.scheme {
+        "file" => Ok(Box::new(key_file(&uri)?)),
         "raw-aes" => Ok(Box::new(raw_aes(&uri)?)),
         "raw-rsa" => raw_rsa(&uri),
         "raw-ecdh" => raw_ecdh(&uri),
@@ -135,11 +146,25 @@ pub(crate) fn local_name(uri: &str) -> Option<Result<String, Failure>> {
     })
 }
 
+/// Returns the keyring of a key file that names its key.
+fn key_file(uri: &KeyUri<'_>) -> Result<RawAesKeyring, Failure> {
+    uri.only(&[])?;
+    let file = decode_path(uri.path).ok_or_else(|| uri.refuse("the file is not a valid path on this system"))?;
+    let content = read_secret(&file, MAX_KEY_FILE).map_err(|error| uri.refuse_file(&file, &error))?;
+    let KeyFile { namespace, name, material } = KeyFile::parse(&content).ok_or_else(|| {
+        uri.refuse("the file names no key; use raw-aes://NAMESPACE/NAME?file=PATH for the bytes of a key")
+    })?;
+    RawAesKeyring::new(namespace, name, material).map_err(|error| uri.refuse_file(&file, &error))
+}
+
 fn raw_aes(uri: &KeyUri<'_>) -> Result<RawAesKeyring, Failure> {
     uri.only(&["file"])?;
     let (namespace, name) = uri.names()?;
-    // Read one byte more than the longest key has, so that a longer file is not taken for a key.
-    let (file, key) = uri.secret("file", 33)?.ok_or_else(|| uri.refuse("there is no key file; add ?file=PATH"))?;
+    let (file, key) =
+        uri.secret("file", MAX_KEY_FILE)?.ok_or_else(|| uri.refuse("there is no key file; add ?file=PATH"))?;
+    if KeyFile::parse(&key).is_some() {
+        return Err(uri.refuse("the file names its key; use file:PATH"));
+    }
     RawAesKeyring::new(namespace, name, key).map_err(|error| uri.refuse_file(&file, &error))
 }
 

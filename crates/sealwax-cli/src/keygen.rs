@@ -11,19 +11,22 @@ use sealwax::{
     io::{Overwrite, PendingFile},
     keyring::RawAesKeyring,
 };
+use serde_json::json;
 
 use crate::{
     arguments::KeygenArguments,
     cleanup::Cleanup,
     failure::Failure,
-    key_uri::raw_aes_uri,
+    key_file::KeyFile,
+    key_uri::{key_file_uri, raw_aes_uri},
     provider::Provider,
     session::Session,
-    streams::{is_standard, print, print_binary},
+    streams::{is_standard, print_binary},
 };
 
 pub(crate) fn run(arguments: &KeygenArguments, session: &Session) -> Result<(), Failure> {
-    let KeygenArguments { bits, namespace, name, file } = arguments;
+    let KeygenArguments { bits, namespace, name, raw, file } = arguments;
+    session.check_output([&**file], None)?;
     let standard = is_standard(file);
     let shown = if standard { "FILE".to_owned() } else { file.display().to_string() };
     let stem = || match standard {
@@ -40,19 +43,22 @@ pub(crate) fn run(arguments: &KeygenArguments, session: &Session) -> Result<(), 
     // Check that the names are valid for a key before anything is written.
     RawAesKeyring::new(namespace, &name, SecretBytes::from(key.as_bytes()))?;
 
+    let uri = if *raw { raw_aes_uri(namespace, &name, &shown) } else { key_file_uri(&shown) };
+    let key_file = KeyFile { namespace: namespace.clone(), name, material: key };
+    let content = if *raw { key_file.material.as_bytes().to_vec().into() } else { key_file.encode() };
     if standard {
         // Standard output has the key alone, so the URI goes to standard error.
-        print_binary(key.as_bytes())?;
-        session.notes.note(format_args!("sealwax: the key URI is {}", raw_aes_uri(namespace, &name, &shown)));
+        print_binary(&content)?;
+        session.notes.note(format_args!("sealwax: the key URI is {uri}"));
         return Ok(());
     }
-    write_new(file, key.as_bytes(), &session.cleanup).map_err(|error| match error {
+    write_new(file, &content, &session.cleanup).map_err(|error| match error {
         Error::Io(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Failure::exists(format!("{shown}: the file exists; a key file is never replaced, choose another name"))
         }
         error => Failure::about(&shown, error),
     })?;
-    print(format!("{}\n", raw_aes_uri(namespace, &name, &shown)).as_bytes())
+    session.show(&json!({ "key": uri, "output": shown }), || format!("{uri}\n"))
 }
 
 /// Writes a new file that only its owner can read. Fails if the file exists.

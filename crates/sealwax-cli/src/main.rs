@@ -7,11 +7,15 @@ mod aws;
 mod behind;
 mod clean;
 mod cleanup;
+mod complete;
+mod config;
 mod decrypt;
 mod directories;
 mod encrypt;
 mod failure;
 mod inspect;
+mod json;
+mod key_file;
 mod key_uri;
 mod keygen;
 mod keyring;
@@ -38,34 +42,40 @@ mod verify;
 use std::process::ExitCode;
 
 use arguments::{Command, CommandLine};
-#[cfg(unix)]
 use failure::Failure;
+use json::Json;
 use session::Session;
 
 fn main() -> ExitCode {
-    let CommandLine { command, global } = match arguments::parse() {
+    complete::answer();
+    let CommandLine { mut command, global } = match arguments::parse() {
         Ok(line) => line,
-        Err(failure) => return failure.report(false),
+        Err(failure) => return failure.report(Json::of_invalid(std::env::args_os()).as_ref()),
     };
-    let session = Session::new(global);
-    #[cfg(unix)]
-    if let Err(error) = cleanup::install(&session.cleanup) {
-        return Failure::about("cannot handle signals", error).report(false);
-    }
-    let (outcome, json) = match &command {
-        Command::Encrypt(arguments) => (encrypt::run(arguments, &session), arguments.report.json),
-        Command::Decrypt(arguments) => (decrypt::run(arguments, &session), arguments.report.json),
-        Command::Verify(arguments) => (verify::run(arguments, &session), arguments.report.json),
-        Command::Reencrypt(arguments) => (reencrypt::run(arguments, &session), arguments.report.json),
-        Command::Inspect(arguments) => (inspect::run(arguments, &session), false),
-        Command::Clean(arguments) => (clean::run(arguments, &session), false),
-        Command::Keygen(arguments) => (keygen::run(arguments, &session), false),
-        Command::Completions(arguments) => (manual::completions(arguments), false),
-        Command::Man(arguments) => (manual::man(arguments), false),
-        Command::Keys(arguments) => (keys::run(arguments, &session), arguments.json),
+    let session = match Session::new(global, |settings| settings.apply(&mut command)) {
+        Ok(session) => session,
+        Err(failure) => return failure.report(Json::of_invalid(std::env::args_os()).as_ref()),
     };
-    match outcome {
+    match run(&command, &session) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(json),
+        Err(failure) => failure.report(session.json.as_ref()),
+    }
+}
+
+fn run(command: &Command, session: &Session) -> Result<(), Failure> {
+    #[cfg(unix)]
+    cleanup::install(&session.cleanup).map_err(|error| Failure::about("cannot handle signals", error))?;
+    match command {
+        Command::Encrypt(arguments) => encrypt::run(arguments, session),
+        Command::Decrypt(arguments) => decrypt::run(arguments, session),
+        Command::Verify(arguments) => verify::run(arguments, session),
+        Command::Reencrypt(arguments) => reencrypt::run(arguments, session),
+        Command::Inspect(arguments) => inspect::run(arguments, session),
+        Command::Clean(arguments) => clean::run(arguments, session),
+        Command::Keygen(arguments) => keygen::run(arguments, session),
+        Command::Completions(arguments) => manual::completions(arguments, session),
+        Command::Man(arguments) => manual::man(arguments, session),
+        Command::Keys(arguments) => keys::run(arguments, session),
+        Command::Config(arguments) => session.show_settings(arguments),
     }
 }

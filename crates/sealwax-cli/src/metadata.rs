@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, json};
 
 /// The file that the lines are appended to.
 pub(crate) struct Metadata {
@@ -83,9 +83,8 @@ impl Metadata {
             let done = "the message is complete, but its line of metadata could not be written";
             Failure::other(format!("{}: {done}: {error}", self.name))
         };
-        let mut line = serde_json::to_vec(line).map_err(|error| fail(error.into()))?;
-        line.push(b'\n');
+        let line = json::line(line).map_err(fail)?;
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(&line).map_err(fail)
+        file.write_all(line.as_bytes()).map_err(fail)
     }
 }

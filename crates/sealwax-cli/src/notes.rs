@@ -5,6 +5,8 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
+use anstyle::{AnsiColor, Style};
+
 /// Whether notes and progress are shown.
 #[derive(Clone, Copy)]
 pub(crate) struct Notes {
@@ -27,6 +29,12 @@ impl Notes {
     pub(crate) fn shows_progress(self) -> bool {
         !self.quiet && io::stderr().is_terminal()
     }
+}
+
+/// Prints a failure, after the name of the program, in color if the terminal has it.
+pub(crate) fn say_failure(text: impl Display) {
+    let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    let _ = writeln!(anstream::stderr(), "{style}sealwax:{style:#} {text}");
 }
 
 /// Prints a line that was requested, or that must be seen even with `--quiet`.

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     arguments::StreamArguments,
     failure::Failure,
-    notes::say,
+    session::Session,
     streams::{STANDARD, is_standard},
 };
 
@@ -94,7 +94,12 @@ impl Operand {
     /// Returns the paths of all inputs and outputs, without standard input.
     pub(crate) fn paths(operands: &[Self]) -> impl Iterator<Item = &Path> {
         let inputs = operands.iter().map(|operand| &*operand.input).filter(|input| !is_standard(input));
-        inputs.chain(operands.iter().map(|operand| &*operand.output))
+        inputs.chain(Self::outputs(operands))
+    }
+
+    /// Returns the paths of all outputs.
+    pub(crate) fn outputs(operands: &[Self]) -> impl Iterator<Item = &Path> {
+        operands.iter().map(|operand| &*operand.output)
     }
 }
 
@@ -119,7 +124,11 @@ pub(crate) fn directory(inputs: &[PathBuf]) -> Result<&Path, Failure> {
 
 /// Processes one item, or several in turn. If one of several fails, the failure is reported and the
 /// others go on, unless they would fail the same way.
-pub(crate) fn each<T>(items: &[T], json: bool, mut work: impl FnMut(&T) -> Result<(), Failure>) -> Result<(), Failure> {
+pub(crate) fn each<T>(
+    items: &[T],
+    session: &Session,
+    mut work: impl FnMut(&T) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     if let [item] = items {
         return work(item);
     }
@@ -134,11 +143,11 @@ pub(crate) fn each<T>(items: &[T], json: bool, mut work: impl FnMut(&T) -> Resul
             None => Some(Some(failure.code())),
             Some(code) => Some(code.filter(|code| *code == failure.code())),
         };
-        say(failure.line(json));
+        failure.say(session.json.as_ref());
     }
     match code {
         None => Ok(()),
-        Some(code) if json => Err(Failure::said(code)),
+        Some(code) if session.json.is_some() => Err(Failure::said(code)),
         Some(code) => Err(Failure::of_many(format!("{failed} of {} files failed", items.len()), code)),
     }
 }

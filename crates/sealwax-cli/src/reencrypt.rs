@@ -30,7 +30,8 @@ pub(crate) fn run(arguments: &ReencryptArguments, session: &Session) -> Result<(
     }
     let (operands, mut ready) = (operands::to_reencrypt(inputs, output.as_deref())?, None);
     metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
-    operands::each(&operands, report.json, |operand| {
+    session.check_output(Operand::outputs(&operands), report.metadata.as_deref())?;
+    operands::each(&operands, session, |operand| {
         // Open the input and the output before the keys: the first use of the key store creates it.
         let input = Input::open(&operand.input, session.notes)?;
         // In place, the output replaces the input.
@@ -40,7 +41,7 @@ pub(crate) fn run(arguments: &ReencryptArguments, session: &Session) -> Result<(
         })?;
         // In place, what was put there meanwhile must not be replaced.
         let check = |input: &Input| if output.is_none() { input.check_still_at(&operand.input) } else { Ok(()) };
-        resealing.reseal(input, target, check)?.print(report, metadata.as_ref())
+        resealing.reseal(input, target, check)?.print(report, session, metadata.as_ref())
     })
 }
 

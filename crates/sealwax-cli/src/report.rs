@@ -5,27 +5,23 @@ use std::collections::BTreeMap;
 use sealwax::{Decrypted, Encrypted, Escaped, Header, keyring::KeyReport, materials::OpenedBy};
 use serde::Serialize;
 
-use crate::{arguments::ReportArguments, failure::Failure, metadata::Metadata, notes, text::hex};
+use crate::{arguments::ReportArguments, failure::Failure, metadata::Metadata, notes, session::Session, text::hex};
 
 /// The report for one message.
 #[derive(Serialize)]
 pub(crate) struct Report {
     operation: &'static str,
     pub(crate) input: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output: Option<String>,
     suite: String,
     message_id: String,
     /// The keys that wrapped the data key, or the one that unwrapped it.
     keys: Vec<Key>,
     /// The keys that should have wrapped the data key and could not.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     failed: Vec<Failed>,
     /// The key that opened the old message, if the message was reencrypted.
-    #[serde(skip_serializing_if = "Option::is_none")]
     opened_by: Option<Key>,
     /// What of a replaced file is not kept.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,
     #[serde(flatten)]
     pub(crate) sizes: Sizes,
@@ -37,9 +33,7 @@ pub(crate) struct Report {
 #[derive(Clone, Copy, Default, Serialize)]
 pub(crate) struct Sizes {
     pub(crate) input_length: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output_length: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) plaintext_length: Option<u64>,
 }
 
@@ -61,7 +55,7 @@ struct Failed {
     reason: String,
 }
 
-/// A report as a line of metadata: adds the context, which the report on standard error omits.
+/// A report as a line of metadata: adds the context, which the report as JSON omits.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(flatten)]
@@ -124,13 +118,15 @@ impl Report {
         self.failed = keys.failed().iter().map(failed).collect();
     }
 
-    /// Writes the report, as far as requested: to standard error, and as a line of metadata.
-    pub(crate) fn print(&self, arguments: &ReportArguments, metadata: Option<&Metadata>) -> Result<(), Failure> {
-        if arguments.json {
-            if let Ok(line) = serde_json::to_string(self) {
-                notes::say(line);
-            }
-        } else {
+    /// Writes the report, as far as requested: as JSON or on standard error, and as a line of
+    /// metadata.
+    pub(crate) fn print(
+        &self,
+        arguments: &ReportArguments,
+        session: &Session,
+        metadata: Option<&Metadata>,
+    ) -> Result<(), Failure> {
+        if !session.emit(self)? {
             self.warn();
             if arguments.verbose {
                 self.lines().into_iter().for_each(notes::say);

@@ -6,9 +6,10 @@ use std::{
     path::Path,
 };
 
-use sealwax::SecretBytes;
+use sealwax::{SecretBytes, crypto::CryptoProvider};
+use zeroize::Zeroizing;
 
-use crate::{cleanup::Cleanup, failure::Failure};
+use crate::{cleanup::Cleanup, failure::Failure, provider::Provider};
 
 /// The longest passphrase, in bytes.
 const MAX_PASSPHRASE: usize = 4096;
@@ -61,4 +62,20 @@ pub(crate) fn passphrase_from(
         return Err(Failure::usage("the passphrase must not be empty"));
     }
     Ok(passphrase)
+}
+
+/// The characters of a generated passphrase: 32, without those that are easily confused.
+const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
+
+/// Returns a random passphrase of 125 bits, in groups of five characters.
+pub(crate) fn new_passphrase() -> Result<Zeroizing<String>, Failure> {
+    let random = Provider.random_key(25)?;
+    let mut text = Zeroizing::new(String::with_capacity(29));
+    for (at, byte) in random.as_bytes().iter().enumerate() {
+        if at > 0 && at % 5 == 0 {
+            text.push('-');
+        }
+        text.push(char::from(LETTERS[usize::from(byte % 32)]));
+    }
+    Ok(text)
 }

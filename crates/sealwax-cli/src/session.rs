@@ -2,23 +2,31 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use sealwax_kms::LocalKms;
+use serde::Serialize;
 
 use crate::{
-    arguments::{GlobalArguments, StoreArguments},
+    arguments::{ConfigCommand, GlobalArguments, StoreArguments},
     aws::AwsKms,
     cleanup::Cleanup,
+    config::Settings,
+    failure::Failure,
+    json::Json,
     notes::Notes,
+    streams::{is_standard, print},
 };
 
 /// The options that apply to every command, and the key services that are already open.
 pub(crate) struct Session {
     pub(crate) notes: Notes,
     pub(crate) cleanup: Cleanup,
+    /// Where JSON goes, if it is requested.
+    pub(crate) json: Option<Json>,
+    pub(crate) settings: Settings,
     /// The location of the key store and of its root key.
     pub(crate) store: StoreArguments,
     pub(crate) aws: AwsKms,
@@ -28,14 +36,62 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(arguments: GlobalArguments) -> Self {
-        let GlobalArguments { quiet, store, aws } = arguments;
-        Self {
+    /// Returns the session for these options. `apply` is given the settings of the configuration file
+    /// and the environment.
+    pub(crate) fn new(arguments: GlobalArguments, apply: impl FnOnce(&Settings)) -> Result<Self, Failure> {
+        let GlobalArguments { quiet, color: _, json, config, store, aws } = arguments;
+        let json = json.map(|target| {
+            Json::open(&target).map_err(|error| Failure::about(&format!("--json {}", target.display()), error))
+        });
+        let json = json.transpose()?;
+        let settings = Settings::load(&config, store.store.as_deref())?;
+        apply(&settings);
+        Ok(Self {
             notes: Notes::new(quiet),
             cleanup: Cleanup::default(),
+            json,
+            settings,
             store,
             aws: AwsKms::new(aws),
             open_stores: Mutex::default(),
+        })
+    }
+
+    /// Prints a value as JSON, if that is requested, and returns whether it is.
+    pub(crate) fn emit(&self, value: &impl Serialize) -> Result<bool, Failure> {
+        let Some(json) = &self.json else { return Ok(false) };
+        json.print(value).map_err(|error| Failure::about(&json.name(), error))?;
+        Ok(true)
+    }
+
+    /// Prints a result, as JSON or as text, on standard output.
+    pub(crate) fn show(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.emit(value)? { Ok(()) } else { print(text().as_bytes()) }
+    }
+
+    /// Fails if JSON goes to standard output and so does the output of the command, or the metadata.
+    pub(crate) fn check_output<'a>(
+        &self,
+        outputs: impl IntoIterator<Item = &'a Path>,
+        metadata: Option<&'a Path>,
+    ) -> Result<(), Failure> {
+        let mut outputs = outputs.into_iter().chain(metadata);
+        if self.json.as_ref().is_some_and(Json::is_standard) && outputs.any(is_standard) {
+            let fix = "use -o FILE, or --json=/dev/fd/3 to print the JSON elsewhere";
+            return Err(Failure::usage(format!("--json prints on standard output, as does the result; {fix}")));
+        }
+        Ok(())
+    }
+
+    /// Fails if JSON is requested of a command that prints none.
+    pub(crate) fn refuse_json(&self) -> Result<(), Failure> {
+        if self.json.is_some() { Err(Failure::usage("this command prints no JSON; omit --json")) } else { Ok(()) }
+    }
+
+    /// Runs `sealwax config`.
+    pub(crate) fn show_settings(&self, command: &ConfigCommand) -> Result<(), Failure> {
+        match command {
+            ConfigCommand::Show => self.show(&self.settings, || self.settings.to_string()),
         }
     }
 

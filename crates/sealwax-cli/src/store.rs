@@ -7,7 +7,6 @@ use std::{
     sync::Arc,
 };
 
-use etcetera::BaseStrategy;
 use sealwax::{
     Escaped, SecretBytes,
     keyring::{Keyring, KmsErrorKind},
@@ -22,7 +21,6 @@ use crate::{
 const DEFAULT_KEY: &str = "alias/default";
 /// The name that stands for any key of the store, to decrypt. No alias can have it.
 const ANY_KEY: &str = "*";
-const STORE: &str = "SEALWAX_STORE";
 const PASSPHRASE: &str = "SEALWAX_PASSPHRASE";
 
 /// The key store that options name.
@@ -40,13 +38,7 @@ impl<'a> Store<'a> {
 
     /// Returns the directory of the store.
     pub(crate) fn directory(self) -> Result<PathBuf, Failure> {
-        let variable = || env::var_os(STORE).filter(|path| !path.is_empty()).map(Into::into);
-        if let Some(directory) = self.arguments.store.clone().or_else(variable) {
-            return Ok(directory);
-        }
-        let home =
-            |error| Failure::usage(format!("{error}; use --store or {STORE} to name the directory of the key store"));
-        Ok(etcetera::choose_base_strategy().map_err(home)?.data_dir().join("sealwax").join("keys"))
+        self.session.settings.store(self.arguments.store.as_deref())
     }
 
     /// Opens the store.
@@ -156,7 +148,7 @@ impl<'a> Store<'a> {
     }
 
     fn builder(self, directory: &Path, root: Root) -> LocalKmsBuilder {
-        let builder = LocalKms::builder(directory).root(root);
+        let builder = LocalKms::builder(directory).root(root).allow_read_only(true);
         match &self.arguments.identity {
             Some(identity) => builder.identity(identity),
             None => builder,
@@ -167,7 +159,9 @@ impl<'a> Store<'a> {
     fn root_for(self, kind: RootKind) -> Result<Root, Failure> {
         let StoreArguments { root_key, root_key_file, .. } = self.arguments;
         Ok(match kind {
-            RootKind::Passphrase => Root::passphrase(self.passphrase("Passphrase of the key store: ")?),
+            RootKind::Passphrase => {
+                self.within_limits(Root::passphrase(self.passphrase("Passphrase of the key store: ")?))
+            }
             RootKind::ExternalKeyFile => Root::key_file(root_key_file.as_ref().ok_or_else(|| {
                 Failure::usage(
                     "the root key of the store is in a file outside of its directory; use --root-key-file FILE",
@@ -209,6 +203,14 @@ impl<'a> Store<'a> {
         Ok(Root::key_file_in_folder())
     }
 
+    /// Returns a root that allows the passphrase cost that the command line allows.
+    pub(crate) fn within_limits(self, root: Root) -> Root {
+        match self.arguments.max_passphrase_cost {
+            Some(cost) => root.allow_cost(cost),
+            None => root,
+        }
+    }
+
     /// Returns whether there is a passphrase that need not be asked for.
     fn has_passphrase(self) -> bool {
         self.arguments.passphrase_file.is_some() || env::var_os(PASSPHRASE).is_some_and(|text| !text.is_empty())
@@ -235,6 +237,8 @@ impl From<&LocalKmsError> for Failure {
             LocalKmsError::StoreExists { .. } => 6,
             LocalKmsError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => 6,
             LocalKmsError::NoStore { .. } => 2,
+            LocalKmsError::Damaged { .. } | LocalKmsError::RolledBack { .. } | LocalKmsError::InvalidBackup { .. } => 3,
+            LocalKmsError::UnsafeFile { .. } | LocalKmsError::PassphraseCost { .. } => 5,
             error => match error.kind() {
                 KmsErrorKind::NotFound | KmsErrorKind::InvalidRequest => 2,
                 KmsErrorKind::InvalidCiphertext => 3,
@@ -246,5 +250,31 @@ impl From<&LocalKmsError> for Failure {
             },
         };
         Self::of(code, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sealwax_kms::PassphraseCost;
+
+    use super::*;
+
+    #[test]
+    fn refusals_have_the_codes_of_their_kinds() {
+        let path = || PathBuf::from("file");
+        let what = || "altered".to_owned();
+        let cost = PassphraseCost::default();
+        for (error, code) in [
+            (LocalKmsError::Damaged { path: path(), what: what() }, 3),
+            (LocalKmsError::InvalidBackup { path: path(), what: what() }, 3),
+            (LocalKmsError::RolledBack { path: path(), generation: 1, logged: 2 }, 3),
+            (LocalKmsError::UnsafeFile { path: path(), why: "it is a link" }, 5),
+            (LocalKmsError::PassphraseCost { path: path(), cost, most: cost }, 5),
+            (LocalKmsError::Ambiguous { name: what(), candidates: Vec::new() }, 2),
+            (LocalKmsError::ShortPassphrase, 2),
+            (LocalKmsError::ReadOnly { path: path() }, 1),
+        ] {
+            assert_eq!(Failure::from(&error).code(), code, "{error}");
+        }
     }
 }

@@ -13,6 +13,7 @@ use sealwax::{
 };
 use zeroize::Zeroizing;
 
+pub(crate) use crate::text::{STANDARD, is_standard};
 use crate::{
     cleanup::{Cleanup, Guarded},
     failure::Failure,
@@ -22,16 +23,8 @@ use crate::{
     replaced::Replaced,
 };
 
-/// The path that stands for standard input or output.
-pub(crate) const STANDARD: &str = "-";
-
 /// Files of at most this many bytes are read in one go.
 const SMALL: usize = 64 << 10;
-
-/// Returns whether a path stands for standard input or output.
-pub(crate) fn is_standard(path: &Path) -> bool {
-    path == Path::new(STANDARD)
-}
 
 /// A source of bytes, and its name.
 pub(crate) struct Input {
@@ -79,6 +72,11 @@ impl Input {
         let found = Some(found).filter(Metadata::is_file);
         let again = found.is_some().then(|| file.try_clone()).transpose().map_err(fail)?;
         Ok(Self { name, found, reader: Box::new(file), file: again, bar, read: 0 })
+    }
+
+    /// Shows no progress, because the output is on the same terminal.
+    pub(crate) fn hide_progress(&mut self) {
+        self.bar = ProgressBar::hidden();
     }
 
     /// Returns how many bytes have been read so far.
@@ -236,16 +234,19 @@ impl Output {
         Ok(output)
     }
 
+    /// Returns whether the output is a terminal, which may show the progress too.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Returns the failure for an error on the way from the input of this name.
     pub(crate) fn failure(&self, input: &str, error: Error) -> Failure {
         let temporary = std::env::temp_dir();
         // What goes to a stream is kept in a temporary file until it is verified.
-        if self.shows_at_once()
-            && matches!(&error, Error::Io(inner) if !self.failed && inner.kind() == io::ErrorKind::NotFound)
-        {
+        if self.shows_at_once() && !self.failed && matches!(&error, Error::Io(inner) if is_about_files(inner.kind())) {
             let name = temporary.display().to_string();
             return Failure::about(
-                &format!("{name}: cannot create a temporary file; set TMPDIR to a directory"),
+                &format!("{name}: cannot write a temporary file; set TMPDIR to another directory"),
                 error,
             );
         }
@@ -305,6 +306,13 @@ impl Write for Output {
             Sink::Stream(stream) => stream.flush(),
         }
     }
+}
+
+/// Returns whether an error is one of creating or writing a file, and not of reading one.
+fn is_about_files(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+
+    matches!(kind, NotADirectory | NotFound | PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
 }
 
 /// A sink that discards bytes and counts them.

@@ -36,11 +36,12 @@ pub(crate) fn run(arguments: &VerifyArguments, session: &Session) -> Result<(), 
         inputs.iter().map(|path| &**path).filter(|path| !is_standard(path)),
     )?;
     let metadata = Metadata::open(report.metadata.as_deref())?;
-    operands::each(&inputs, report.json, |input| {
+    session.check_output([], report.metadata.as_deref())?;
+    operands::each(&inputs, session, |input| {
         let verified = opening.verify(Input::open(input, session.notes)?)?;
-        if !report.json && !report.verbose {
+        if session.json.is_none() && !report.verbose {
             session.notes.note(format_args!("{}: verified", Escaped(&verified.input)));
         }
-        verified.print(report, metadata.as_ref())
+        verified.print(report, session, metadata.as_ref())
     })
 }

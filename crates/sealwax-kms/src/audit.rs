@@ -96,6 +96,12 @@ impl Event {
         Self { operation, key_id: None, source_key_id: None, alias: None, context: None, outcome }
     }
 
+    /// Returns whether the operation only reads, so that a read-only store can perform it without a
+    /// line in the log.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self.operation, "Decrypt" | "DescribeKey" | "ListKeys" | "ListAliases")
+    }
+
     /// Sets the key: its id, or the requested name if there is no such key.
     pub(super) fn key(mut self, name: &str) -> Self {
         self.key_id = Some(shortened(name).to_owned());
@@ -203,7 +209,8 @@ pub(super) fn authentic(key: &SecretBytes, line: &str) -> Option<AuditEntry> {
 
 /// The log file as this process has it open.
 pub(super) struct Log {
-    file: File,
+    /// `None` if there is none in a read-only directory.
+    file: Option<File>,
     /// The length at which the tail was read. Another process can make the file longer.
     length: u64,
     tail: Tail,
@@ -226,20 +233,23 @@ impl Log {
     pub(super) fn tail(&mut self, disk: &Disk, key: &SecretBytes, journal: &Tail) -> Result<&Tail> {
         let path = disk.path(LOG_FILE);
         let failed = || LocalKmsError::io("reading", &path);
-        let mut found = self.file.metadata().map_err(failed())?;
+        let Some(file) = &self.file else { return Ok(&self.tail) };
+        let mut found = file.metadata().map_err(failed())?;
         // Someone may have moved the log away to start a new one.
         match is_current(&found, &path) {
             Ok(true) => {}
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed()(error)),
             _ => {
                 *self = Self::open(disk)?;
-                found = self.file.metadata().map_err(failed())?;
+                let Some(file) = &self.file else { return Ok(&self.tail) };
+                found = file.metadata().map_err(failed())?;
             }
         }
+        let Some(file) = &self.file else { return Ok(&self.tail) };
         if found.len() == self.length {
             return Ok(&self.tail);
         }
-        let end = last_lines(&self.file, found.len(), |lines, is_whole| {
+        let end = last_lines(file, found.len(), |lines, is_whole| {
             (self.tail, self.altered) = (Tail::start(), !lines.is_empty());
             for (at, line) in lines.iter().enumerate().rev() {
                 let Some(entry) = str::from_utf8(line).ok().and_then(|line| authentic(key, line)) else { continue };
@@ -258,8 +268,8 @@ impl Log {
         });
         let too_long = || LocalKmsError::damaged(&path, "its last line is longer than any valid line");
         let end = end.map_err(failed())?.ok_or_else(too_long)?;
-        if end != found.len() {
-            disk.cut_log(&self.file, end)?;
+        if end != found.len() && !disk.is_read_only() {
+            disk.cut_log(file, end)?;
         }
         self.length = end;
         Ok(&self.tail)
@@ -295,14 +305,15 @@ impl Log {
         let line = format!("{line}\n");
         // A failed append leaves this length, which matches no file, so the tail is read again.
         let length = std::mem::replace(&mut self.length, u64::MAX);
-        disk.append(&self.file, line.as_bytes())?;
+        let Some(file) = &self.file else { return Err(disk.refuse_to_write()) };
+        disk.append(file, line.as_bytes())?;
         self.length = length.saturating_add(line.len() as u64);
         self.tail = tail;
         Ok(())
     }
 
     pub(super) fn sync(&self, disk: &Disk) -> Result<()> {
-        disk.sync_log(&self.file)
+        self.file.as_ref().map_or(Ok(()), |file| disk.sync_log(file))
     }
 }
 

@@ -70,22 +70,39 @@ impl LocalKms {
     }
 
     async fn export_to(&self, file: &Path, key: Option<&str>, root: &Root) -> Result<()> {
+        let disk = Disk::new(file.parent().unwrap_or(Path::new("")));
+        disk.create_private(file, &self.backup_of(&disk, key, root).await?)
+    }
+
+    /// Returns a backup, as [`export`](Self::export) writes it to a file.
+    ///
+    /// # Errors
+    /// As for [`export`](Self::export).
+    pub fn export_bytes(
+        &self,
+        key: Option<&str>,
+        root: Root,
+    ) -> sealwax::Operation<impl Future<Output = Result<Vec<u8>>> + Send> {
+        let (kms, key) = (self.clone(), key.map(str::to_owned));
+        sealwax::Operation::new(async move { kms.backup_of(&kms.store.disk, key.as_deref(), &root).await })
+    }
+
+    /// Returns a backup for a file on this disk.
+    async fn backup_of(&self, disk: &Disk, key: Option<&str>, root: &Root) -> Result<Vec<u8>> {
         if root.is_in_folder() {
             return Err(LocalKmsError::InvalidRequest("a backup must not be sealed under a key file in its own directory; use a passphrase, or a key file elsewhere".into()));
         }
         root.check_for_backup()?;
-        let disk = Disk::new(file.parent().unwrap_or(Path::new("")));
         let store_id = self.store.session()?.loaded.contents.header.store_id.clone();
         // Not under the lock: a passphrase or a key service can take a long time.
-        let (record, backup_key) = root.establish(&disk, &store_id).await?;
+        let (record, backup_key) = root.establish(disk, &store_id).await?;
         let check = root_check(&backup_key, &store_id, &record).map_err(LocalKmsError::Crypto)?;
 
         let mut session = self.store.session()?;
         let found = session.export(key, &backup_key, Header { store_id, generation: 0, root: record, check });
         let event = key.into_iter().fold(Event::new("ExportKeys"), Event::key);
         // Log first, so that no backup exists that the log does not mention.
-        let bytes = session.answer(event, found)?;
-        disk.create_private(file, &bytes)
+        session.answer(event, found)
     }
 
     /// Adds the keys of a backup to this store: keys that are missing, and missing material of the
@@ -106,10 +123,28 @@ impl LocalKms {
         sealwax::Operation::new(async move { kms.import_from(&file, &root).await })
     }
 
+    /// Adds the keys of a backup in memory, as [`import_backup`](Self::import_backup) does those of a
+    /// file. `name` stands for it in errors.
+    ///
+    /// # Errors
+    /// As for [`import_backup`](Self::import_backup).
+    pub fn import_backup_bytes(
+        &self,
+        name: &str,
+        backup: impl Into<Vec<u8>>,
+        root: Root,
+    ) -> sealwax::Operation<impl Future<Output = Result<BackupReport>> + Send> {
+        let (kms, name, backup) = (self.clone(), PathBuf::from(name), backup.into());
+        sealwax::Operation::new(async move { kms.import_bytes(&name, &backup, &root).await })
+    }
+
     async fn import_from(&self, path: &Path, root: &Root) -> Result<BackupReport> {
         let file = File::open(path).map_err(LocalKmsError::io("opening", path))?;
-        let bytes = read_all(&file, path)?;
-        let backup = Unverified::parse(path, &bytes)?;
+        self.import_bytes(path, &read_all(&file, path)?, root).await
+    }
+
+    async fn import_bytes(&self, path: &Path, bytes: &[u8], root: &Root) -> Result<BackupReport> {
+        let backup = Unverified::parse(path, bytes)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let Header { store_id, root: record, .. } = &backup.header;
         let backup_key = root.acquire(path, folder, store_id, record).await?;
@@ -256,219 +291,4 @@ fn merge(contents: &mut Contents, backup: Contents) -> BackupReport {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::SystemTime;
-
-    use super::{super::seal::random_hex, *};
-    use crate::PassphraseCost;
-
-    const CHEAP: PassphraseCost = PassphraseCost { memory_kib: 8, passes: 1, lanes: 1 };
-    const PASSPHRASE: &[u8] = b"correct horse battery staple";
-
-    fn passphrase() -> Root {
-        Root::passphrase_with_cost(PASSPHRASE, CHEAP)
-    }
-
-    /// A store with the keys main and other, and a backup of it.
-    struct Fixture {
-        folder: tempfile::TempDir,
-        kms: LocalKms,
-        file: PathBuf,
-        keys: [String; 2],
-    }
-
-    impl Fixture {
-        fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let kms = LocalKms::create(folder.path().join("store")).unwrap();
-            let keys = ["main", "other"].map(|alias| kms.create_key_with_alias(alias, alias).unwrap().key_id);
-            kms.rotate_key("main").unwrap();
-            kms.enable_key_rotation("main", 90).unwrap();
-            let file = folder.path().join("backup");
-            kms.export(&file, None, passphrase()).wait().unwrap();
-            Self { folder, kms, file, keys }
-        }
-
-        /// Returns the error of importing the backup after a change that its tag covers, into a
-        /// store that has none of the keys or into the one that has all.
-        fn error(&self, into_own: bool, change: impl Fn(&mut Contents, &SecretBytes, &[String; 2])) -> Option<String> {
-            let bytes = std::fs::read(&self.file).unwrap();
-            let backup = Unverified::parse(&self.file, &bytes).unwrap();
-            let (nowhere, Header { store_id, root, .. }) = (Path::new(""), &backup.header);
-            let key =
-                sealwax::Operation::new(passphrase().acquire(&self.file, nowhere, store_id, root)).wait().unwrap();
-            let mut contents = backup.open(&key).unwrap();
-            change(&mut contents, &key, &self.keys);
-            let forged = self.folder.path().join("forged");
-            let Header { store_id, root, .. } = &contents.header;
-            contents.header.check = root_check(&key, store_id, root).unwrap();
-            std::fs::write(&forged, encode(&contents, &key).unwrap()).unwrap();
-
-            let folder = tempfile::tempdir().unwrap();
-            let kms = if into_own { self.kms.clone() } else { LocalKms::create(folder.path()).unwrap() };
-            kms.create_key_with_alias("", "default").ok();
-            let state = || (kms.list_keys().unwrap(), kms.list_aliases().unwrap());
-            let before = state();
-            let error = kms.import_backup(&forged, passphrase()).wait().err()?;
-            assert_eq!(state(), before, "nothing was imported: {error}");
-            assert!(matches!(error, LocalKmsError::InvalidBackup { .. } | LocalKmsError::Damaged { .. }), "{error}");
-            let text = error.to_string();
-            assert_eq!(sealwax::Escaped(&text).to_string(), text);
-            assert!(text.contains("forged") && text.len() < 1000, "{text}");
-            Some(text)
-        }
-    }
-
-    /// Gives a key another id, and its material with it.
-    fn rename(contents: &mut Contents, root: &SecretBytes, from: &str, to: &str) {
-        let mut key = contents.keys.remove(from).unwrap();
-        for backing in &mut key.backing {
-            let material = backing.open(root, from).unwrap();
-            backing.seal(root, to, &material).unwrap();
-        }
-        key.id = to.to_owned();
-        contents.aliases.values_mut().filter(|id| *id == from).for_each(|id| to.clone_into(id));
-        contents.keys.insert(to.to_owned(), key);
-    }
-
-    #[test]
-    fn every_field_of_a_backup_is_checked() {
-        let fixture = Fixture::new();
-        assert_eq!(fixture.error(false, |_, _, _| ()), None);
-        type Change = Box<dyn Fn(&mut Contents, &SecretBytes, &[String; 2])>;
-        let on_main = |change: fn(&mut KeyRecord)| -> Change {
-            Box::new(move |contents, _, [main, _]| change(contents.keys.get_mut(main).unwrap()))
-        };
-        let named = |id: &'static str| -> Change {
-            Box::new(move |contents, root, [main, _]| rename(contents, root, main, id))
-        };
-        let aliased = |alias: &'static str| -> Change {
-            Box::new(move |contents, _, [main, _]| drop(contents.aliases.insert(alias.into(), main.clone())))
-        };
-        let invalid = "its records are malformed";
-        let cases: Vec<(&str, Change)> = vec![
-            (invalid, named("alias/default")),
-            (invalid, named("")),
-            (invalid, named("local:x/key/y")),
-            (invalid, named("local:0123456789abcdef0123456789abcdef/key/01234567-0123-0123-0123-01234567\u{1b}[2J")),
-            (invalid, named("local:0123456789abcdef0123456789abcdef/key/01234567-0123-0123-0123-0123456789AB")),
-            (invalid, named("local:0123456789abcdef0123456789abcdef/key/01234567-0123-0123-0123-0123456789ab-")),
-            ("at most 8192 bytes", on_main(|key| key.description = "x".repeat(8193))),
-            ("control characters", on_main(|key| key.description = "a\u{1b}[2J".into())),
-            ("control characters", on_main(|key| key.description = "a\u{9b}2J".into())),
-            ("control characters", on_main(|key| key.description = "a\u{202e}b".into())),
-            ("after the year 9999", on_main(|key| key.created = Timestamp(u64::MAX))),
-            ("after the year 9999", on_main(|key| key.deletion = Some(Timestamp(253_402_300_800_000)))),
-            ("after the year 9999", on_main(|key| key.backing[1].created = Timestamp(u64::MAX))),
-            ("1 to 2,560 days", on_main(|key| key.rotation_days = Some(0))),
-            ("1 to 2,560 days", on_main(|key| key.rotation_days = Some(2561))),
-            ("0 generations", on_main(|key| key.backing.clear())),
-            ("generations is invalid", on_main(|key| key.backing[0].id = "\u{1b}".into())),
-            ("generations is invalid", on_main(|key| key.backing[0].id.make_ascii_uppercase())),
-            ("generations is invalid", on_main(|key| key.backing[0].id = String::new())),
-            ("is not unique", on_main(|key| key.backing.extend_from_within(..1))),
-            (
-                "is not unique",
-                Box::new(|contents, root, [main, other]| {
-                    let id = contents.keys[main].backing[0].id.clone();
-                    let backing = &mut contents.keys.get_mut(other).unwrap().backing[0];
-                    let material = backing.open(root, other).unwrap();
-                    backing.id = id;
-                    backing.seal(root, other, &material).unwrap();
-                }),
-            ),
-            ("does not have 32 bytes", on_main(|key| key.backing[0].sealed.0.truncate(79))),
-            (
-                "does not have 32 bytes",
-                Box::new(|contents, root, [main, _]| {
-                    let short = SecretBytes::from([7; 31]);
-                    contents.keys.get_mut(main).unwrap().backing[0].seal(root, main, &short).unwrap();
-                }),
-            ),
-            ("the name is invalid", aliased("default")),
-            ("the name is invalid", aliased("alias/")),
-            ("the name is invalid", aliased("alias/\u{1b}[2J")),
-            (
-                "points to is missing",
-                Box::new(|contents, _, _| drop(contents.aliases.insert("alias/x".into(), "alias/y".into()))),
-            ),
-            ("store id is invalid", Box::new(|contents, _, _| contents.header.store_id = "\u{1b}".into())),
-        ];
-        for (position, (expected, change)) in cases.iter().enumerate() {
-            for into_own in [false, true] {
-                let text =
-                    fixture.error(into_own, change).unwrap_or_else(|| panic!("{position}, {expected}: imported"));
-                assert!(text.contains(expected), "{position}, {expected}: {text}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_import_does_not_contradict_what_the_store_has() {
-        let fixture = Fixture::new();
-        let other_material = fixture.error(true, |contents, root, [main, _]| {
-            let material = SecretBytes::from([7; 32]);
-            contents.keys.get_mut(main).unwrap().backing[0].seal(root, main, &material).unwrap();
-        });
-        assert!(other_material.unwrap().contains("other material with the same id"));
-        // A new key that would take a generation of another over.
-        let taken = fixture.error(true, |contents, root, [main, _]| {
-            let id = format!("local:{}/key/00000000-0000-4000-a000-000000000000", random_hex::<16>().unwrap());
-            rename(contents, root, main, &id);
-        });
-        assert!(taken.unwrap().contains("other material with the same id"));
-    }
-
-    #[test]
-    fn two_records_of_one_key_or_a_field_of_another_type_are_refused() {
-        let fixture = Fixture::new();
-        let bytes = std::fs::read(&fixture.file).unwrap();
-        let whole = |from: &[u8], to: &[u8], count: usize| {
-            assert_eq!(from.len(), to.len());
-            let (mut bytes, mut changed) = (bytes.clone(), 0);
-            while let Some(at) = bytes.windows(from.len()).position(|window| window == from) {
-                bytes[at..at + to.len()].copy_from_slice(to);
-                changed += 1;
-            }
-            assert!(changed >= count, "{changed}");
-            bytes
-        };
-        let forge = |mut bytes: Vec<u8>| {
-            let parsed = Unverified::parse(&fixture.file, &bytes).unwrap();
-            let (nowhere, Header { store_id, root, .. }) = (Path::new(""), &parsed.header);
-            let key = sealwax::Operation::new(passphrase().acquire(&fixture.file, nowhere, store_id, root)).wait();
-            let end = bytes.len() - 32;
-            let tag = super::super::seal::tag(&key.unwrap(), "store file", &bytes[..end]).unwrap();
-            bytes[end..].copy_from_slice(tag.as_bytes());
-            std::fs::write(&fixture.file, bytes).unwrap();
-            let refused = fixture.kms.import_backup(&fixture.file, passphrase()).wait();
-            matches!(refused, Err(LocalKmsError::Damaged { what, .. }) if what.contains("malformed"))
-        };
-        let [main, other] = &fixture.keys;
-        assert!(!forge(bytes.clone()));
-        assert!(forge(whole(other.as_bytes(), main.as_bytes(), 2)));
-        // `imported` is a boolean.
-        assert!(forge(whole(b"imported\xf4", b"imported\x07", 2)));
-        assert!(forge(whole(b"imported\xf4", b"Imported\xf4", 2)));
-    }
-
-    #[test]
-    fn a_description_of_an_earlier_version_survives_a_backup() {
-        let fixture = Fixture::new();
-        let Fixture { kms, keys: [main, _], .. } = &fixture;
-        let description = "two\nlines";
-        assert!(matches!(kms.create_key(description), Err(LocalKmsError::InvalidRequest(_))));
-        let changed = kms.store.session().unwrap().change(Event::new("Test"), |contents, _, _, _| {
-            contents.key_mut(main)?.description = description.into();
-            Ok(())
-        });
-        changed.unwrap();
-        let file = fixture.folder.path().join("another");
-        kms.export(&file, None, passphrase()).wait().unwrap();
-        let other = LocalKms::create(fixture.folder.path().join("other")).unwrap();
-        other.import_backup(&file, passphrase()).wait().unwrap();
-        assert_eq!(other.describe_key(main).unwrap().description, r"two\u{a}lines");
-        assert_eq!(kms.describe_key(main).unwrap().description, description);
-        assert!(other.describe_key(main).unwrap().created <= SystemTime::now());
-    }
-}
+mod tests;

@@ -32,6 +32,7 @@ pub struct LocalKmsBuilder {
     folder: PathBuf,
     root: Root,
     options: Options,
+    read_only: bool,
 }
 
 impl LocalKmsBuilder {
@@ -43,7 +44,7 @@ impl LocalKmsBuilder {
             sync_audit: false,
             patience: PATIENCE,
         };
-        Self { folder, root: Root::default(), options }
+        Self { folder, root: Root::default(), options, read_only: false }
     }
 
     /// Sets where the root key comes from; by default a key file in the directory.
@@ -90,6 +91,18 @@ impl LocalKmsBuilder {
         self
     }
 
+    /// Sets whether a store that this process cannot write to is opened read-only; by default that is
+    /// an error.
+    ///
+    /// A read-only store decrypts and lists. It refuses everything that would change it, and
+    /// everything that must be in the audit log, with [`LocalKmsError::ReadOnly`]. **Decryptions are
+    /// not logged**, which [`LocalKms::warnings`] says. Keys whose waiting period is over stay in it,
+    /// and cannot be used.
+    pub fn allow_read_only(mut self, yes: bool) -> Self {
+        self.read_only = yes;
+        self
+    }
+
     /// Opens the store.
     ///
     /// # Errors
@@ -116,11 +129,14 @@ impl LocalKmsBuilder {
     }
 
     pub(super) async fn read(self) -> Result<LocalKms> {
-        let Self { folder, root, options } = self;
-        let disk = Disk::new(&folder);
+        let Self { folder, root, options, read_only } = self;
+        let mut disk = Disk::new(&folder);
         let path = disk.path(STORE_FILE);
         if !path.exists() {
             return Err(missing(&disk));
+        }
+        if read_only {
+            disk.detect_read_only()?;
         }
         let mut lock = disk.lock_file()?;
         // The store and the root key that it names are read under one lock, because another process

@@ -33,6 +33,7 @@ const MOST_LOCK_FILES: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     OpenRoot,
+    OpenToWrite,
     Create,
     Write,
     SyncFile,
@@ -59,11 +60,32 @@ pub(super) fn step(_: Step) -> io::Result<()> {
 /// The directory of a store.
 pub(super) struct Disk {
     folder: PathBuf,
+    read_only: bool,
 }
 
 impl Disk {
     pub(super) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), read_only: false }
+    }
+
+    /// Stops writing to the directory if this process has no permission to write to the lock or the
+    /// log, or the file system is read-only.
+    pub(super) fn detect_read_only(&mut self) -> Result<()> {
+        let denied = |opened: Result<()>| match opened {
+            Err(LocalKmsError::Io { source, .. }) if is_denied(source.kind()) => Ok(true),
+            opened => opened.map(|()| false),
+        };
+        self.read_only = denied(self.lock_file().map(drop))? || denied(self.open_log().map(drop))?;
+        Ok(())
+    }
+
+    pub(super) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Returns the error for what a read-only store cannot do.
+    pub(super) fn refuse_to_write(&self) -> LocalKmsError {
+        LocalKmsError::ReadOnly { path: self.folder.clone() }
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -83,10 +105,18 @@ impl Disk {
         builder.create(&self.folder).map_err(LocalKmsError::io("creating", &self.folder))
     }
 
-    /// Opens the lock file, creating it if it does not exist.
+    /// Opens the lock file, creating it if it does not exist. In a read-only directory without one,
+    /// the store file takes its place.
     pub(super) fn lock_file(&self) -> Result<Arc<File>> {
         let path = self.path(LOCK_FILE);
-        open_own(&path, private().read(true).write(true).create(true)).map(Arc::new)
+        if self.read_only {
+            let read = |path: &Path| open_own(path, OpenOptions::new().read(true));
+            return Ok(Arc::new(match unless_missing(read(&path))? {
+                Some(file) => file,
+                None => read(&self.path(STORE_FILE))?,
+            }));
+        }
+        open_to_write(&path, private().read(true).write(true).create(true)).map(Arc::new)
     }
 
     /// Waits for the lock. If the file was removed or replaced, the lock of the open file excludes
@@ -110,7 +140,8 @@ impl Disk {
     fn wait_for_lock(&self, file: &Arc<File>, patience: Duration) -> Result<Locked> {
         let (start, mut pause) = (Instant::now(), Duration::from_micros(50));
         loop {
-            match file.try_lock() {
+            // A lock for writing needs a file that is open for writing, on some file systems.
+            match if self.read_only { file.try_lock_shared() } else { file.try_lock() } {
                 Ok(()) => return Ok(Locked(file.clone())),
                 Err(TryLockError::WouldBlock) if start.elapsed() >= patience => {
                     return Err(LocalKmsError::Busy { path: self.path(LOCK_FILE) });
@@ -179,9 +210,14 @@ impl Disk {
         synced.map_err(LocalKmsError::io("syncing", &self.folder))
     }
 
-    /// Opens the log for reading and appending.
-    pub(super) fn open_log(&self) -> Result<File> {
-        open_own(&self.path(LOG_FILE), private().read(true).append(true).create(true))
+    /// Opens the log for reading and appending. Returns `None` if it does not exist in a read-only
+    /// directory.
+    pub(super) fn open_log(&self) -> Result<Option<File>> {
+        let path = self.path(LOG_FILE);
+        if self.read_only {
+            return unless_missing(open_own(&path, OpenOptions::new().read(true)));
+        }
+        open_to_write(&path, private().read(true).append(true).create(true)).map(Some)
     }
 
     pub(super) fn append(&self, mut log: &File, bytes: &[u8]) -> Result<()> {
@@ -236,6 +272,15 @@ pub(super) fn root_key_name(id: &str) -> String {
 pub(super) fn is_root_key(name: &str) -> bool {
     let id = name.strip_prefix(ROOT_KEY.0).and_then(|rest| rest.strip_suffix(ROOT_KEY.1));
     id.is_some_and(|id| id.len() == 16 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+fn is_denied(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+fn open_to_write(path: &Path, options: &mut OpenOptions) -> Result<File> {
+    step(Step::OpenToWrite).map_err(LocalKmsError::io("opening", path))?;
+    open_own(path, options)
 }
 
 /// Opens a file in the directory of a store. A link there could direct what is written to any other

@@ -10,6 +10,8 @@ use sealwax::{
     keyring::{KmsError, KmsErrorKind, KmsOperation},
 };
 
+use super::cost::{MIN_BACKUP_PASSPHRASE, PassphraseCost};
+
 /// An error of a key store.
 ///
 /// No text contains a key, a plaintext, a passphrase or a context value.
@@ -29,6 +31,15 @@ pub enum LocalKmsError {
     NotFound {
         /// The requested name.
         name: String,
+    },
+
+    /// The start of an id that several keys have.
+    #[error("{} is the start of several key ids: {}", Escaped(.name), Escaped(&.candidates.join(", ")))]
+    Ambiguous {
+        /// The requested name.
+        name: String,
+        /// The ids of the keys.
+        candidates: Vec<String>,
     },
 
     /// The key is disabled and can neither encrypt nor decrypt until it is enabled.
@@ -70,6 +81,11 @@ pub enum LocalKmsError {
     /// A length, a name or a period is invalid.
     #[error("{}", Escaped(.0))]
     InvalidRequest(String),
+
+    /// The passphrase of a backup has fewer than
+    /// [`MIN_BACKUP_PASSPHRASE`](super::MIN_BACKUP_PASSPHRASE) characters.
+    #[error("the passphrase of a backup must have at least {MIN_BACKUP_PASSPHRASE} characters")]
+    ShortPassphrase,
 
     /// The ciphertext belongs to another key of the store than the requested one.
     #[error("the ciphertext was not encrypted under key {}", Escaped(.key_id))]
@@ -162,6 +178,26 @@ pub enum LocalKmsError {
         why: &'static str,
     },
 
+    /// A store or a backup asks for a higher passphrase cost than is allowed. Nothing in it is
+    /// authenticated yet.
+    #[error("{} asks for a passphrase cost of {cost}, which exceeds the limit of {most}", shown(.path))]
+    PassphraseCost {
+        /// The file.
+        path: PathBuf,
+        /// The cost that the file asks for.
+        cost: PassphraseCost,
+        /// The limit.
+        most: PassphraseCost,
+    },
+
+    /// The store was opened [read-only](super::LocalKmsBuilder::allow_read_only), and the operation
+    /// would change it or must be logged.
+    #[error("the key store in {} is read-only: it can decrypt and verify, but not encrypt or change", shown(.path))]
+    ReadOnly {
+        /// The directory.
+        path: PathBuf,
+    },
+
     /// Another process has replaced the root key of the store.
     #[error("another process has replaced the root key of the key store in {}; open it again", shown(.path))]
     RootChanged {
@@ -203,6 +239,12 @@ pub enum StoreWarning {
         /// The directory or file.
         path: PathBuf,
     },
+    /// The store is used [read-only](super::LocalKmsBuilder::allow_read_only), without a line in the
+    /// audit log for each decryption.
+    ReadOnly {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Others can read the root key, and with it and the store every key.
     RootKeyReadableByOthers {
         /// The root key.
@@ -221,6 +263,9 @@ impl fmt::Display for StoreWarning {
         match self {
             Self::WritableByOthers { path } => {
                 write!(f, "other users can write {}; run `chmod go-w` on it", shown(path))
+            }
+            Self::ReadOnly { path } => {
+                write!(f, "the key store in {} is read-only; its audit log does not record decryptions", shown(path))
             }
             Self::RootKeyReadableByOthers { path } => {
                 write!(f, "other users can read the root key {}; run `chmod 600` on it", shown(path))
@@ -250,7 +295,9 @@ impl LocalKmsError {
             Self::NotFound { .. } => KmsErrorKind::NotFound,
             Self::Disabled { .. } => KmsErrorKind::Disabled,
             Self::PendingDeletion { .. } | Self::InvalidState { .. } => KmsErrorKind::InvalidState,
-            Self::AliasExists { .. } | Self::InvalidRequest(_) => KmsErrorKind::InvalidRequest,
+            Self::AliasExists { .. } | Self::Ambiguous { .. } | Self::ShortPassphrase | Self::InvalidRequest(_) => {
+                KmsErrorKind::InvalidRequest
+            }
             Self::IncorrectKey { .. } => KmsErrorKind::IncorrectKey,
             Self::InvalidCiphertext => KmsErrorKind::InvalidCiphertext,
             Self::WrongRoot { .. } | Self::RootNeeded { .. } => KmsErrorKind::AccessDenied,
@@ -263,6 +310,7 @@ impl LocalKmsError {
     pub(super) fn outcome(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "NotFound",
+            Self::Ambiguous { .. } => "Ambiguous",
             Self::Disabled { .. } => "Disabled",
             Self::PendingDeletion { .. } => "PendingDeletion",
             Self::InvalidState { .. } => "InvalidState",

@@ -20,6 +20,8 @@ struct Plan {
     /// Whether everything after it fails too, as if the process had ended there.
     dies: bool,
     seen: Vec<Step>,
+    /// Whether every step that writes fails, as on a read-only file system.
+    read_only: bool,
     /// What another process does just before a root key is opened.
     meanwhile: Option<Box<dyn FnOnce()>>,
 }
@@ -37,6 +39,9 @@ pub(super) fn hit(step: Step) -> io::Result<()> {
     PLAN.with_borrow_mut(|plan| {
         let position = plan.seen.len();
         plan.seen.push(step);
+        if plan.read_only && step != Step::OpenRoot {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         match plan.fails {
             Some(at) if position == at || plan.dies && position > at => Err(io::Error::other("injected")),
             _ => Ok(()),
@@ -324,6 +329,57 @@ fn a_store_that_fails_to_be_made_can_be_made_afterwards() {
             kms.create_key("").unwrap();
             assert!(kms.verify_audit_log().unwrap().faults.is_empty(), "step {position}");
         }
+    }
+}
+
+#[test]
+fn a_read_only_store_decrypts_and_refuses_everything_that_writes() {
+    let fixture = Fixture::new();
+    let folder = fixture.folder.path();
+    let files = || {
+        let name = |name: &str| std::fs::read(folder.join(name)).ok();
+        (std::fs::read_dir(folder).unwrap().count(), ["store.bin", "audit.log", "lock"].map(name))
+    };
+    // Half a line, as a crash leaves it, is not cut off.
+    let log = folder.join("audit.log");
+    std::fs::write(&log, std::fs::read(&log).unwrap().as_slice().strip_suffix(b"\n").unwrap()).unwrap();
+    let due = || UNIX_EPOCH + Duration::from_secs(3_000_000_000);
+    let [one, two] = &fixture.keys;
+    for left_out in ["", "audit.log", "lock"] {
+        if !left_out.is_empty() {
+            std::fs::remove_file(folder.join(left_out)).unwrap();
+        }
+        let before = files();
+        PLAN.set(Plan { read_only: true, ..Plan::default() });
+        let builder = || LocalKms::builder(folder).clock(due);
+        assert!(matches!(builder().open().wait(), Err(LocalKmsError::Io { .. })), "only where it is allowed");
+        let kms = builder().allow_read_only(true).open().wait().unwrap();
+        PLAN.with_borrow_mut(|plan| plan.seen.clear());
+        let none = EncryptionContext::new();
+        for (sealed, key) in fixture.sealed.iter().zip([one, two, one]) {
+            assert!(kms.decrypt(sealed, &none).unwrap().plaintext.ct_eq(key.as_bytes()));
+        }
+        assert_eq!(kms.describe_key("one").unwrap().key_id, *one);
+        assert_eq!((kms.list_keys().unwrap().len(), kms.list_aliases().unwrap().len()), (2, 1));
+        assert!(kms.audit_log().is_ok() && kms.verify_audit_log().is_ok());
+        assert!(matches!(&kms.warnings().unwrap()[..], [crate::StoreWarning::ReadOnly { .. }]));
+        let elsewhere = tempfile::tempdir().unwrap();
+        let file = elsewhere.path().join("file");
+        let refused = [
+            text(kms.create_key("")),
+            text(kms.encrypt(one, b"text", &none)),
+            text(kms.generate_data_key(one, 32, &none)),
+            text(kms.disable_key(one)),
+            text(kms.create_alias("two", two)),
+            text(kms.rotate_root(Root::key_file(&file)).wait()),
+            text(kms.export(&file, None, passphrase()).wait()),
+        ];
+        for outcome in refused {
+            assert!(outcome.unwrap_err().contains("is read-only: it can decrypt"));
+        }
+        let steps = PLAN.take().seen;
+        assert!(steps.is_empty(), "nothing tried to write: {steps:?}");
+        assert!(files() == before && !file.exists(), "without {left_out}");
     }
 }
 

@@ -27,8 +27,8 @@ pub struct LocalKmsKeyring {
 }
 
 impl LocalKms {
-    /// Returns a keyring over one key of this store, named by its id, the last part of its id, or
-    /// an alias. It wraps data keys under this key, and opens only data keys that were wrapped
+    /// Returns a keyring over one key of this store, named as for
+    /// [`describe_key`](Self::describe_key). It wraps data keys under this key, and opens only data keys that were wrapped
     /// under it.
     ///
     /// An alias is looked up at each encryption and decryption. After it is pointed to another key,
@@ -36,7 +36,7 @@ impl LocalKms {
     /// key, or a [`discovery_keyring`](Self::discovery_keyring).
     ///
     /// # Errors
-    /// [`LocalKmsError::NotFound`] if the key or alias does not exist.
+    /// [`LocalKmsError::NotFound`] if the key or alias does not exist, [`LocalKmsError::Ambiguous`].
     ///
     /// ```
     /// use sealwax::Client;
@@ -54,7 +54,10 @@ impl LocalKms {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn keyring(&self, name: &str) -> Result<LocalKmsKeyring, LocalKmsError> {
-        self.store.session()?.loaded.contents.resolve(name)?;
+        let session = self.store.session()?;
+        let contents = &session.loaded.contents;
+        // Only an alias can name another key later; the start of an id must not.
+        let name = if contents.by_alias(name).is_some() { name } else { &contents.resolve(name)?.id };
         Ok(LocalKmsKeyring::new(self, Some(name)))
     }
 

@@ -15,6 +15,11 @@ type Result<T, E = LocalKmsError> = std::result::Result<T, E>;
 /// The prefix of all alias names.
 const ALIAS: &str = "alias/";
 const MAX_ALIAS: usize = 256;
+/// The fewest characters of the start of an id that name a key, so that an alias that is gone or
+/// mistyped is not the start of an id by accident.
+const MIN_START: usize = 4;
+/// The most ids that the error for an ambiguous start lists.
+const MOST_CANDIDATES: usize = 10;
 const MAX_DESCRIPTION: usize = 8192;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -162,17 +167,30 @@ impl KeyRecord {
 }
 
 impl Contents {
-    /// Returns the key with this id, this last part of an id, or this alias, with or without
-    /// `alias/`.
+    /// Returns the key with this id, this alias (with or without `alias/`), or this start of the last
+    /// part of its id, which no other key may have.
     pub(super) fn resolve(&self, name: &str) -> Result<&KeyRecord> {
-        let by_alias = |name: &str| self.aliases.get(name).and_then(|id| self.keys.get(id));
-        let by_last_part = || {
-            let mut found =
-                self.keys.values().filter(|key| key.id.rsplit_once('/').is_some_and(|(_, last)| last == name));
-            found.next()
-        };
-        let found = self.keys.get(name).or_else(|| by_alias(name)).or_else(|| by_alias(&format!("{ALIAS}{name}")));
-        found.or_else(by_last_part).ok_or_else(|| LocalKmsError::NotFound { name: name.to_owned() })
+        if let Some(key) = self.keys.get(name).or_else(|| self.by_alias(name)) {
+            return Ok(key);
+        }
+        let start = name.strip_prefix("local:").and_then(|rest| rest.strip_prefix(&*self.header.store_id));
+        let start = start.and_then(|rest| rest.strip_prefix("/key/")).unwrap_or(name);
+        let starts = |id: &str| id.rsplit_once('/').is_some_and(|(_, last)| last.starts_with(start));
+        let mut found = self.keys.values().filter(|key| start.len() >= MIN_START && starts(&key.id));
+        match (found.next(), found.next()) {
+            (Some(key), None) => Ok(key),
+            (Some(key), Some(next)) => {
+                let candidates = [key, next].into_iter().chain(found).map(|key| key.id.clone()).take(MOST_CANDIDATES);
+                Err(LocalKmsError::Ambiguous { name: name.to_owned(), candidates: candidates.collect() })
+            }
+            (None, _) => Err(LocalKmsError::NotFound { name: name.to_owned() }),
+        }
+    }
+
+    /// Returns the key that this alias points to, with or without `alias/`.
+    pub(super) fn by_alias(&self, name: &str) -> Option<&KeyRecord> {
+        let id = self.aliases.get(name).or_else(|| self.aliases.get(&format!("{ALIAS}{name}")));
+        self.keys.get(id?)
     }
 
     pub(super) fn key_mut(&mut self, name: &str) -> Result<&mut KeyRecord> {
@@ -249,4 +267,31 @@ pub(super) fn uuid() -> Result<String> {
     let part = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default();
     // Version 4, and the variant of RFC 9562.
     Ok([part(0..8), "-", part(8..12), "-4", part(13..16), "-a", part(17..20), "-", part(20..32)].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LocalKms, audit::Event};
+
+    #[test]
+    fn an_ambiguous_start_is_refused_with_the_candidates() {
+        let folder = tempfile::tempdir().unwrap();
+        let kms = LocalKms::create(folder.path()).unwrap();
+        let first = kms.create_key("").unwrap().key_id;
+        let twin = first.get(..first.len() - 12).unwrap().to_owned() + "000000000000";
+        let mut session = kms.store.session().unwrap();
+        let added = session.change(Event::new("Test"), |contents, _, _, _| {
+            let key = contents.resolve(&first)?.clone();
+            contents.keys.insert(twin.clone(), KeyRecord { id: twin.clone(), ..key });
+            Ok(())
+        });
+        added.unwrap();
+        let contents = &session.loaded.contents;
+        let (_, start) = twin.trim_end_matches('0').rsplit_once('/').unwrap();
+        let Err(error) = contents.resolve(start.get(..8).unwrap()) else { panic!("one of them was chosen") };
+        let text = error.to_string();
+        assert!(text.contains(&first) && text.contains(&twin), "{text}");
+        assert_eq!(contents.resolve(&twin).unwrap().id, twin);
+    }
 }

@@ -51,6 +51,7 @@ mod audit;
 mod backup;
 mod builder;
 mod cipher;
+mod cost;
 mod disk;
 mod error;
 #[cfg(test)]
@@ -69,10 +70,11 @@ pub use audit::AuditEntry;
 pub use backup::BackupReport;
 pub use builder::LocalKmsBuilder;
 pub use cipher::MAX_PLAINTEXT;
+pub use cost::{MIN_BACKUP_PASSPHRASE, PassphraseCost};
 pub use error::{LocalKmsError, StoreWarning};
 pub use keyring::LocalKmsKeyring;
 pub use keys::{Alias, KeyMetadata, KeyState, WaitingPeriod};
-pub use root::{MIN_BACKUP_PASSPHRASE, PassphraseCost, Root, RootKind};
+pub use root::{Root, RootKind};
 pub use verify::{AuditFault, AuditReport};
 
 /// The key provider id of a store's keys in messages.
@@ -232,6 +234,9 @@ impl LocalKms {
     }
 
     async fn change_root(&self, root: &Root) -> Result<()> {
+        if self.store.disk.is_read_only() {
+            return Err(self.store.disk.refuse_to_write());
+        }
         let store_id = self.store.session()?.loaded.contents.header.store_id.clone();
         // Not under the lock: a passphrase or a key service can take a long time.
         let (record, key) = root.establish(&self.store.disk, &store_id).await?;

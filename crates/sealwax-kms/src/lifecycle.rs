@@ -90,17 +90,34 @@ impl LocalKms {
     /// [`LocalKmsError::InvalidRequest`] for material of another length; as for
     /// [`create_key`](Self::create_key).
     pub fn import_key(&self, material: impl Into<SecretBytes>, description: &str) -> Result<KeyMetadata> {
-        let material = material.into();
+        self.import(&material.into(), description, None)
+    }
+
+    /// Creates a key from existing material and an alias for it, both or neither.
+    ///
+    /// # Errors
+    /// As for [`import_key`](Self::import_key) and [`create_alias`](Self::create_alias).
+    pub fn import_key_with_alias(
+        &self,
+        material: impl Into<SecretBytes>,
+        description: &str,
+        alias: &str,
+    ) -> Result<KeyMetadata> {
+        self.import(&material.into(), description, Some(alias))
+    }
+
+    fn import(&self, material: &SecretBytes, description: &str, alias: Option<&str>) -> Result<KeyMetadata> {
         if material.len() != KEY_LENGTH {
             return Err(LocalKmsError::InvalidRequest("key material must have 32 bytes".into()));
         }
-        self.new_key("ImportKeyMaterial", description, Some(&material), None)
+        self.new_key("ImportKeyMaterial", description, Some(material), alias)
     }
 
-    /// Returns the metadata of a key, named by its id, the last part of its id, or an alias.
+    /// Returns the metadata of a key, named by its id, an alias, or the last part of its id. Of the
+    /// last part, the first four or more characters are enough if no other key has them.
     ///
     /// # Errors
-    /// [`LocalKmsError::NotFound`]; as for [`create_key`](Self::create_key).
+    /// [`LocalKmsError::NotFound`], [`LocalKmsError::Ambiguous`]; as for [`create_key`](Self::create_key).
     pub fn describe_key(&self, name: &str) -> Result<KeyMetadata> {
         let mut session = self.store.session()?;
         let contents = &session.loaded.contents;

@@ -1,8 +1,7 @@
 //! The root key, under which a store is sealed, and where it comes from.
 
 use std::{
-    fmt,
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,6 +15,7 @@ use sealwax::{
 
 use super::{
     LocalKmsError, PROVIDER_ID,
+    cost::{MIN_BACKUP_PASSPHRASE, PassphraseCost},
     disk::{Disk, Step, is_root_key, open_own, root_key_name, step},
     record::{Bytes, RootRecord},
     seal::{KEY_LENGTH, random_hex},
@@ -76,64 +76,6 @@ struct Passphrase {
     /// Whether a backup can be sealed under it even if it is short.
     may_be_short: bool,
 }
-
-/// The cost of a passphrase: the parameters of Argon2id, which the store records.
-///
-/// The default is the second recommendation of RFC 9106: 64 MiB, 3 passes, 4 lanes, which takes
-/// about a tenth of a second.
-///
-/// A file that asks for more than 256 MiB or half of the machine's memory, 12 passes or 16 lanes is
-/// refused, unless [`Root::allow_cost`] allows more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PassphraseCost {
-    /// Memory in KiB, at most 1,048,576.
-    pub memory_kib: u32,
-    /// Passes over the memory, at most 64.
-    pub passes: u32,
-    /// Lanes, at most 64.
-    pub lanes: u32,
-}
-
-impl Default for PassphraseCost {
-    fn default() -> Self {
-        Self { memory_kib: 64 * 1024, passes: 3, lanes: 4 }
-    }
-}
-
-impl PassphraseCost {
-    /// Returns the higher of the two in each parameter.
-    fn or_more(self, other: Self) -> Self {
-        Self {
-            memory_kib: self.memory_kib.max(other.memory_kib),
-            passes: self.passes.max(other.passes),
-            lanes: self.lanes.max(other.lanes),
-        }
-    }
-
-    /// Returns the cost with at most half of the machine's memory, where that is known, but with at
-    /// least that of the default.
-    fn limited_by_memory(self) -> Self {
-        let half = memory_of_machine_kib().map_or(self.memory_kib, |kib| kib / 2);
-        Self { memory_kib: self.memory_kib.min(half.max(Self::default().memory_kib)), ..self }
-    }
-}
-
-impl fmt::Display for PassphraseCost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} MiB, {} passes and {} lanes", self.memory_kib.div_ceil(1024), self.passes, self.lanes)
-    }
-}
-
-/// Returns the memory of the machine, on Linux.
-fn memory_of_machine_kib() -> Option<u32> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    total.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| u32::try_from(kib).unwrap_or(u32::MAX))
-}
-
-/// The fewest characters of the passphrase of a backup, which can be guessed without the store;
-/// [`Root::allow_short_passphrase`] allows fewer.
-pub const MIN_BACKUP_PASSPHRASE: usize = 12;
 
 /// The kind of a store's root, from [`LocalKms::root_kind`](super::LocalKms::root_kind).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,8 +154,7 @@ impl Root {
         let Source::Passphrase(Passphrase { text, may_be_short: false, .. }) = &self.0 else { return Ok(()) };
         let characters = str::from_utf8(text.as_bytes()).map_or(text.len(), |text| text.chars().count());
         if characters < MIN_BACKUP_PASSPHRASE {
-            let why = format!("the passphrase of a backup must have at least {MIN_BACKUP_PASSPHRASE} characters");
-            return Err(LocalKmsError::InvalidRequest(why));
+            return Err(LocalKmsError::ShortPassphrase);
         }
         Ok(())
     }
@@ -247,7 +188,11 @@ impl Root {
             Source::Passphrase(Passphrase { text, cost, .. }) => {
                 let mut salt = vec![0; SALT_LENGTH];
                 RustCrypto.random(&mut salt).map_err(LocalKmsError::Crypto)?;
-                let key = stretch(text, &salt, *cost, MOST).map_err(LocalKmsError::InvalidRequest)?;
+                if !cost.is_within(MOST) {
+                    let why = format!("the passphrase cost of {cost} exceeds the limit of {MOST}");
+                    return Err(LocalKmsError::InvalidRequest(why));
+                }
+                let key = stretch(text, &salt, *cost).map_err(LocalKmsError::InvalidRequest)?;
                 let PassphraseCost { memory_kib, passes, lanes } = *cost;
                 Ok((RootRecord::Passphrase { salt: Bytes(salt), memory_kib, passes, lanes }, key))
             }
@@ -289,7 +234,10 @@ impl Root {
                 RootRecord::Passphrase { salt, memory_kib, passes, lanes },
             ) => {
                 let cost = PassphraseCost { memory_kib: *memory_kib, passes: *passes, lanes: *lanes };
-                stretch(text, &salt.0, cost, *most).map_err(|what| LocalKmsError::damaged(file, what))
+                if !cost.is_within(*most) {
+                    return Err(LocalKmsError::PassphraseCost { path: file.to_owned(), cost, most: *most });
+                }
+                stretch(text, &salt.0, cost).map_err(|what| LocalKmsError::damaged(file, what))
             }
             (Source::Keyring(keyring), RootRecord::Keyring { encrypted_data_keys }) => {
                 if encrypted_data_keys.len() > MAX_WRAPPED {
@@ -444,18 +392,10 @@ fn read_open_key(mut file: File, path: &Path) -> Result<SecretBytes> {
     }
 }
 
-/// Derives a key with Argon2id. The parameters are limited, because they may come from an
+/// Derives a key with Argon2id. The cost must be limited before, because it may come from an
 /// unauthenticated file.
-fn stretch(
-    passphrase: &SecretBytes,
-    salt: &[u8],
-    cost: PassphraseCost,
-    most: PassphraseCost,
-) -> Result<SecretBytes, String> {
+fn stretch(passphrase: &SecretBytes, salt: &[u8], cost: PassphraseCost) -> Result<SecretBytes, String> {
     let PassphraseCost { memory_kib, passes, lanes } = cost;
-    if cost.or_more(most) != most {
-        return Err(format!("its passphrase cost of {cost} exceeds the limit of {most}"));
-    }
     let mut key = SecretBytes::zeroed(KEY_LENGTH);
     let params = Params::new(memory_kib, passes, lanes, Some(KEY_LENGTH));
     params
@@ -508,21 +448,5 @@ mod tests {
         assert!(error(plain().allow_cost(cost(256, 20, 1)), high).is_some());
         // Allowing less takes nothing away.
         assert_eq!(error(plain().allow_cost(cost(8, 1, 1)), low), None);
-        // And nothing is allowed that no store can be created with.
-        let key = |memory_kib| stretch(&SecretBytes::from(*b""), &[7; SALT_LENGTH], cost(memory_kib, 1, 1), MOST);
-        assert!(key(MOST.memory_kib + 1).is_err() && key(8).is_ok());
-    }
-
-    #[test]
-    fn the_memory_of_the_machine_limits_the_cost() {
-        let limited = MOST_ASKED.limited_by_memory();
-        assert!(limited.memory_kib >= PassphraseCost::default().memory_kib);
-        assert!(limited.or_more(MOST_ASKED) == MOST_ASKED);
-        if cfg!(target_os = "linux") {
-            let total = memory_of_machine_kib().expect("known on Linux");
-            assert!(total > 1 << 16);
-            let huge = PassphraseCost { memory_kib: u32::MAX, ..MOST_ASKED };
-            assert_eq!(huge.limited_by_memory().memory_kib, (total / 2).max(PassphraseCost::default().memory_kib));
-        }
     }
 }

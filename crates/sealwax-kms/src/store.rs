@@ -121,6 +121,9 @@ impl Store {
     /// Returns what others may do with the files of the store and should not.
     pub(super) fn warnings(&self, root: &RootRecord) -> Vec<StoreWarning> {
         let mut warnings = Vec::new();
+        if self.disk.is_read_only() {
+            warnings.push(StoreWarning::ReadOnly { path: self.disk.folder().to_owned() });
+        }
         let files = [STORE_FILE, LOG_FILE, LOCK_FILE].map(|name| self.disk.path(name));
         for path in [self.disk.folder().to_owned()].into_iter().chain(files) {
             if others_may(&path, 0o022) {
@@ -276,6 +279,9 @@ impl Session<'_> {
     /// Makes sure that the store as it was read is durable. Nothing may be encrypted under material
     /// that a crash of the machine could lose.
     pub(super) fn settle(&mut self) -> Result<()> {
+        if self.disk().is_read_only() {
+            return Err(self.disk().refuse_to_write());
+        }
         settle(&self.store.disk, &mut self.loaded.settled)
     }
 
@@ -295,12 +301,19 @@ impl Session<'_> {
         if let Some(logged) = tail.generation.filter(|logged| *logged > generation) {
             return Err(LocalKmsError::RolledBack { path: disk.path(STORE_FILE), generation, logged });
         }
+        if disk.is_read_only() {
+            return Ok(());
+        }
         let Loaded { log, contents, journal, settled, .. } = loaded;
         log.reach(disk, &contents.journal, journal, || settle(disk, settled))
     }
 
-    /// Deletes the keys whose waiting period is over.
+    /// Deletes the keys whose waiting period is over. In a read-only store they stay, and cannot be
+    /// used.
     fn destroy_what_is_due(&mut self) -> Result<()> {
+        if self.disk().is_read_only() {
+            return Ok(());
+        }
         while self.loaded.next_deletion.is_some_and(|due| due <= self.now) {
             let now = self.now;
             let due = self.loaded.contents.keys.values().find(|key| key.deletion.is_some_and(|due| due <= now));
@@ -332,6 +345,9 @@ impl Session<'_> {
     /// The line is part of the written file (the journal), so it reaches the log even if this
     /// process dies before it appends it.
     pub(super) fn commit(&mut self, mut contents: Contents, event: Event, new_root: Option<SecretBytes>) -> Result<()> {
+        if self.disk().is_read_only() {
+            return Err(self.disk().refuse_to_write());
+        }
         self.finish_journal()?;
         let disk = &self.store.disk;
         let loaded = &mut *self.loaded;
@@ -367,8 +383,11 @@ impl Session<'_> {
         sweep(&self.store.disk, &self.loaded, None)
     }
 
-    /// Logs an event that changed nothing.
+    /// Logs an event that changed nothing. A read-only store performs what only reads without that.
     pub(super) fn log(&mut self, event: Event) -> Result<()> {
+        if self.disk().is_read_only() {
+            return if event.only_reads() { Ok(()) } else { Err(self.disk().refuse_to_write()) };
+        }
         self.finish_journal()?;
         let disk = &self.store.disk;
         let loaded = &mut *self.loaded;

@@ -7,10 +7,6 @@ use clap::{Args, Subcommand};
 /// Keys of the embedded key store.
 #[derive(Args)]
 pub(crate) struct KeysArguments {
-    /// Print JSON
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-
     #[command(subcommand)]
     pub(crate) command: KeysCommand,
 }
@@ -27,18 +23,27 @@ pub(crate) enum KeysCommand {
         description: String,
     },
     /// List all keys
-    List,
+    List {
+        /// Show whole key IDs
+        #[arg(long)]
+        no_trunc: bool,
+    },
     /// Show all details of a key
     Describe {
-        /// Key ID or alias
+        /// Key ID, its unique start, or alias
         key: String,
+        /// Change the description
+        #[arg(long, value_name = "TEXT")]
+        set_description: Option<String>,
     },
+    /// Print the directory of the key store
+    Path,
     /// Manage aliases
     #[command(subcommand)]
     Alias(AliasCommand),
     /// Generate new material for a key; earlier messages still decrypt
     Rotate {
-        /// Key ID or alias
+        /// Key ID, its unique start, or alias
         key: String,
         /// Rotate the key automatically every DAYS days (1 to 2,560), instead of now
         #[arg(long, value_name = "DAYS", conflicts_with = "never")]
@@ -64,17 +69,17 @@ pub(crate) enum KeysCommand {
     },
     /// Enable a key
     Enable {
-        /// Key ID or alias
+        /// Key ID, its unique start, or alias
         key: String,
     },
     /// Disable a key until it is enabled again
     Disable {
-        /// Key ID or alias
+        /// Key ID, its unique start, or alias
         key: String,
     },
     /// Schedule the deletion of a key; without it, data encrypted under it cannot be decrypted
     Delete {
-        /// Key ID or alias
+        /// Key ID, its unique start, or alias
         key: String,
         /// Waiting period in days (7 to 30) in which cancel-delete keeps the key
         #[arg(long, default_value_t = 30)]
@@ -88,7 +93,7 @@ pub(crate) enum KeysCommand {
     },
     /// Cancel the deletion of a key, which is then disabled
     CancelDelete {
-        /// Key ID or alias
+        /// Key ID, its unique start, or alias
         key: String,
     },
     /// Import the keys of a backup, or with --material a key of 32 bytes
@@ -118,6 +123,12 @@ pub(crate) enum KeysCommand {
         /// File whose first line is the passphrase of the backup [default: a prompt]
         #[arg(long, value_name = "FILE")]
         backup_passphrase_file: Option<PathBuf>,
+        /// Generate the passphrase of the backup and print it; keep it apart from the backup
+        #[arg(long, conflicts_with = "backup_passphrase_file")]
+        generate_passphrase: bool,
+        /// Accept a passphrase of fewer than 12 characters, which can be guessed
+        #[arg(long)]
+        allow_short_passphrase: bool,
     },
     /// Show the audit log
     Audit {
@@ -133,7 +144,7 @@ pub(crate) enum KeysCommand {
     },
     /// Encrypt up to 4,096 bytes of standard input directly under a key, to one line of base64
     Seal {
-        /// Key ID or alias
+        /// Key ID, its unique start, or alias
         key: String,
         /// Encryption context pair; it is not stored, and open must be given it again
         #[arg(short, long = "context", value_name = "K=V")]
@@ -153,14 +164,14 @@ pub(crate) enum AliasCommand {
     Create {
         /// Alias; the prefix alias/ is optional
         alias: String,
-        /// Key ID or alias
+        /// Key ID, its unique start, or alias
         key: String,
     },
     /// Point an alias to another key
     Update {
         /// Alias
         alias: String,
-        /// Key ID or alias
+        /// Key ID, its unique start, or alias
         key: String,
     },
     /// Delete an alias; the key is kept

@@ -9,7 +9,7 @@ use super::{DirectoryArguments, KeyArguments, LimitArguments, MessageArguments, 
 use crate::failure::Failure;
 
 #[derive(Args)]
-#[command(after_help = NOTE)]
+#[command(after_long_help = NOTE)]
 pub(crate) struct ReencryptArguments {
     #[command(flatten)]
     pub(crate) keys: KeyArguments,
@@ -19,11 +19,11 @@ pub(crate) struct ReencryptArguments {
     pub(crate) old_keys: Vec<String>,
 
     /// Pair that the encryption context of the old message must contain
-    #[arg(long = "expect-context", value_name = "K=V")]
+    #[arg(long = "expect-context", value_name = "K=V", hide_short_help = true)]
     expected_context: Vec<String>,
 
     /// Remove the encryption context; without this option it is kept, or replaced by --context
-    #[arg(long, conflicts_with = "context")]
+    #[arg(long, conflicts_with = "context", hide_short_help = true)]
     no_context: bool,
 
     /// Output file, or - for standard output; with --recursive, a directory [default: replace each input]
@@ -39,7 +39,7 @@ pub(crate) struct ReencryptArguments {
 
     /// Create a key store and its default key if no --key is given and there is no key store; without a terminal, this
     /// option or `sealwax keys create` is needed
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) create_store: bool,
 
     #[command(flatten)]

@@ -6,7 +6,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
 use super::{Directory, Task};
-use crate::{failure::Failure, notes::say};
+use crate::failure::Failure;
 
 #[derive(Default, Serialize)]
 pub(super) struct Tally {
@@ -47,7 +47,7 @@ impl Tally {
             Some(code) => Some(code.filter(|code| *code == failure.code())),
         };
         if failure.stops_all() {
-            self.stopped.get_or_insert_with(|| failure.line(false));
+            self.stopped.get_or_insert_with(|| failure.line());
         }
     }
 
@@ -62,11 +62,8 @@ impl Tally {
             tally: &'a Tally,
             stopped: bool,
         }
-        let json = directory.report.json;
-        if json {
-            let line = Line { operation, tally: &self, stopped: self.stopped.is_some() };
-            say(serde_json::to_string(&line).unwrap_or_default());
-        }
+        let line = Line { operation, tally: &self, stopped: self.stopped.is_some() };
+        let json = directory.session.emit(&line)?;
         match self.code {
             Some(code) if json => Err(Failure::said(code)),
             Some(code) => Err(Failure::of_many(text, code)),

@@ -1,7 +1,6 @@
 //! `sealwax keys`: the embedded key store.
 
 use std::{
-    fs,
     io::{self, IsTerminal, Read, Write},
     ops::RangeInclusive,
     path::Path,
@@ -11,20 +10,22 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use sealwax::{EncryptionContext, Escaped, SecretBytes};
 use sealwax_kms::{AuditReport, LocalKms, MAX_PLAINTEXT, Root, WaitingPeriod};
-use serde_json::json;
-use tempfile::TempDir;
 
 use crate::{
     arguments::{AliasCommand, KeysArguments, KeysCommand, context_of},
-    cleanup::{Cleanup, Guarded},
+    cleanup::Cleanup,
     failure::Failure,
-    secrets::{passphrase_from, read_secret},
+    key_file::{KeyFile, MAX_KEY_FILE},
+    notes::say,
+    secrets::{new_passphrase, passphrase_from, read_secret},
     session::Session,
     store::Store,
-    streams::{is_standard, print_binary, print_plaintext},
+    streams::{is_standard, print_binary},
 };
 
 mod show;
+
+use show::Show;
 
 /// The usual waiting periods before a key is deleted, in days.
 const WAITING_DAYS: RangeInclusive<u32> = 7..=30;
@@ -33,91 +34,129 @@ const WAITING_DAYS: RangeInclusive<u32> = 7..=30;
 /// margin.
 const MAX_SEALED: usize = 3 * MAX_PLAINTEXT;
 
+/// The longest backup that is read from standard input, as long as the longest file.
+const MAX_BACKUP: u64 = 256 << 20;
+
 pub(crate) fn run(arguments: &KeysArguments, session: &Session) -> Result<(), Failure> {
-    let KeysArguments { json, command } = arguments;
-    let (json, store, cleanup) = (*json, Store::new(session), &session.cleanup);
-    if let KeysCommand::Create { alias, description } = command {
-        let kms = store.open_or_create()?;
-        let key = match alias {
-            Some(alias) => kms.create_key_with_alias(description, alias)?,
-            None => kms.create_key(description)?,
-        };
-        return show::key(&key, json);
+    let KeysArguments { command } = arguments;
+    let (store, show, cleanup) = (Store::new(session), Show(session), &session.cleanup);
+    match command {
+        KeysCommand::Create { alias, description } => {
+            let kms = store.open_or_create()?;
+            return show.key(&match alias {
+                Some(alias) => kms.create_key_with_alias(description, alias)?,
+                None => kms.create_key(description)?,
+            });
+        }
+        KeysCommand::Path => return show.path(&store.directory()?),
+        _ => {}
     }
     let kms = store.open()?;
     match command {
-        KeysCommand::Create { .. } => Ok(()),
-        KeysCommand::List => show::keys(&kms.list_keys()?, json),
-        KeysCommand::Describe { key } => show::key(&kms.describe_key(key)?, json),
-        KeysCommand::Alias(command) => alias(&kms, command, json),
-        KeysCommand::Rotate { key, every: Some(days), .. } => show::key(&kms.enable_key_rotation(key, *days)?, json),
-        KeysCommand::Rotate { key, never: true, .. } => show::key(&kms.disable_key_rotation(key)?, json),
-        KeysCommand::Rotate { key, .. } => show::key(&kms.rotate_key(key)?, json),
+        KeysCommand::Create { .. } | KeysCommand::Path => Ok(()),
+        KeysCommand::List { no_trunc } => show.keys(&kms.list_keys()?, *no_trunc),
+        KeysCommand::Describe { key, set_description: Some(text) } => show.key(&kms.update_key_description(key, text)?),
+        KeysCommand::Describe { key, .. } => show.key(&kms.describe_key(key)?),
+        KeysCommand::Alias(command) => alias(&kms, command, show),
+        KeysCommand::Rotate { key, every: Some(days), .. } => show.key(&kms.enable_key_rotation(key, *days)?),
+        KeysCommand::Rotate { key, never: true, .. } => show.key(&kms.disable_key_rotation(key)?),
+        KeysCommand::Rotate { key, .. } => show.key(&kms.rotate_key(key)?),
         KeysCommand::RotateRoot { .. } => {
             kms.rotate_root(new_root(store, cleanup, command)?).wait()?;
-            done("root key replaced", json)
+            show.done("root key replaced")
         }
-        KeysCommand::Enable { key } => show::key(&kms.enable_key(key)?, json),
-        KeysCommand::Disable { key } => show::key(&kms.disable_key(key)?, json),
+        KeysCommand::Enable { key } => show.key(&kms.enable_key(key)?),
+        KeysCommand::Disable { key } => show.key(&kms.disable_key(key)?),
         KeysCommand::Delete { key, days, sooner, yes } => {
             if let Some(wait) = sooner.filter(|_| !yes) {
                 confirm_deletion(&kms.describe_key(key)?.key_id, wait)?;
             } else if sooner.is_none() && !WAITING_DAYS.contains(days) {
-                return Err(Failure::usage("--days must be 7 to 30; use --sooner for less"));
+                let fix = if days < WAITING_DAYS.start() { "; use --sooner for less" } else { "" };
+                return Err(Failure::usage(format!("--days must be 7 to 30{fix}")));
             }
             let wait = sooner.map_or(WaitingPeriod::Days(*days), WaitingPeriod::Sooner);
-            show::key(&kms.schedule_key_deletion(key, wait)?, json)
+            show.key(&kms.schedule_key_deletion(key, wait)?)
         }
-        KeysCommand::CancelDelete { key } => show::key(&kms.cancel_key_deletion(key)?, json),
+        KeysCommand::CancelDelete { key } => show.key(&kms.cancel_key_deletion(key)?),
         KeysCommand::Import { file, material: true, alias, description, .. } => {
-            // Read one byte more than a key has, so that a longer file is not taken for a key.
-            let material = if is_standard(file) {
-                read_input(33)?
-            } else {
-                read_secret(file, 33).map_err(|error| Failure::about(&file.display().to_string(), error))?
-            };
-            let key = kms.import_key(material, description)?;
-            let Some(alias) = alias else { return show::key(&key, json) };
-            if let Err(error) = kms.create_alias(alias, &key.key_id) {
-                // Leave nothing behind: the user would import the key again, under another alias.
-                kms.schedule_key_deletion(&key.key_id, WaitingPeriod::Sooner(Duration::ZERO))?;
-                return Err(error.into());
-            }
-            show::key(&kms.describe_key(&key.key_id)?, json)
+            let material = key_material(file)?;
+            show.key(&match alias {
+                Some(alias) => kms.import_key_with_alias(material, description, alias)?,
+                None => kms.import_key(material, description)?,
+            })
         }
         KeysCommand::Import { file, backup_passphrase_file, .. } => {
             let passphrase =
                 passphrase_from(cleanup, backup_passphrase_file.as_deref(), "Passphrase of the backup: ", false)?;
-            let import =
-                |file: &Path| kms.import_backup(file, Root::passphrase(passphrase)).wait().map_err(Failure::from);
-            let report = if is_standard(file) { import_from_standard_input(cleanup, import)? } else { import(file)? };
-            show::backup(&report, json)
-        }
-        KeysCommand::Export { output, key, backup_passphrase_file } => {
-            let passphrase =
-                passphrase_from(cleanup, backup_passphrase_file.as_deref(), "Passphrase for the backup: ", true)?;
-            let export = |output: &Path| {
-                kms.export(output, key.as_deref(), Root::passphrase(passphrase)).wait().map_err(Failure::from)
+            let root = store.within_limits(Root::passphrase(passphrase));
+            let report = match is_standard(file) {
+                true => {
+                    let mut backup = Vec::new();
+                    let read = io::stdin().lock().take(MAX_BACKUP).read_to_end(&mut backup);
+                    read.map_err(|error| Failure::about("standard input", error))?;
+                    kms.import_backup_bytes("standard input", backup, root).wait()?
+                }
+                false => kms.import_backup(file, root).wait()?,
             };
-            if is_standard(output) {
-                return export_to_standard_output(cleanup, export);
-            }
-            export(output)?;
-            done("backup written", json)
+            show.backup(&report)
         }
+        KeysCommand::Export { .. } => export(&kms, command, show),
         KeysCommand::Audit { verify: true, head, .. } => {
             let report = kms.verify_audit_log()?;
-            show::audit(&report, json)?;
+            show.audit(&report)?;
             check(&kms, &report, head.as_deref())
         }
         KeysCommand::Audit { last, .. } => {
             let entries = kms.audit_log()?;
             let from = last.map_or(0, |last| entries.len().saturating_sub(last));
-            show::log(entries.get(from..).unwrap_or_default(), json)
+            show.log(entries.get(from..).unwrap_or_default())
         }
-        KeysCommand::Seal { key, context } => seal(&kms, key, &context_of("--context", context)?, json),
-        KeysCommand::Open { context } => open_sealed(&kms, &context_of("--context", context)?),
+        KeysCommand::Seal { key, context } => seal(&kms, key, &context_of("--context", context)?, show),
+        KeysCommand::Open { context } => open_sealed(&kms, &context_of("--context", context)?, show),
     }
+}
+
+/// Reads the 32 bytes of a key: from standard input, or from a file that has nothing else or that
+/// `keygen` wrote.
+fn key_material(file: &Path) -> Result<SecretBytes, Failure> {
+    let content = match is_standard(file) {
+        true => read_input(MAX_KEY_FILE)?,
+        false => read_secret(file, MAX_KEY_FILE).map_err(|error| Failure::about(&file.display().to_string(), error))?,
+    };
+    Ok(match KeyFile::parse(&content) {
+        Some(key) => key.material,
+        None => content,
+    })
+}
+
+fn export(kms: &LocalKms, command: &KeysCommand, show: Show<'_>) -> Result<(), Failure> {
+    let KeysCommand::Export { output, key, backup_passphrase_file, generate_passphrase, allow_short_passphrase } =
+        command
+    else {
+        return Ok(());
+    };
+    let session = show.0;
+    session.check_output([&**output], None)?;
+    let generated = generate_passphrase.then(new_passphrase).transpose()?;
+    let passphrase = match &generated {
+        Some(passphrase) => SecretBytes::from(passphrase.as_bytes()),
+        None => {
+            passphrase_from(&session.cleanup, backup_passphrase_file.as_deref(), "Passphrase for the backup: ", true)?
+        }
+    };
+    let mut root = Root::passphrase(passphrase);
+    if *allow_short_passphrase {
+        root = root.allow_short_passphrase();
+    }
+    let generated = generated.as_ref().map(|text| text.as_str());
+    if is_standard(output) {
+        print_binary(&kms.export_bytes(key.as_deref(), root).wait()?)?;
+        // Standard output has the backup, from which the passphrase must be kept apart.
+        generated.into_iter().for_each(|text| say(format_args!("sealwax: the passphrase of the backup is {text}")));
+        return Ok(());
+    }
+    kms.export(output, key.as_deref(), root).wait()?;
+    show.exported(output, generated)
 }
 
 /// Asks on the terminal whether to delete a key within less than the usual waiting period.
@@ -137,48 +176,16 @@ fn confirm_deletion(key_id: &str, wait: Duration) -> Result<(), Failure> {
     if answer.trim() == "yes" { Ok(()) } else { Err(Failure::other("the key was not deleted")) }
 }
 
-/// Writes a backup to standard output. The key store writes and reads backups in files only.
-fn export_to_standard_output(
-    cleanup: &Cleanup,
-    export: impl FnOnce(&Path) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let directory = temporary_directory(cleanup)?;
-    let file = directory.with(|directory| directory.path().to_owned()).join("backup");
-    export(&file)?;
-    let backup = fs::read(&file).map_err(|error| Failure::about(&file.display().to_string(), error))?;
-    print_binary(&backup)
-}
-
-fn import_from_standard_input<T>(
-    cleanup: &Cleanup,
-    import: impl FnOnce(&Path) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let directory = temporary_directory(cleanup)?;
-    let file = directory.with(|directory| directory.path().to_owned()).join("standard input");
-    let copied = fs::File::create(&file).and_then(|mut copy| io::copy(&mut io::stdin().lock(), &mut copy));
-    copied.map_err(|error| Failure::about("standard input", error))?;
-    import(&file)
-}
-
-/// Returns a temporary directory, which only its owner can read.
-fn temporary_directory(cleanup: &Cleanup) -> Result<Guarded<TempDir>, Failure> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-    cleanup.guard(|| builder.tempdir()).map_err(|error| Failure::about("the directory for temporary files", error))
-}
-
-fn alias(kms: &LocalKms, command: &AliasCommand, json: bool) -> Result<(), Failure> {
-    let alias = match command {
-        AliasCommand::List => return show::aliases(&kms.list_aliases()?, json),
+fn alias(kms: &LocalKms, command: &AliasCommand, show: Show<'_>) -> Result<(), Failure> {
+    match command {
+        AliasCommand::List => show.aliases(&kms.list_aliases()?),
         AliasCommand::Delete { alias } => {
             kms.delete_alias(alias)?;
-            return done("alias deleted", json);
+            show.done("alias deleted")
         }
-        AliasCommand::Create { alias, key } => kms.create_alias(alias, key)?,
-        AliasCommand::Update { alias, key } => kms.update_alias(alias, key)?,
-    };
-    show::aliases(&[alias], json)
+        AliasCommand::Create { alias, key } => show.alias(&kms.create_alias(alias, key)?),
+        AliasCommand::Update { alias, key } => show.alias(&kms.update_alias(alias, key)?),
+    }
 }
 
 fn new_root(store: Store<'_>, cleanup: &Cleanup, command: &KeysCommand) -> Result<Root, Failure> {
@@ -222,10 +229,6 @@ fn check(kms: &LocalKms, report: &AuditReport, head: Option<&str>) -> Result<(),
     }
 }
 
-fn done(text: &str, json: bool) -> Result<(), Failure> {
-    if json { show::json(&json!({ "done": text })) } else { show::line(text) }
-}
-
 /// Reads at most `limit` bytes of standard input.
 fn read_input(limit: usize) -> Result<SecretBytes, Failure> {
     let mut bytes = Vec::with_capacity(limit + 1);
@@ -239,18 +242,17 @@ fn read_input(limit: usize) -> Result<SecretBytes, Failure> {
     Ok(bytes)
 }
 
-fn seal(kms: &LocalKms, key: &str, context: &EncryptionContext, json: bool) -> Result<(), Failure> {
+fn seal(kms: &LocalKms, key: &str, context: &EncryptionContext, show: Show<'_>) -> Result<(), Failure> {
     let sealed = kms.encrypt(key, read_input(MAX_PLAINTEXT)?.as_bytes(), context)?;
-    let text = BASE64_STANDARD.encode(&sealed.ciphertext);
-    if json { show::json(&json!({ "key_id": sealed.key_id, "ciphertext": text })) } else { show::line(&text) }
+    show.sealed(&sealed.key_id, &BASE64_STANDARD.encode(&sealed.ciphertext))
 }
 
-fn open_sealed(kms: &LocalKms, context: &EncryptionContext) -> Result<(), Failure> {
+fn open_sealed(kms: &LocalKms, context: &EncryptionContext, show: Show<'_>) -> Result<(), Failure> {
     let text = read_input(MAX_SEALED)?;
     let text: Vec<u8> = text.as_bytes().iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let ciphertext = BASE64_STANDARD.decode(text);
     let ciphertext =
         ciphertext.map_err(|_| Failure::new(3, "standard input is not the output of `sealwax keys seal`".into()))?;
     let opened = kms.decrypt(&ciphertext, context)?;
-    print_plaintext(opened.plaintext.as_bytes())
+    show.opened(&opened.key_id, opened.plaintext.as_bytes())
 }

@@ -102,16 +102,16 @@ fn the_keys_that_wrapped_and_opened_are_told_when_asked_for() {
     assert_eq!(told.stdout, b"text");
 
     let told = place.run(&[&encrypt[..], &["--force", "--json"]].concat());
-    let json: serde_json::Value = serde_json::from_slice(&told.stderr).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
     assert_eq!((&json["operation"], &json["output"]), (&"encrypt".into(), &"sealed".into()));
     assert_eq!(json["keys"][1]["keyring"], "raw-aes://sealwax/second");
-    let told = place.run(&["decrypt", "-o", "-", "-k", &second, "--json", "sealed"]);
-    let json: serde_json::Value = serde_json::from_slice(&told.stderr).unwrap();
+    let told = place.run(&["decrypt", "-o", "back", "-k", &second, "--json", "sealed"]);
+    let json: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
     assert_eq!((&json["operation"], &json["keys"][0]["encrypted_data_key"]), (&"decrypt".into(), &1.into()));
 
     let other = place.keygen("other.key");
     let told = place.run(&["decrypt", "-k", &other, "--json", "-o", "out", "sealed"]);
-    let json: serde_json::Value = serde_json::from_slice(&told.stderr).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
     assert_eq!((code(&told), &json["code"]), (4, &4.into()));
     assert_eq!(json["attempts"][0]["keyring"], "raw-aes://sealwax/other");
     assert_eq!(json["attempts"][0]["reason"], "no encrypted data key matches this key");

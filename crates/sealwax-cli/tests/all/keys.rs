@@ -10,22 +10,25 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::place::without_configuration;
+
 /// A directory for one test, with a store in it.
-struct Place(TempDir);
+pub(crate) struct Place(pub(crate) TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     fn run_in(&self, variables: &[(&str, &str)], arguments: &[&str], input: &[u8]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealwax"));
         command.args(arguments).current_dir(self.0.path());
-        command.env_remove("SEALWAX_PASSPHRASE").env("SEALWAX_STORE", self.path("store"));
+        without_configuration(&mut command, self.0.path());
+        command.env("SEALWAX_STORE", self.path("store"));
         for (name, value) in variables {
             if value.is_empty() {
                 command.env_remove(name)
@@ -39,12 +42,12 @@ impl Place {
         child.wait_with_output().unwrap()
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.run_in(&[], arguments, b"")
     }
 
     #[track_caller]
-    fn ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         self.ok_with(&[], arguments, b"")
     }
 
@@ -56,12 +59,12 @@ impl Place {
     }
 
     #[track_caller]
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.ok(&[arguments, &["--json"]].concat())).unwrap()
     }
 
     #[track_caller]
-    fn refused(&self, arguments: &[&str], code: i32, text: &str) {
+    pub(crate) fn refused(&self, arguments: &[&str], code: i32, text: &str) {
         let output = self.run(arguments);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
@@ -70,7 +73,7 @@ impl Place {
     }
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -99,7 +102,7 @@ fn the_first_encryption_creates_the_store_and_warns() {
     for arguments in [&["decrypt", "-o", "-", "sealed"][..], &["decrypt", "-o", "-", "-k", "local:default", "again"]] {
         assert_eq!(place.ok(arguments), "text");
     }
-    assert_eq!(place.json(&["keys", "list"]).as_array().unwrap().len(), 1);
+    assert_eq!(place.json(&["keys", "list"])["keys"].as_array().unwrap().len(), 1);
     let shown = place.ok(&["inspect", "sealed"]);
     assert!(shown.contains("sealwax-local"), "{shown}");
 }
@@ -145,7 +148,7 @@ fn the_life_of_a_key() {
     fs::write(place.path("plain"), b"text").unwrap();
     let made = place.json(&["keys", "create", "--alias", "main", "--description", "for tests"]);
     let id = made["key_id"].as_str().unwrap();
-    assert_eq!((&made["aliases"][0], &made["state"]), (&Value::from("alias/main"), &Value::from("Enabled")));
+    assert_eq!((&made["aliases"][0], &made["state"]), (&Value::from("alias/main"), &Value::from("enabled")));
     place.ok(&["encrypt", "-k", "local:main", "-o", "sealed", "plain"]);
     place.ok(&["keys", "rotate", "main"]);
     // A key id is a key URI.
@@ -161,17 +164,18 @@ fn the_life_of_a_key() {
     place.ok(&["keys", "enable", "main"]);
 
     place.refused(&["keys", "delete", "main", "--days", "3"], 2, "--days must be 7 to 30; use --sooner for less");
-    place.refused(&["keys", "delete", "main", "--days", "31"], 2, "--days must be 7 to 30");
-    assert_eq!(place.json(&["keys", "delete", "main"])["state"], "PendingDeletion");
+    let long = place.run(&["keys", "delete", "main", "--days", "31"]);
+    assert_eq!(stderr(&long), "sealwax: --days must be 7 to 30\n", "a longer period is not a sooner one");
+    assert_eq!(place.json(&["keys", "delete", "main"])["state"], "pending deletion");
     place.refused(&["decrypt", "-o", "-", "-k", "local:main", "sealed"], 4, "(run `sealwax keys cancel-delete local:");
-    assert_eq!(place.json(&["keys", "cancel-delete", "main"])["state"], "Disabled");
+    assert_eq!(place.json(&["keys", "cancel-delete", "main"])["state"], "disabled");
     place.refused(&["keys", "cancel-delete", "main"], 4, "is not pending deletion");
     place.refused(&["keys", "delete", "main", "--sooner", "0s"], 2, "--yes");
-    assert_eq!(place.json(&["keys", "describe", "main"])["state"], "Disabled");
+    assert_eq!(place.json(&["keys", "describe", "main"])["state"], "disabled");
     place.ok(&["keys", "delete", "main", "--sooner", "0s", "--yes"]);
     place.refused(&["keys", "describe", "main"], 2, "no key main");
     place.refused(&["decrypt", "-o", "-", "-k", "local:main", "sealed"], 2, "no key main");
-    assert!(place.ok(&["keys", "list"]).starts_with("KEY"));
+    assert!(place.ok(&["keys", "list"]).starts_with("ALIASES"));
 }
 
 #[test]
@@ -190,7 +194,7 @@ fn aliases_are_made_moved_and_listed() {
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows, [["ALIAS", "KEY"], ["alias/one", one.as_str()], ["alias/two", one.as_str()]]);
     place.ok(&["keys", "alias", "delete", "two"]);
-    assert_eq!(place.json(&["keys", "alias", "list"]).as_array().unwrap().len(), 1);
+    assert_eq!(place.json(&["keys", "alias", "list"])["aliases"].as_array().unwrap().len(), 1);
     // There is no default key unless one is created.
     fs::write(place.path("plain"), b"text").unwrap();
     place.refused(&["encrypt", "-o", "new", "plain"], 2, "keys alias create default");
@@ -259,12 +263,12 @@ fn a_backup_brings_everything_back() {
 
     fs::write(place.path("material"), [7; 32]).unwrap();
     let key = place.json(&["keys", "import", "--material", "material", "--alias", "outside"]);
-    assert_eq!((&key["origin"], &key["aliases"][0]), (&Value::from("External"), &Value::from("alias/outside")));
+    assert_eq!((&key["origin"], &key["aliases"][0]), (&Value::from("imported"), &Value::from("alias/outside")));
     // With an alias that cannot be created, no key stays.
     for alias in ["bad alias", "outside"] {
         let import = ["keys", "import", "--material", "material", "--alias", alias];
         place.refused(&import, 2, "alias");
-        assert_eq!(place.json(&["keys", "list"]).as_array().unwrap().len(), 3, "{alias}");
+        assert_eq!(place.json(&["keys", "list"])["keys"].as_array().unwrap().len(), 3, "{alias}");
     }
     fs::write(place.path("material"), [7; 33]).unwrap();
     place.refused(&["keys", "import", "--material", "material"], 2, "32 bytes");
@@ -331,7 +335,7 @@ fn the_log_is_shown_and_checked() {
     place.ok(&["keys", "list"]);
     let table = place.ok(&["keys", "audit"]);
     assert!(table.contains("CreateKey") && table.contains("alice"), "{table}");
-    assert_eq!(place.ok(&["keys", "audit", "--last", "1", "--json"]).lines().count(), 1);
+    assert_eq!(place.json(&["keys", "audit", "--last", "1"])["entries"].as_array().unwrap().len(), 1);
     let head = place.json(&["keys", "audit", "--verify"])["head"].as_str().unwrap().to_owned();
     place.ok(&["keys", "list"]);
     place.ok(&["keys", "audit", "--verify", "--head", &head]);
@@ -359,9 +363,40 @@ fn a_damaged_store_is_named_and_left_alone() {
     let at = bytes.len() - 60;
     bytes[at] ^= 1;
     fs::write(&file, &bytes).unwrap();
-    place.refused(&["keys", "list"], 1, "store.bin is damaged");
-    place.refused(&["keys", "create"], 1, "store.bin is damaged");
+    place.refused(&["keys", "list"], 3, "store.bin is damaged");
+    place.refused(&["keys", "create"], 3, "store.bin is damaged");
     assert_eq!(fs::read(&file).unwrap(), bytes);
     fs::remove_file(&file).unwrap();
-    place.refused(&["keys", "create"], 1, "it is missing, but there is an audit log");
+    place.refused(&["keys", "create"], 3, "it is missing, but there is an audit log");
+}
+
+#[test]
+fn a_list_shows_short_ids_that_name_their_keys() {
+    let place = Place::new();
+    place.ok(&["keys", "create", "--alias", "main", "--description", "for tests"]);
+    place.ok(&["keys", "create"]);
+    let id = place.json(&["keys", "describe", "main"])["key_id"].as_str().unwrap().to_owned();
+    let table = place.ok(&["keys", "list"]);
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["ALIASES", "KEY", "STATE", "CREATED", "DESCRIPTION"]);
+    assert_eq!((rows[1][0], rows[1][2], rows[1][4]), ("main", "enabled", "for"));
+    let short = rows[1][1];
+    assert!(short.len() >= 8 && id.contains(&format!("/key/{short}")) && short.len() < 36, "{short}");
+    assert!(place.ok(&["keys", "list", "--no-trunc"]).contains(&id));
+    // It is accepted wherever a key is named.
+    fs::write(place.path("plain"), b"text").unwrap();
+    let uri = format!("local:{short}");
+    place.ok(&["encrypt", "-k", &uri, "-o", "sealed", "plain"]);
+    place.ok(&["verify", "-k", &uri, "sealed"]);
+    place.ok(&["keys", "rotate", short]);
+    place.ok(&["keys", "alias", "create", "other", short]);
+    place.ok_with(&[], &["keys", "seal", short], b"text");
+    assert_eq!(place.json(&["keys", "describe", short])["key_id"], id.as_str());
+    place.refused(&["keys", "describe", &short[..3]], 2, "the store has no key");
+
+    let described = place.json(&["keys", "describe", short, "--set-description", "changed"]);
+    assert_eq!(described["description"], "changed");
+    assert!(place.ok(&["keys", "describe", "main"]).contains("description    changed\n"));
+    let path = place.ok(&["keys", "path"]);
+    assert_eq!(path.trim_end(), place.path("store").to_str().unwrap());
 }

@@ -11,8 +11,11 @@ mod support;
 
 #[cfg(feature = "aws")]
 mod aws_kms;
+mod configuration;
 mod directories;
+mod guides;
 mod interrupted;
+mod json;
 mod key_uris;
 mod keys;
 #[cfg(unix)]
@@ -23,6 +26,7 @@ mod official;
 mod operands;
 #[cfg(target_os = "linux")]
 mod replaced;
+mod stores;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod tool;

@@ -1,16 +1,14 @@
 //! The documentation in the command-line tool: help, shell completions, manual pages.
 
-use std::{
-    fs,
-    process::{Command, Stdio},
-};
+use std::{fs, process::Command};
 
 use crate::{
     place::{self, Place},
     support,
 };
 
-const COMMANDS: [&str; 8] = ["encrypt", "decrypt", "verify", "reencrypt", "inspect", "keygen", "completions", "man"];
+const COMMANDS: [&str; 10] =
+    ["encrypt", "decrypt", "verify", "reencrypt", "inspect", "keygen", "completions", "man", "keys", "config"];
 
 #[test]
 fn every_command_and_option_has_help() {
@@ -31,14 +29,72 @@ fn every_command_and_option_has_help() {
     }
 }
 
+/// Returns the words of every command.
+fn every_command(place: &Place, words: &[&str]) -> Vec<Vec<String>> {
+    let help = String::from_utf8(place.ok(&[words, &["-h"]].concat())).unwrap();
+    let mut all = vec![words.iter().map(ToString::to_string).collect()];
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    for name in names.map(|line| line.split_whitespace().next().unwrap()).filter(|name| *name != "help") {
+        all.extend(every_command(place, &[words, &[name]].concat()));
+    }
+    all
+}
+
 #[test]
-fn completions_know_the_commands() {
+fn the_short_help_is_one_screen_and_the_long_one_has_everything() {
+    let place = Place::new();
+    let commands = every_command(&place, &[]);
+    assert!(commands.len() > 30, "{commands:?}");
+    for command in commands {
+        let words: Vec<_> = command.iter().map(String::as_str).collect();
+        let help = |flag| String::from_utf8(place.ok(&[&words[..], &[flag]].concat())).unwrap();
+        let (short, long) = (help("-h"), help("--help"));
+        assert!(short.lines().count() <= 32, "{words:?}: {}", short.lines().count());
+        assert!(!short.contains("--store") && long.contains("--store"), "{words:?}");
+        assert!(short.contains("--help"), "{words:?}");
+    }
+    // Both show every kind of key, for every command that takes one.
+    for command in ["encrypt", "decrypt", "verify", "reencrypt"] {
+        for flag in ["-h", "--help"] {
+            let help = String::from_utf8(place.ok(&[command, flag])).unwrap();
+            for kind in ["local:NAME", "file:PATH", "aws-kms:ARN", "raw-aes://", "raw-rsa://", "raw-ecdh://"] {
+                assert!(help.contains(kind), "{command} {flag}: {kind}");
+            }
+        }
+        let help = String::from_utf8(place.ok(&[command, "--help"])).unwrap();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for direction in ["local:* for any of them", "aws-kms:discovery?account=ACCOUNT", "private=PEM: to decrypt"] {
+            assert!(help.contains(direction), "{command}: {direction}");
+        }
+    }
+}
+
+#[test]
+fn colors_are_for_terminals_unless_they_are_asked_for() {
+    let place = Place::new();
+    let said = |arguments: &[&str], variable: Option<&str>| {
+        let mut command = place.command(arguments);
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        command.envs(variable.map(|name| (name, "1")));
+        let output = command.output().unwrap();
+        [output.stdout, output.stderr].map(|bytes| bytes.contains(&0x1b))
+    };
+    assert_eq!(said(&["verify", "none"], None), [false, false]);
+    assert_eq!(said(&["verify", "none", "--color", "always"], None), [false, true]);
+    assert_eq!(said(&["verify", "none", "--color=always"], Some("NO_COLOR")), [false, true]);
+    assert_eq!(said(&["--color", "always", "--help"], None), [true, false]);
+    assert_eq!(said(&["--color", "never", "--help"], Some("CLICOLOR_FORCE")), [false, false]);
+    assert_eq!(said(&["--color", "always", "--nonsense"], None), [false, true]);
+    place.refused(&["--color", "purple", "keys", "list"], 2, "always");
+}
+
+#[test]
+fn shells_ask_the_program() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let script = String::from_utf8(place.ok(&["completions", shell])).unwrap();
-        for word in COMMANDS.into_iter().chain(["cache-messages", "old-key"]) {
-            assert!(script.contains(word), "{shell}: {word}");
-        }
+        assert!(script.contains("COMPLETE") && script.contains("sealwax"), "{shell}: {script}");
     }
     place.refused(&["completions", "tcsh"], 2, "tcsh");
     place.refused(&["completions"], 2, "SHELL");
@@ -47,66 +103,57 @@ fn completions_know_the_commands() {
 /// The completions that bash derives from the script.
 #[cfg(unix)]
 #[test]
-fn bash_completes_a_command() {
+fn bash_completes_commands_options_and_names_of_keys() {
     let place = Place::new();
-    let script = "source /dev/stdin; COMP_WORDS=(sealwax reenc); COMP_CWORD=1; _sealwax sealwax reenc sealwax; echo ${COMPREPLY[@]}";
-    let bash = Command::new("bash").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let Ok(mut bash) = bash else {
+    place.ok(&["keys", "create", "--alias", "archive", "--description", "the archive"]);
+    let id = String::from_utf8(place.ok(&["keys", "create", "--json"])).unwrap();
+    let id: serde_json::Value = serde_json::from_str(&id).unwrap();
+    let last = id["key_id"].as_str().unwrap().rsplit_once('/').unwrap().1.to_owned();
+    let complete = |words: &[&str]| {
+        let script = "source <(sealwax completions bash); COMP_WORDS=(sealwax \"$@\"); COMP_CWORD=$#
+                      _clap_complete_sealwax sealwax \"${!#}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
+        let mut bash = Command::new("bash");
+        bash.args(["-c", script, "bash"]).args(words).env("SEALWAX_STORE", place.path("no-store"));
+        place::without_configuration(&mut bash, place.directory.path());
+        bash.env("PATH", crate::guides::path()).current_dir(place.directory.path());
+        bash.output().map(|output| String::from_utf8(output.stdout).unwrap())
+    };
+    let Ok(commands) = complete(&["reenc"]) else {
         support::skip("SEALWAX_REQUIRE_PEERS", "there is no bash");
         return;
     };
-    std::io::Write::write_all(&mut bash.stdin.take().unwrap(), &place.ok(&["completions", "bash"])).unwrap();
-    assert_eq!(String::from_utf8(bash.wait_with_output().unwrap().stdout).unwrap(), "reencrypt\n");
+    let has = |shown: &str, name: &str| shown.lines().any(|line| line.trim_end() == name);
+    assert!(has(&commands, "reencrypt"), "{commands:?}");
+    assert!(has(&complete(&["encrypt", "--cache"]).unwrap(), "--cache-messages"));
+    for words in [&["encrypt", "-k", ""][..], &["reencrypt", "--old-key", ""], &["verify", "--key", "lo"]] {
+        let shown = complete(words).unwrap();
+        assert!(has(&shown, "local:archive") && has(&shown, &format!("local:{last}")), "{shown:?}");
+    }
+    for words in [&["keys", "disable", ""][..], &["keys", "seal", "ar"], &["keys", "alias", "update", "x", ""]] {
+        assert!(has(&complete(words).unwrap(), "archive"), "{words:?}");
+    }
 }
 
 #[test]
 fn manual_pages_are_there_for_every_command() {
     let place = Place::new();
     let page = String::from_utf8(place.ok(&["man"])).unwrap();
-    for part in [".TH sealwax 1", "sealwax\\-reencrypt(1)", "Exit codes", "not in the expected context"] {
+    for part in [".TH sealwax 1", "sealwax\\-reencrypt(1)", "not in the expected context"] {
         assert!(page.contains(part), "{part}: {page}");
     }
     place.ok(&["man", "share/man1"]);
     for command in COMMANDS {
         let page = fs::read_to_string(place.path(&format!("share/man1/sealwax-{command}.1"))).unwrap();
-        assert!(page.contains(".SH OPTIONS") && page.contains(".SH SYNOPSIS"), "{page}");
+        for section in ["OPTIONS", "SYNOPSIS", "\"ENVIRONMENT\"", "FILES", "\"EXIT STATUS\""] {
+            assert!(page.replace("\"FILES\"", "FILES").contains(&format!(".SH {section}")), "{section}: {page}");
+        }
+        assert!(
+            page.contains("SEALWAX_STORE")
+                && page.contains("config.toml")
+                && page.contains("(\\-\\-force replaces it)")
+        );
     }
+    assert!(place.path("share/man1/sealwax-keys-alias-create.1").exists());
     place.ok(&["man", "share/man1"]);
     place.refused(&["man", "main.key"], 2, "main.key: not a directory");
-}
-
-/// Runs the commands of the guide unchanged.
-#[cfg(unix)]
-#[test]
-fn the_commands_of_the_guide_work() {
-    let guide = include_str!("../../../../docs/COMMAND-LINE.md");
-    let (mut script, mut blocks, mut inside) = (String::from("set -eu -o pipefail\n"), 0, false);
-    for line in guide.lines() {
-        match line {
-            "```sh" => (inside, blocks) = (true, blocks + 1),
-            "```" => inside = false,
-            line if inside => script.extend([line, "\n"]),
-            _ => {}
-        }
-    }
-    assert!(blocks >= 10, "{blocks} blocks of commands were seen");
-    let place = Place::new();
-    let program = std::path::Path::new(env!("CARGO_BIN_EXE_sealwax")).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
-    let bash = Command::new("bash")
-        .args(["-c", &script])
-        .env("PATH", path)
-        .env("SEALWAX_STORE", place.path("no-store"))
-        .current_dir(place.directory.path())
-        .output();
-    let Ok(output) = bash else {
-        support::skip("SEALWAX_REQUIRE_PEERS", "there is no bash");
-        return;
-    };
-    let said = place::stderr(&output);
-    assert!(output.status.success(), "{said}");
-    assert_eq!(place.read("report.txt"), place.read("kept.txt"));
-    assert_eq!(place.read("report.txt"), place.read("report.again.txt"));
-    assert!(!place.path("green.txt").exists());
-    assert!(String::from_utf8(output.stdout).unwrap().ends_with("it is whole\n"));
 }

@@ -32,7 +32,7 @@ fn verify_says_yes_and_writes_no_plaintext() {
         let quiet = place.run(&["verify", "--quiet", "-k", &place.key, "sealed"]);
         assert_eq!((code(&quiet), stderr(&quiet).as_str()), (0, ""));
         let told = place.run(&["verify", "-k", &place.key, "--json", "sealed"]);
-        let json: serde_json::Value = serde_json::from_slice(&told.stderr).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
         assert_eq!((&json["operation"], &json["plaintext_length"]), (&"verify".into(), &length.into()));
         let piped = place.run_with_input(&["verify", "-k", &place.key, "-v", "-"], &place.read("sealed"));
         assert_eq!(stderr(&piped), "verified, decrypted by raw-aes://sealwax/main (encrypted data key 0)\n");
@@ -254,9 +254,9 @@ fn metadata_is_a_line_for_each_message() {
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(place.path("log")).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600, "an encryption context may be private");
     }
-    // The report on standard error has no context, because it may end up in any log.
+    // The report as JSON has no context, because it may end up in any log.
     let told = place.run(&["verify", "-k", &new, "--json", "sealed"]);
-    assert!(!stderr(&told).contains("blue"));
+    assert!(!told.stdout.is_empty() && !String::from_utf8_lossy(&told.stdout).contains("blue"));
     place.refused(&["verify", "-k", &new, "--metadata", "no/such/log", "sealed"], 1, "no/such/log");
 }
 

@@ -78,7 +78,7 @@ fn without_a_file_standard_input_goes_to_standard_output() {
 #[test]
 fn keys_and_backups_go_through_standard_streams() {
     let place = Place::new();
-    let made = place.run(&["keygen", "-", "--name", "piped"]);
+    let made = place.run(&["keygen", "-", "--name", "piped", "--raw"]);
     assert_eq!((code(&made), made.stdout.len()), (0, 32));
     assert_eq!(stderr(&made), "sealwax: the key URI is raw-aes://sealwax/piped?file=FILE\n");
     assert!(!place.path("-").exists());
@@ -97,6 +97,11 @@ fn keys_and_backups_go_through_standard_streams() {
     let material = [&["keys", "import", "-", "--material", "--alias", "piped"], &other[..]].concat();
     assert_eq!(code(&place.run_with_input(&material, &made.stdout)), 0);
     assert_eq!(code(&place.run_with_input(&material, &[1; 31])), 2);
+    // The file that knows its names goes the same way.
+    let made = place.run(&["keygen", "-"]);
+    assert_eq!(stderr(&made), "sealwax: the key URI is file:FILE\n");
+    let material = [&["keys", "import", "-", "--material", "--alias", "named"], &other[..]].concat();
+    assert_eq!(code(&place.run_with_input(&material, &made.stdout)), 0);
 }
 
 #[cfg(unix)]
@@ -108,8 +113,11 @@ fn a_missing_directory_for_temporary_files_is_named() {
     place.ok(&["encrypt", "-k", key, "plain"]);
     for command in ["decrypt", "reencrypt"] {
         let mut command = place.command(&[command, "-k", key, "-o", "-", "plain.sealed"]);
-        let output = command.env("TMPDIR", place.path("none")).output().unwrap();
-        place.check_refusal(&output, 1, "/none: cannot create a temporary file; set TMPDIR");
+        for directory in ["none", "plain"] {
+            let output = command.env("TMPDIR", place.path(directory)).output().unwrap();
+            let text = format!("/{directory}: cannot write a temporary file; set TMPDIR to another directory");
+            place.check_refusal(&output, 1, &text);
+        }
     }
 }
 

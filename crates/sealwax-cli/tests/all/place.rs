@@ -23,7 +23,7 @@ impl Place {
     }
 
     pub(crate) fn keygen(&self, name: &str) -> String {
-        let made = self.run(&["keygen", name]);
+        let made = self.run(&["keygen", "--raw", name]);
         assert_eq!(code(&made), 0, "{}", stderr(&made));
         String::from_utf8(made.stdout).unwrap().trim().to_owned()
     }
@@ -45,6 +45,7 @@ impl Place {
         command.args(arguments).current_dir(self.directory.path());
         // Without a key the tool would use the user's own key store, which tests must not touch.
         command.env("SEALWAX_STORE", self.directory.path().join("no-store"));
+        without_configuration(&mut command, self.directory.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -91,6 +92,14 @@ impl Place {
         assert!(line.starts_with("sealwax: ") && line.ends_with('\n') && line.lines().count() == 1, "{line:?}");
         assert!(output.stdout.is_empty(), "something went to standard output");
     }
+}
+
+/// Makes a command ignore the configuration of the user who runs the tests.
+pub(crate) fn without_configuration(command: &mut Command, directory: &Path) {
+    for name in ["CONFIG", "PROFILE", "KEY", "SUITE", "PASSPHRASE"] {
+        command.env_remove(format!("SEALWAX_{name}"));
+    }
+    command.env("XDG_CONFIG_HOME", directory.join("no-configuration"));
 }
 
 pub(crate) fn code(output: &Output) -> i32 {

@@ -26,6 +26,11 @@ struct Terminal {
 impl Terminal {
     /// Starts the tool.
     fn start(place: &Place, arguments: &[&str]) -> Self {
+        Self::start_with(place, &[], arguments)
+    }
+
+    /// Starts the tool with these environment variables.
+    fn start_with(place: &Place, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
@@ -38,6 +43,7 @@ impl Terminal {
         let script = "\"$0\" \"$@\"; echo status: $?.; read -r line";
         command.args(["--ctty", "sh", "-c", script]).arg(tool.get_program()).args(tool.get_args());
         command.envs(tool.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("TERM", "xterm").env_remove("NO_COLOR").envs(variables.iter().copied());
         command.current_dir(place.directory.path()).stdin(stream()).stdout(stream()).stderr(stream());
         let shell = command.spawn().unwrap();
         let (controller, shown) = (File::from(controller), Arc::new(Mutex::new(String::new())));
@@ -173,4 +179,46 @@ fn a_signal_at_a_passphrase_prompt_restores_the_terminal() {
     }
     assert_eq!(terminal.end(), 0);
     assert!(place.path("backup").exists());
+}
+
+#[test]
+fn a_terminal_shows_colors_unless_there_are_to_be_none() {
+    let place = Place::new();
+    let shown = |variables: &[(&str, &str)]| {
+        let terminal = Terminal::start_with(&place, variables, &["verify", "-k", &place.key, "none"]);
+        assert_eq!(terminal.end(), 1);
+        let shown = terminal.shown.lock().unwrap().clone();
+        shown.contains("\x1b[31m")
+    };
+    assert!(shown(&[]));
+    assert!(!shown(&[("NO_COLOR", "1")]));
+}
+
+#[test]
+fn progress_is_not_glued_to_output() {
+    let place = Place::new();
+    let lines = "a line of text\n".repeat(100_000);
+    place.write("plain", lines.as_bytes());
+    place.ok(&["encrypt", "-k", &place.key, "--suite", "0x0478", "plain"]);
+    let terminal = Terminal::start(&place, &["decrypt", "-k", &place.key, "-o", "-", "plain.sealed"]);
+    assert_eq!(terminal.end(), 0);
+    let shown = terminal.shown.lock().unwrap().replace("\r\n", "\n");
+    assert!(shown.starts_with(&lines), "something else is among the text");
+    drop(terminal);
+
+    // Nor does it stay when a signal ends the program.
+    assert!(Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
+    let terminal = Terminal::start(&place, &["encrypt", "-k", &place.key, "-o", "out", "pipe"]);
+    let mut pipe = File::options().write(true).open(place.path("pipe")).unwrap();
+    let start = Instant::now();
+    while !terminal.shown.lock().unwrap().contains("B/s") {
+        pipe.write_all(&[0; 4096]).unwrap();
+        thread::sleep(Duration::from_millis(5));
+        assert!(start.elapsed() < Duration::from_secs(20), "no progress is shown");
+    }
+    terminal.signal("-INT");
+    assert_eq!(terminal.end(), 130);
+    let shown = terminal.shown.lock().unwrap().clone();
+    let (before, _) = shown.split_once("status: ").unwrap();
+    assert!(before.ends_with("\r\x1b[K"), "{before:?}");
 }

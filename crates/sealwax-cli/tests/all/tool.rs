@@ -52,7 +52,7 @@ fn keygen_makes_a_private_file_and_never_replaces_one() {
     let place = Place::new();
     for (bits, length) in [("128", 16), ("192", 24), ("256", 32)] {
         let name = format!("k{bits}");
-        let uri = place.ok(&["keygen", "--bits", bits, "--namespace", "a/b c", "--name", "n?%é", &name]);
+        let uri = place.ok(&["keygen", "--raw", "--bits", bits, "--namespace", "a/b c", "--name", "n?%é", &name]);
         assert_eq!(String::from_utf8(uri).unwrap(), format!("raw-aes://a%2Fb%20c/n%3F%25%C3%A9?file={name}\n"));
         assert_eq!(place.read(&name).len(), length);
         #[cfg(unix)]
@@ -60,6 +60,27 @@ fn keygen_makes_a_private_file_and_never_replaces_one() {
             let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(place.path(&name)).unwrap().permissions());
             assert_eq!(mode & 0o777, 0o600);
         }
+    }
+    // A key file knows its names, whatever the URI would have to be.
+    for (bits, namespace, name) in [("128", "a/b c", "n?%é"), ("256", "sealwax", "k y")] {
+        let file = format!("{bits} +.key");
+        let uri = place.ok(&["keygen", "--bits", bits, "--namespace", namespace, "--name", name, &file]);
+        let uri = String::from_utf8(uri).unwrap();
+        assert_eq!(uri, format!("file:{bits}%20%2B.key\n"));
+        place.write("plain", b"text");
+        place.ok(&["encrypt", "-k", uri.trim(), "-f", "-o", "sealed", "plain"]);
+        let key = &inspect_json(&place, "sealed")["encrypted_data_keys"][0];
+        assert_eq!((&key["provider_id"], &key["key_name"]), (&namespace.into(), &name.into()));
+        assert_eq!(place.ok(&["decrypt", "-o", "-", "-k", uri.trim(), "sealed"]), b"text");
+    }
+    for (uri, text) in [
+        ("file:main.key", "names no key; use raw-aes://"),
+        ("file:", "file:"),
+        ("file:none.key", "none.key"),
+        ("file:main.key?x=1", "no parameter x"),
+        ("raw-aes://ns/name?file=256%20%2B.key", "use file:PATH"),
+    ] {
+        place.refused(&["verify", "-k", uri, "sealed"], 2, text);
     }
     place.refused(&["keygen", "main.key"], 6, "never replaced");
     place.refused(&["keygen", "--namespace", "aws-kms", "new.key"], 2, "aws-kms");
@@ -202,6 +223,8 @@ fn refusals_leave_one_line_and_nothing_else() {
     encrypt(&["-c", "=1"], 2, "empty");
     encrypt(&["-c", "aws-crypto-public-key=x"], 2, "reserved");
     encrypt(&["--no-such-flag"], 2, "--no-such-flag");
+    encrypt(&["--frame-length", "99999999"], 5, "(max_frame_length); use a smaller --frame-length");
+    encrypt(&["-k", "raw-aes://a/b?file=main.key"].repeat(64), 5, "(max_encrypted_data_keys); use fewer keys");
     place.refused(&["decrypt", "-o", "out", "plain"], 2, "--key");
     place.refused(&["encrypt", "-k", key, "-o", "out", "missing"], 1, "missing: no such file");
     place.refused(&["encrypt", "-k", key, "-o", "no/such/out", "plain"], 1, "no/such/out: no such file or directory");

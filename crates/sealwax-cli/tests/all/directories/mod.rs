@@ -284,7 +284,7 @@ fn files_that_fail_are_named_and_the_others_go_on() {
     ));
 
     let output = decrypt(&place, &["--json"]);
-    let (lines, skipped): (Vec<_>, Vec<_>) = json_lines(&output.stderr)
+    let (lines, skipped): (Vec<_>, Vec<_>) = json_lines(&output.stdout)
         .into_iter()
         .partition(|line| line["skipped"].is_null() || line["failed"].is_number());
     assert_eq!(skipped.len(), 3);

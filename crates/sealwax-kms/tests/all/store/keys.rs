@@ -333,3 +333,47 @@ fn a_change_by_another_handle_is_seen_at_once() {
     assert!(matches!(place.kms.list_keys(), Err(LocalKmsError::RootChanged { .. })));
     assert!(open(&other, "main", &message).is_ok());
 }
+
+#[test]
+fn the_start_of_an_id_names_a_key_unless_several_have_it() {
+    let place = Place::new();
+    let kms = &place.kms;
+    let ids: Vec<_> = (0..40).map(|_| kms.create_key("").unwrap().key_id).collect();
+    let last = |id: &str| id.rsplit_once('/').unwrap().1.to_owned();
+    let start = |id: &str, length| last(id)[..length].to_owned();
+    for id in &ids {
+        for length in [8, 20, 36] {
+            assert_eq!(kms.describe_key(&start(id, length)).unwrap().key_id, *id);
+        }
+        let whole = &id[..id.len() - 20];
+        assert_eq!(kms.describe_key(whole).unwrap().key_id, *id);
+        // Too short to be meant, even if it is unique.
+        assert!(matches!(kms.describe_key(&start(id, 3)), Err(LocalKmsError::NotFound { .. })));
+    }
+    // Of another store.
+    let other = format!("local:{}/key/{}", "0".repeat(32), start(&ids[0], 20));
+    assert!(matches!(kms.describe_key(&other), Err(LocalKmsError::NotFound { .. })));
+
+    // An alias comes first, and a keyring does not follow an id to another key.
+    let four = start(&ids[0], 8);
+    let sealed = seal(kms, &four, b"text");
+    let keyring = kms.keyring(&four).unwrap();
+    kms.create_alias(&four, &ids[1]).unwrap();
+    assert_eq!(kms.describe_key(&four).unwrap().key_id, ids[1]);
+    assert!(Client::new().decrypt(&keyring).bytes(&sealed).wait().is_ok());
+    assert!(no_match(open(kms, &four, &sealed)));
+}
+
+#[test]
+fn a_key_is_imported_with_its_alias_or_not_at_all() {
+    let place = Place::new();
+    let kms = &place.kms;
+    let import = |alias| kms.import_key_with_alias([7; 32], "from outside", alias);
+    let key = import("one").unwrap();
+    assert_eq!((key.imported, key.aliases), (true, vec!["alias/one".to_owned()]));
+    assert!(matches!(import("one"), Err(LocalKmsError::AliasExists { .. })));
+    assert!(matches!(import("no alias"), Err(LocalKmsError::InvalidRequest(_))));
+    assert_eq!(kms.list_keys().unwrap().len(), 1);
+    let operations: Vec<_> = kms.audit_log().unwrap().into_iter().map(|line| line.operation).collect();
+    assert!(!operations.iter().any(|operation| operation.contains("Delet")), "{operations:?}");
+}
