@@ -85,6 +85,8 @@ fn colors_are_for_terminals_unless_they_are_asked_for() {
     assert_eq!(said(&["verify", "none", "--color=always"], Some("NO_COLOR")), [false, true]);
     assert_eq!(said(&["--color", "always", "--help"], None), [true, false]);
     assert_eq!(said(&["--color", "never", "--help"], Some("CLICOLOR_FORCE")), [false, false]);
+    assert_eq!(said(&["verify", "none"], Some("CLICOLOR_FORCE")), [false, true]);
+    assert_eq!(said(&["verify", "none", "--color", "never"], Some("CLICOLOR_FORCE")), [false, false]);
     assert_eq!(said(&["--color", "always", "--nonsense"], None), [false, true]);
     place.refused(&["--color", "purple", "keys", "list"], 2, "always");
 }
