@@ -15,6 +15,9 @@ use crate::{
     streams::print,
 };
 
+/// The function that bash calls instead of the one that `clap_complete` generates.
+const JOIN_AT_COLONS: &str = include_str!("manual/complete.bash");
+
 /// The environment variables, for the manual pages.
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("SEALWAX_CONFIG", "Configuration file."),
@@ -47,6 +50,10 @@ pub(crate) fn completions(arguments: &CompletionsArguments, session: &Session) -
         .completer(&name)
         .map_or(Ok(()), |shell| shell.write_registration("COMPLETE", "sealwax", "sealwax", "sealwax", &mut script));
     completer.map_err(|error| Failure::about("the completion script", error))?;
+    if name == "bash" {
+        let registered = String::from_utf8_lossy(&script).replace("-F _clap_complete_sealwax", "-F _sealwax");
+        script = [JOIN_AT_COLONS, &registered].concat().into_bytes();
+    }
     print(&script)
 }
 

@@ -85,6 +85,8 @@ fn colors_are_for_terminals_unless_they_are_asked_for() {
     assert_eq!(said(&["verify", "none", "--color=always"], Some("NO_COLOR")), [false, true]);
     assert_eq!(said(&["--color", "always", "--help"], None), [true, false]);
     assert_eq!(said(&["--color", "never", "--help"], Some("CLICOLOR_FORCE")), [false, false]);
+    assert_eq!(said(&["verify", "none"], Some("CLICOLOR_FORCE")), [false, true]);
+    assert_eq!(said(&["verify", "none", "--color", "never"], Some("CLICOLOR_FORCE")), [false, false]);
     assert_eq!(said(&["--color", "always", "--nonsense"], None), [false, true]);
     place.refused(&["--color", "purple", "keys", "list"], 2, "always");
 }
@@ -111,7 +113,7 @@ fn bash_completes_commands_options_and_names_of_keys() {
     let last = id["key_id"].as_str().unwrap().rsplit_once('/').unwrap().1.to_owned();
     let complete = |words: &[&str]| {
         let script = "source <(sealwax completions bash); COMP_WORDS=(sealwax \"$@\"); COMP_CWORD=$#
-                      _clap_complete_sealwax sealwax \"${!#}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
+                      _sealwax sealwax \"${!#}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
         let mut bash = Command::new("bash");
         bash.args(["-c", script, "bash"]).args(words).env("SEALWAX_STORE", place.path("no-store"));
         place::without_configuration(&mut bash, place.directory.path());
@@ -128,6 +130,16 @@ fn bash_completes_commands_options_and_names_of_keys() {
     for words in [&["encrypt", "-k", ""][..], &["reencrypt", "--old-key", ""], &["verify", "--key", "lo"]] {
         let shown = complete(words).unwrap();
         assert!(has(&shown, "local:archive") && has(&shown, &format!("local:{last}")), "{shown:?}");
+    }
+    // As bash splits them: local:ar, local:, and a new word after a key.
+    for (words, expected) in [
+        (&["encrypt", "-k", "local", ":", "ar"][..], "archive"),
+        (&["encrypt", "-k", "local", ":"], "archive"),
+        (&["encrypt", "-k", "raw-aes", ":"], "//"),
+        (&["encrypt", "-k", "local", ":", "archive", "-k", "local", ":", "arc"], "archive"),
+    ] {
+        let shown = complete(words).unwrap();
+        assert!(has(&shown, expected), "{words:?}: {shown:?}");
     }
     for words in [&["keys", "disable", ""][..], &["keys", "seal", "ar"], &["keys", "alias", "update", "x", ""]] {
         assert!(has(&complete(words).unwrap(), "archive"), "{words:?}");
