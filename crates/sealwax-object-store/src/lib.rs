@@ -76,6 +76,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+#[cfg(not(any(feature = "object-store", feature = "object-store-0-13")))]
+compile_error!("enable the feature `object-store` or `object-store-0-13`");
+
 mod binding;
 mod cache;
 mod layout;

@@ -14,6 +14,7 @@ use crate::{Binding, Parts, Scope, Sizes, cache::Cache, settings::Options};
 /// A builder of a [`SealedStore`].
 ///
 /// ```
+/// # #[cfg(feature = "object-store")] {
 /// # use object_store_0_14 as object_store;
 /// use object_store::memory::InMemory;
 /// use sealwax::{Client, keyring::RawAesKeyring};
@@ -27,6 +28,7 @@ use crate::{Binding, Parts, Scope, Sizes, cache::Cache, settings::Options};
 ///     .scope(|path| if path.starts_with("public/") { Scope::Clear } else { Scope::Sealed })
 ///     .build()?;
 /// # let _ = store;
+/// # }
 /// # Ok::<(), sealwax::Error>(())
 /// ```
 #[must_use = "a builder does nothing until `build` is called"]

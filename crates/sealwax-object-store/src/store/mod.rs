@@ -42,6 +42,7 @@ use upload::SealedUpload;
 /// object is not authentic, whichever part of it.
 ///
 /// ```
+/// # #[cfg(feature = "object-store")] {
 /// # use object_store_0_14 as object_store;
 /// use object_store::{ObjectStoreExt, PutMode, PutOptions, memory::InMemory, path::Path};
 /// use sealwax::{Client, keyring::RawAesKeyring};
@@ -64,6 +65,7 @@ use upload::SealedUpload;
 /// assert!(store.get(&other).await.is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct SealedStore<S> {
