@@ -75,6 +75,7 @@
 //! what the inner store leaves.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
+#![allow(clippy::duplicate_mod, reason = "the store is compiled for each version of `object_store`")]
 
 #[cfg(not(any(feature = "object-store", feature = "object-store-0-13")))]
 compile_error!("enable the feature `object-store` or `object-store-0-13`");

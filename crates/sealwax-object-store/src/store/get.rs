@@ -209,15 +209,18 @@ impl<S: ObjectStore> Shared<S> {
         if ours {
             conditional.if_match = Some(opened.e_tag.clone());
         }
-        match body::request(&self.inner, location, GetRange::Bounded(sealed.clone()), conditional).await {
+        let request = body::request(&self.inner, location, GetRange::Bounded(sealed.clone()), conditional);
+        // A store without conditions may refuse the range first, if the object is shorter now.
+        let may_have_changed =
+            |error: &Error| (ours && is_precondition(error)) || matches!(error, Error::Generic { .. });
+        match request.await {
             Ok(part) if opened.is(&part.reply.meta) => {
                 let read = vec![(sealed.start, part.bytes)];
                 let source = Source::new(self.clone(), part.reply.meta.clone(), options, read);
                 let reader = opened.reader.with_source(source).map_err(from_sealwax)?;
                 Ok(Some((part.reply, Plaintext::Frames(reader), range)))
             }
-            // A store without conditions may refuse the range first if the object is shorter now.
-            Err(error) if !(ours && is_precondition(&error)) && !matches!(error, Error::Generic { .. }) => Err(error),
+            Err(error) if !may_have_changed(&error) => Err(error),
             _ => {
                 self.opened.remove(&key);
                 Ok(None)

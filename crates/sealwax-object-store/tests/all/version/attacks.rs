@@ -203,7 +203,11 @@ fn a_replaced_object_is_opened_again() {
                     "{trick:?}"
                 );
                 two.put(&path, text.clone().into()).await.unwrap();
-                assert_eq!(one.get_ranges(&path, &[range.clone()]).await.unwrap()[0], slice(&text, range), "{trick:?}");
+                assert_eq!(
+                    one.get_ranges(&path, std::slice::from_ref(&range)).await.unwrap()[0],
+                    slice(&text, range),
+                    "{trick:?}"
+                );
                 assert!(one.get_range(&path, length as u64..5000).await.is_err());
                 provider.play(None);
             }

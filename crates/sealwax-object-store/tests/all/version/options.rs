@@ -13,7 +13,7 @@ use crate::support::WrappingKey;
 use object_store::memory::InMemory;
 
 fn refused<S: ObjectStore>(built: sealwax::Result<SealedStore<S>>) -> String {
-    built.err().expect("a refusal").to_string()
+    built.expect_err("a refusal").to_string()
 }
 
 #[test]
