@@ -43,9 +43,8 @@ impl<S: ObjectStore> Shared<S> {
     }
 
     async fn head(self: &Arc<Self>, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let mut reply = self.inner.get_opts(location, options.clone()).await?;
-        // The payload of a file would be the ciphertext.
-        drop(body::take_payload(&mut reply));
+        // The payload, which for a file is the ciphertext, is not passed on.
+        let reply = self.inner.get_opts(location, options.clone()).await?;
         let length = match self.settings.sizes {
             Sizes::Uniform => self.settings.uniform_length(reply.meta.size),
             Sizes::Exact => self.measure(&reply.meta, &self.pinned(&reply.meta, &options)).await?,
