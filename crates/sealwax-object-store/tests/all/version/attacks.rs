@@ -274,11 +274,43 @@ fn attack_40_an_object_that_is_not_sealed_is_refused_unless_it_is_allowed_by_its
         assert_eq!(provider.stored(&public).await, b"open");
         assert_eq!(provider.stored(&private).await.len(), 1024 + 40 + 6);
         assert_eq!(listed(&store).await, [("private/a".to_owned(), 6), ("public/a".to_owned(), 4)]);
+        // Also of an object in the clear that is as long as a sealed one could be.
+        store.put(&public, vec![0; 1024 + 40 + 5].into()).await.unwrap();
+        assert_eq!(listed(&store).await[1].1, 1024 + 40 + 5);
+        assert_eq!(store.head(&public).await.unwrap().size, 1024 + 40 + 5);
+        store.put(&public, "open".into()).await.unwrap();
         store.copy(&public, &Path::from("private/b")).await.unwrap();
         assert_eq!(provider.stored(&Path::from("private/b")).await.len(), 1024 + 40 + 4);
         store.rename(&private, &Path::from("public/c")).await.unwrap();
         assert_eq!(provider.stored(&Path::from("public/c")).await, b"secret");
         store.copy(&public, &Path::from("public/d")).await.unwrap();
         assert_eq!(provider.stored(&Path::from("public/d")).await, b"open");
+    });
+}
+
+#[test]
+fn attack_40_a_stream_releases_what_comes_before_a_broken_frame_and_ends_with_the_error() {
+    run(async {
+        let (provider, path, text) = (Provider::new(), Path::from("a"), pattern(20_000_000));
+        let store = sealed(&provider, 65_536, Sizes::Uniform);
+        store.put(&path, text.clone().into()).await.unwrap();
+        let mut stored = provider.stored(&path).await;
+        stored[9_000_000] ^= 1;
+        provider.store(&path, stored).await;
+        let long = GetOptions { range: Some(GetRange::Offset(1)), ..GetOptions::default() };
+        for (options, start) in [(GetOptions::default(), 0), (long, 1)] {
+            let mut stream = store.get_opts(&path, options).await.unwrap().into_stream();
+            let mut released = Vec::new();
+            let error = loop {
+                match stream.next().await.unwrap() {
+                    Ok(bytes) => released.extend_from_slice(&bytes),
+                    Err(error) => break error,
+                }
+            };
+            assert!(is_integrity(&error), "{error}");
+            assert!(stream.next().await.is_none() && stream.next().await.is_none());
+            assert!(released.len() > 4_000_000 && text[start..].starts_with(&released));
+            assert!(released.len() < 9_000_000);
+        }
     });
 }

@@ -51,7 +51,7 @@ async fn upload(provider: &Arc<Provider>, parts: Parts, lengths: &[usize]) -> Ve
 fn parts_of_any_length_make_an_object_of_parts_that_s3_takes() {
     run(async {
         let provider = Provider::new();
-        let lengths: [&[usize]; 11] = [
+        let lengths: [&[usize]; 12] = [
             &[],
             &[0],
             &[1],
@@ -63,6 +63,7 @@ fn parts_of_any_length_make_an_object_of_parts_that_s3_takes() {
             &[5 * MIB - 1, 1, 5 * MIB, 2],
             &[100_000; 120],
             &[1, 6 * MIB, 1, 6 * MIB, 1],
+            &[19 * MIB],
         ];
         for lengths in lengths {
             let parts = upload(&provider, Parts::Follow, lengths).await;
