@@ -43,32 +43,43 @@ pub(super) fn stream_of(payload: GetResult) -> BoxStream<'static, Result<Bytes>>
     }
 }
 
-/// Collects the bytes of a payload, which must be exactly as many as its range has. Memory is
-/// allocated as they arrive.
+/// The most memory that is reserved for bytes which have not arrived.
+const RESERVED: usize = 8 << 20;
+
+/// Collects the bytes of a payload, which must be exactly as many as its range has.
 async fn collect(payload: GetResult) -> Result<Bytes> {
     let length = payload.range.end - payload.range.start;
-    let mut stream = stream_of(payload);
-    let mut first = Bytes::new();
-    let mut more = Vec::new();
-    while let Some(bytes) = stream.next().await.transpose()? {
-        if (first.len() + more.len() + bytes.len()) as u64 > length {
-            return Err(misbehaved("the store returned more bytes than it announced"));
-        }
-        if first.is_empty() && more.is_empty() {
-            first = bytes;
-        } else {
-            if more.is_empty() {
-                more.extend_from_slice(&mem::take(&mut first));
-            }
-            more.extend_from_slice(&bytes);
-        }
-    }
-    let bytes = if more.is_empty() { first } else { more.into() };
+    let bytes = match &payload.payload {
+        #[cfg(feature = "fs")]
+        GetResultPayload::File(..) => payload.bytes().await?,
+        _ => collect_stream(payload.into_stream(), length).await?,
+    };
     if bytes.len() as u64 == length {
         Ok(bytes)
     } else {
         Err(misbehaved("the store returned fewer bytes than it announced"))
     }
+}
+
+/// Collects at most `length` bytes. A single piece is not copied.
+async fn collect_stream(mut stream: BoxStream<'static, Result<Bytes>>, length: u64) -> Result<Bytes> {
+    let mut first = Bytes::new();
+    let mut all = Vec::new();
+    while let Some(bytes) = stream.next().await.transpose()? {
+        if (first.len() + all.len() + bytes.len()) as u64 > length {
+            return Err(misbehaved("the store returned more bytes than it announced"));
+        }
+        if first.is_empty() && all.is_empty() {
+            first = bytes;
+            continue;
+        }
+        if all.is_empty() {
+            all.reserve(usize::try_from(length).map_or(RESERVED, |length| length.min(RESERVED)));
+            all.extend_from_slice(&mem::take(&mut first));
+        }
+        all.extend_from_slice(&bytes);
+    }
+    Ok(if all.is_empty() { first } else { all.into() })
 }
 
 /// The answer to a request for a part of an object.

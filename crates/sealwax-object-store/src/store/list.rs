@@ -20,9 +20,11 @@ impl<S: ObjectStore> Shared<S> {
         listed: BoxStream<'static, Result<ObjectMeta>>,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
         if self.settings.sizes == Sizes::Uniform {
-            let plain = move |meta: ObjectMeta| {
-                let sealed = self.is_sealed(&meta.location);
-                ObjectMeta { size: if sealed { self.settings.uniform_length(meta.size) } else { meta.size }, ..meta }
+            let plain = move |mut meta: ObjectMeta| {
+                if self.is_sealed(&meta.location) {
+                    meta.size = self.settings.uniform_length(meta.size);
+                }
+                meta
             };
             return listed.map_ok(plain).boxed();
         }

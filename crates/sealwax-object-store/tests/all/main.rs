@@ -3,6 +3,8 @@
 #![allow(clippy::duplicate_mod, reason = "the tests are compiled for each version of `object_store`")]
 #![allow(clippy::single_range_in_vec_init, reason = "`get_ranges` takes a slice of ranges, also of one")]
 
+#[cfg(feature = "object-store")]
+mod parquet_files;
 #[path = "../../../../tests/support/mod.rs"]
 mod support;
 #[cfg(feature = "object-store-0-13")]
