@@ -12,7 +12,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-CRATES = ["sealwax", "sealwax_aws", "sealwax_kms"]
+CRATES = ["sealwax", "sealwax_aws", "sealwax_kms", "sealwax_object_store"]
 KINDS = {"struct": "struct", "enum": "enum", "trait": "trait", "fn": "fn", "constant": "const", "type": "type",
          "macro": "macro"}
 

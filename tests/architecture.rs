@@ -19,10 +19,11 @@ type Layers = &'static [&'static [&'static str]];
 
 /// The layers of each crate and of its modules. The submodules of a module without an entry do not
 /// import from each other.
-const CRATES: [(&str, &[(&str, Layers)]); 4] = [
+const CRATES: [(&str, &[(&str, Layers)]); 5] = [
     ("src", SEALWAX),
     ("crates/sealwax-aws/src", SEALWAX_AWS),
     ("crates/sealwax-kms/src", SEALWAX_KMS),
+    ("crates/sealwax-object-store/src", SEALWAX_OBJECT_STORE),
     ("crates/sealwax-cli/src", SEALWAX_CLI),
 ];
 
@@ -125,6 +126,27 @@ const SEALWAX_KMS: &[(&str, Layers)] = &[(
         &["builder"],
     ],
 )];
+
+const SEALWAX_OBJECT_STORE: &[(&str, Layers)] = &[
+    ("", &[&["binding"], &["cache"], &["layout"], &["padding"], &["settings"], &["v0_13"], &["v0_14"]]),
+    ("v0_13", &[&["store"]]),
+    ("v0_14", &[&["store"]]),
+    ("v0_13::store", STORE),
+    ("v0_14::store", STORE),
+];
+
+/// The layers of the store, which is compiled once for each version of `object_store`.
+const STORE: Layers = &[
+    &["error"],
+    &["body"],
+    &["source"],
+    &["plaintext"],
+    &["open", "get"],
+    &["list"],
+    &["upload"],
+    &["transfer"],
+    &["builder"],
+];
 
 /// Every module of the tool has a row of its own, so that no two of them can import each other.
 const SEALWAX_CLI: &[(&str, Layers)] = &[
@@ -270,6 +292,7 @@ fn the_crates_are_built_on_each_other_in_one_direction() {
     assert!(own_dependencies("Cargo.toml").is_empty());
     assert_eq!(own_dependencies("crates/sealwax-aws/Cargo.toml"), ["sealwax"]);
     assert_eq!(own_dependencies("crates/sealwax-kms/Cargo.toml"), ["sealwax"]);
+    assert_eq!(own_dependencies("crates/sealwax-object-store/Cargo.toml"), ["sealwax"]);
     assert_eq!(own_dependencies("crates/sealwax-cli/Cargo.toml"), ["sealwax", "sealwax-aws", "sealwax-kms"]);
     // And the library's own tests need none of them either.
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
@@ -355,6 +378,7 @@ fn only_the_tests_with_an_allocator_may_have_unsafe_code() {
         "src/lib.rs",
         "crates/sealwax-aws/src/lib.rs",
         "crates/sealwax-kms/src/lib.rs",
+        "crates/sealwax-object-store/src/lib.rs",
         "crates/sealwax-cli/src/main.rs",
     ] {
         let forbids = format!("#![forbid{lint}]");
@@ -364,7 +388,8 @@ fn only_the_tests_with_an_allocator_may_have_unsafe_code() {
     // All other crates get the lint from the manifests, and an attribute could lower it.
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     assert!(manifest.contains("\n[workspace.lints.rust]\nunsafe_code = \"deny\"\n"));
-    for package in ["", "crates/sealwax-aws", "crates/sealwax-kms", "crates/sealwax-cli"] {
+    for package in ["", "crates/sealwax-aws", "crates/sealwax-kms", "crates/sealwax-object-store", "crates/sealwax-cli"]
+    {
         let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
         assert!(manifest.contains("\n[lints]\nworkspace = true\n"), "{package} does not inherit the lints");
     }
@@ -375,6 +400,8 @@ fn only_the_tests_with_an_allocator_may_have_unsafe_code() {
         "crates/sealwax-aws/tests",
         "crates/sealwax-cli/tests",
         "crates/sealwax-kms/tests",
+        "crates/sealwax-object-store/benches",
+        "crates/sealwax-object-store/tests",
     ];
     let mut others = folders.map(|folder| sources_with(&root().join(folder), lint)).concat();
     others.sort();

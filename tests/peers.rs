@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use sealwax::{
-    AlgorithmSuite, ContentType, EncryptionContext, Error, PUBLIC_KEY_ENTRY, Result,
+    AlgorithmSuite, ContentType, EncryptedDataKey, EncryptionContext, Error, PUBLIC_KEY_ENTRY, Result,
     keyring::{BoxFuture, MultiKeyring, RawAesKeyring},
     materials::{
         DecryptionMaterials, DecryptionRequest, DefaultMaterialsManager, EncryptionMaterials, EncryptionRequest,
@@ -436,4 +436,56 @@ fn python_refuses_our_messages_with_a_flipped_bit() {
 #[test]
 fn node_refuses_our_messages_with_a_flipped_bit() {
     peer_refuses_flipped_bits(Sdk::Node);
+}
+
+/// Adds an encrypted data key that is no key, as `sealwax-object-store` does to give headers a fixed
+/// length (decision 048).
+struct Padding<'a>(DefaultMaterialsManager<RawAesKeyring>, &'a str, usize);
+
+impl MaterialsManager for Padding<'_> {
+    fn encryption_materials<'a>(
+        &'a self,
+        request: EncryptionRequest<'a>,
+    ) -> BoxFuture<'a, Result<EncryptionMaterials>> {
+        Box::pin(async move {
+            let mut materials = self.0.encryption_materials(request).await?;
+            materials.encrypted_data_keys.push(EncryptedDataKey::new("sealwax-pad", self.1, vec![0; self.2]));
+            Ok(materials)
+        })
+    }
+
+    fn decryption_materials<'a>(
+        &'a self,
+        request: DecryptionRequest<'a>,
+    ) -> BoxFuture<'a, Result<DecryptionMaterials>> {
+        self.0.decryption_materials(request)
+    }
+}
+
+#[test]
+fn peers_skip_an_encrypted_data_key_that_is_padding() {
+    for (sdk, keyring) in [(Sdk::Python, "raw"), (Sdk::Python, "mpl"), (Sdk::Node, "raw")] {
+        let Some(mut peer) = Peer::start(sdk) else { return };
+        peer.keyring = keyring;
+        let key = WrappingKey::new("sealwax-test", "the key", 32);
+        let (plaintext, context) = (pattern(700), EncryptionContext::from([("tenant", "blue")]));
+        let client = reading_client();
+        let seal = |info, zeros| {
+            let manager = Padding(DefaultMaterialsManager::new(key.keyring()), info, zeros);
+            let encryption = client.encrypt_with(&manager).unsigned().context(context.clone());
+            let message = encryption.bytes(&plaintext).wait().unwrap().message;
+            assert_eq!(client.decrypt_with(&manager).bytes(&message).wait().unwrap().plaintext, plaintext);
+            message
+        };
+        for zeros in [1, 17, 700, 60_000] {
+            let opening = peer.decrypt(std::slice::from_ref(&key), &context, &seal("zeros", zeros));
+            let opening = opening.unwrap_or_else(|refused| panic!("{sdk:?}, {zeros} zeros: {refused:?}"));
+            check_peer_opening(&opening, UNSIGNED, &context, &plaintext);
+        }
+        // This is why the padding has provider information, and at least one byte of ciphertext.
+        for (info, zeros) in [("", 17), ("zeros", 0)] {
+            let refused = peer.decrypt(std::slice::from_ref(&key), &context, &seal(info, zeros)).err();
+            assert_eq!(refused.is_some(), sdk == Sdk::Node, "{sdk:?}, {zeros} zeros: {refused:?}");
+        }
+    }
 }

@@ -422,3 +422,34 @@ fn a_read_that_is_dropped_clears_its_buffer() {
         assert!(reader.read_range(0..100).await.unwrap() == text[..100]);
     });
 }
+
+#[test]
+fn an_opened_message_is_read_from_another_source() {
+    run(async {
+        let text = pattern(100_000);
+        let object = Object::new(unsigned(&text, 4096));
+        let opened = open(object.clone()).await.unwrap().with_source(()).unwrap();
+        // The final frame was opened, and is requested all the same.
+        let before = object.requests.load(Ordering::Relaxed);
+        let reader = opened.with_source(object.clone()).unwrap();
+        assert_eq!(reader.read_range(99_000..100_000).await.unwrap(), text[99_000..]);
+        assert_eq!(object.requests.load(Ordering::Relaxed), before + 1);
+        // Frames of another message are refused.
+        object.become_other(unsigned(&text, 4096));
+        let reader = opened.with_source(object.clone()).unwrap();
+        assert!(matches!(reader.read_range(0..10).await, Err(Error::Integrity)));
+    });
+}
+
+#[test]
+fn a_verified_signed_message_is_not_read_from_another_source() {
+    run(async {
+        let object = Object::new(signed(&pattern(10_000)));
+        let opened = Client::new().decrypt(&keyring()).open_remote(object).await.unwrap();
+        let verified = opened.verify().await.unwrap().into_ranges().await.unwrap();
+        assert!(matches!(verified.with_source(()), Err(Error::SignedStream)));
+        let object = Object::new(unsigned(&pattern(10_000), 4096));
+        let opened = Client::new().decrypt(&keyring()).open_remote(object).await.unwrap();
+        assert!(opened.verify().await.unwrap().into_ranges().await.unwrap().with_source(()).is_ok());
+    });
+}

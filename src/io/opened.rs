@@ -281,7 +281,7 @@ impl<S: ReadAt> StoredMessage<S> {
         let (header, opened_by, search) = body.search(at.size, at.body_length)?;
         let tail = read_range(&source, search.wants()).map_err(source_error)?;
         let (access, plaintext) = search.open(&tail)?;
-        Ok(RangeReader::new(source, Frames::new(header, opened_by, access, plaintext)))
+        Ok(RangeReader::new(source, Frames::new(header, opened_by, access, plaintext, at.body_length.is_some())))
     }
 
     /// Returns a reader of the plaintext from its beginning, as [`Message::into_reader`] does.
@@ -426,6 +426,6 @@ impl<S: GetRange> RemoteMessage<S> {
             Some(skipped) if !tail.is_empty() => search.open(&tail[skipped as usize..])?,
             _ => search.open(fetch(&source, wants).await?.as_ref())?,
         };
-        Ok(AsyncRangeReader::new(source, Frames::new(header, opened_by, access, plaintext)))
+        Ok(AsyncRangeReader::new(source, Frames::new(header, opened_by, access, plaintext, at.body_length.is_some())))
     }
 }

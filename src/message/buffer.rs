@@ -93,6 +93,16 @@ impl<M: Memory + From<Vec<u8>> + Default> Buffer<M> {
     }
 }
 
+impl Buffer<Vec<u8>> {
+    /// Returns the filled bytes. If nothing was consumed, they are not copied.
+    pub(super) fn into_filled(self) -> Vec<u8> {
+        let Self { mut bytes, start, end } = self;
+        bytes.truncate(end);
+        bytes.drain(..start);
+        bytes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -207,6 +207,57 @@ impl Encryptor {
         })
     }
 
+    /// Makes room in the output for the frames of `plaintext` more bytes and for the end of the
+    /// message. Without this the output grows as it is written, which copies it.
+    pub fn reserve(&mut self, plaintext: usize) {
+        if let Stage::Here(sealer) = &self.stage {
+            let frames = (self.input.len().saturating_add(plaintext)) / sealer.frame_length();
+            let length = frames.saturating_mul(sealer.sealed_frame_length());
+            self.output.own().spare(length.saturating_add(sealer.max_tail_length(sealer.frame_length())));
+        }
+    }
+
+    /// Seals every full frame and returns all output that has not been taken: the next part of a
+    /// multipart upload. Only an incomplete frame of plaintext stays behind.
+    ///
+    /// Unlike [`push`](Self::push), this does not wait for a byte after the last full frame, so the
+    /// message can end with an empty final frame. With [several
+    /// threads](crate::ClientBuilder::threads) it waits for them, and the next push starts others.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push).
+    ///
+    /// ```
+    /// # use sealwax::{Client, keyring::RawAesKeyring};
+    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+    /// # let client = Client::new();
+    /// let mut encryptor = client.encrypt(&keyring).frame_length(100).machine().wait()?;
+    /// let header_length = encryptor.header().length();
+    /// encryptor.push(&[7; 200])?;
+    /// let part = encryptor.take_part()?;
+    /// assert_eq!(part.len(), header_length + 2 * (4 + 12 + 100 + 16));
+    /// let message = [part, encryptor.finish()?].concat();
+    /// assert_eq!(client.decrypt(&keyring).bytes(&message).wait()?.plaintext, [7; 200]);
+    /// # Ok::<(), sealwax::Error>(())
+    /// ```
+    pub fn take_part(&mut self) -> Result<Vec<u8>> {
+        self.guarded(|machine| {
+            let stage = std::mem::replace(&mut machine.stage, Stage::Failed);
+            let mut sealer = match stage {
+                Stage::Here(sealer) => sealer,
+                Stage::Spread(sealing) => {
+                    let (sealer, rest) = sealing.gather(&mut machine.output)?;
+                    machine.input.extend(&rest);
+                    sealer
+                }
+                Stage::Failed => return Err(Error::Ended),
+            };
+            seal_input(&mut sealer, &mut machine.input, &mut machine.output, true)?;
+            machine.stage = Stage::Here(sealer);
+            Ok(machine.output.take())
+        })
+    }
+
     /// Completes the message. Returns the rest of it: the output that was not taken, then the final
     /// frame and the footer.
     ///
@@ -223,9 +274,7 @@ impl Encryptor {
             }
             Stage::Failed => return Err(Error::Ended),
         };
-        let ready: usize = output.parts().map(<[u8]>::len).sum();
-        let mut rest = Vec::with_capacity(ready + sealer.max_tail_length(last.len()));
-        output.parts().for_each(|part| rest.extend_from_slice(part));
+        let mut rest = output.take();
         sealer.seal_final_onto(last, &mut rest)?;
         Ok(rest)
     }
@@ -385,5 +434,29 @@ mod tests {
             assert!(matches!(machine.advance(1), Err(Error::Ended)));
             assert!(matches!(machine.finish(), Err(Error::Ended)));
         }
+    }
+
+    #[test]
+    fn parts_are_not_copied_and_end_with_the_last_full_frame() {
+        for reserved in [0, 1000] {
+            let mut machine = Encryptor::new(started(5), None);
+            let header = machine.header().length();
+            machine.reserve(reserved);
+            machine.push(b"0123456789").unwrap();
+            let before = machine.output().as_ptr();
+            let part = machine.take_part().unwrap();
+            assert_eq!(part.len(), header + 2 * (5 + 32));
+            assert!(part.as_ptr() == before);
+            assert!(machine.input.is_empty());
+            // Nothing is lost between parts, nor if one is empty.
+            assert!(machine.take_part().unwrap().is_empty());
+            machine.push(b"abc").unwrap();
+            assert!(machine.take_part().unwrap().is_empty());
+            assert_eq!(machine.input.filled(), b"abc");
+            assert_eq!(machine.finish().unwrap().len(), 3 + 40);
+        }
+        let mut failed = Encryptor::new(started(5), Some(3));
+        assert!(failed.push(b"0123456789").is_err());
+        assert!(matches!(failed.take_part(), Err(Error::Ended)));
     }
 }

@@ -70,3 +70,16 @@ impl<M: Memory + From<Vec<u8>> + Default> Output<M> {
         *self = Self::default();
     }
 }
+
+impl Output<Vec<u8>> {
+    /// Takes the whole output. It is copied only if it has several parts, or if some of it was
+    /// consumed.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        if self.finished.is_empty() {
+            return std::mem::take(&mut self.own).into_filled();
+        }
+        let whole = self.parts().collect::<Vec<_>>().concat();
+        self.clear();
+        whole
+    }
+}

@@ -46,7 +46,12 @@ impl Crate {
         let code = code(&fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display())));
         let children = children(&code);
         for child in &children {
-            let (own, below) = (folder.join(format!("{child}.rs")), folder.join(child));
+            let (mut own, mut below) = (folder.join(format!("{child}.rs")), folder.join(child));
+            // A path is relative to the directory of the file that has it.
+            if let Some(given) = given_path(&code, child) {
+                own = file.with_file_name(given);
+                below = own.parent().expect("a directory").to_owned();
+            }
             let file = if own.exists() { own } else { below.join("mod.rs") };
             self.add([path.clone(), vec![child.clone()]].concat(), &file, &below);
         }
@@ -132,6 +137,12 @@ fn children(code: &str) -> BTreeSet<String> {
         before = line;
     }
     found
+}
+
+/// Returns the path of a submodule's file, if its declaration gives one.
+fn given_path<'a>(code: &'a str, child: &str) -> Option<&'a str> {
+    let before = code.split(&format!("\nmod {child};")).next()?.lines().next_back()?;
+    before.strip_prefix("#[path = \"")?.strip_suffix("\"]")
 }
 
 /// Returns every path that comes after this prefix, such as `crate::`; a group in braces gives several.

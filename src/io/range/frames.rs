@@ -17,12 +17,20 @@ use crate::{
 
 /// A message whose header, commitment and final frame are verified.
 pub(crate) struct Frames {
-    pub(super) header: Header,
-    pub(super) opened_by: OpenedBy,
-    access: RandomAccess,
+    message: Arc<Located>,
     /// The last frame that was read partially. The plaintext next to what was read of it is likely
     /// to be read next.
-    last: Mutex<Arc<Opened>>,
+    last: Mutex<Option<Arc<Opened>>>,
+}
+
+/// A message whose frames have been located.
+struct Located {
+    header: Header,
+    opened_by: OpenedBy,
+    access: RandomAccess,
+    /// Whether the signature was verified by a first pass, so that only the source that is bound to
+    /// that pass may be read.
+    bound: bool,
 }
 
 /// The plaintext of a frame.
@@ -37,14 +45,34 @@ impl Frames {
         opened_by: OpenedBy,
         access: RandomAccess,
         final_plaintext: Zeroizing<Vec<u8>>,
+        verified: bool,
     ) -> Self {
         let last = Opened { frame: access.final_frame(), plaintext: final_plaintext };
-        Self { header, opened_by, access, last: Mutex::new(Arc::new(last)) }
+        let bound = verified && header.suite().is_signed();
+        let message = Arc::new(Located { header, opened_by, access, bound });
+        Self { message, last: Mutex::new(Some(Arc::new(last))) }
+    }
+
+    /// Returns the same message without any plaintext of it, or `None` if it is bound to a source.
+    pub(super) fn unbound(&self) -> Option<Self> {
+        (!self.message.bound).then(|| Self { message: self.message.clone(), last: Mutex::default() })
+    }
+
+    pub(super) fn header(&self) -> &Header {
+        &self.message.header
+    }
+
+    pub(super) fn opened_by(&self) -> &OpenedBy {
+        &self.message.opened_by
+    }
+
+    fn access(&self) -> &RandomAccess {
+        &self.message.access
     }
 
     /// Returns the length of the plaintext.
     pub(super) fn length(&self) -> u64 {
-        self.access.plaintext_length()
+        self.access().plaintext_length()
     }
 
     /// Returns the range of the message that contains a range of plaintext.
@@ -53,12 +81,12 @@ impl Frames {
         if range.is_empty() {
             return 0..0;
         }
-        self.sealed_of(self.access.frame_at(range.start)..=self.access.frame_at(range.end - 1))
+        self.sealed_of(self.access().frame_at(range.start)..=self.access().frame_at(range.end - 1))
     }
 
     /// Cuts consecutive frames into pieces of at most `step` bytes of the message, or one frame.
     pub(super) fn pieces(&self, frames: Range<u64>, step: u64) -> impl Iterator<Item = Range<u64>> + use<> {
-        let at_once = (step / self.access.sealed_length()).max(1);
+        let at_once = (step / self.access().sealed_length()).max(1);
         let mut at = frames.start;
         std::iter::from_fn(move || {
             let piece = at..frames.end.min(at + at_once);
@@ -75,20 +103,20 @@ impl Frames {
 
     /// Returns how many frames have at most this length together.
     pub(super) fn frames_in(&self, length: u64) -> u64 {
-        length / self.access.sealed_length()
+        length / self.access().sealed_length()
     }
 
     fn sealed_of(&self, frames: std::ops::RangeInclusive<u64>) -> Range<u64> {
-        self.access.sealed_of(*frames.start()).start..self.access.sealed_of(*frames.end()).end
+        self.access().sealed_of(*frames.start()).start..self.access().sealed_of(*frames.end()).end
     }
 
-    fn last(&self) -> Arc<Opened> {
+    fn last(&self) -> Option<Arc<Opened>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn keep(&self, opened: Opened) -> Arc<Opened> {
         let opened = Arc::new(opened);
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = opened.clone();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.clone());
         opened
     }
 }
@@ -137,8 +165,8 @@ impl<'a> Request<'a> {
         if self.missing.is_empty() {
             return;
         }
-        let last = self.frames.last();
-        let kept = self.frames.access.plaintext_of(last.frame);
+        let Some(last) = self.frames.last() else { return };
+        let kept = self.frames.access().plaintext_of(last.frame);
         if kept.contains(&self.missing.start) {
             let taken = self.missing.start..self.missing.end.min(kept.end);
             self.missing.start = taken.end;
@@ -181,13 +209,13 @@ impl<'a> Request<'a> {
     /// Returns the part of a piece of the message, which begins with the frame `first`, from the
     /// first frame on that is missing.
     pub(super) fn part_of<'s>(&self, first: u64, piece: &'s [u8]) -> &'s [u8] {
-        let skipped = self.frames().start.saturating_sub(first).saturating_mul(self.frames.access.sealed_length());
+        let skipped = self.frames().start.saturating_sub(first).saturating_mul(self.frames.access().sealed_length());
         usize::try_from(skipped).ok().and_then(|skipped| piece.get(skipped..)).unwrap_or_default()
     }
 
     /// Returns the frames that are missing, at least in part.
     pub(super) fn frames(&self) -> Range<u64> {
-        let access = &self.frames.access;
+        let access = self.frames.access();
         match self.missing.end.checked_sub(1) {
             Some(last) if !self.missing.is_empty() => access.frame_at(self.missing.start)..access.frame_at(last) + 1,
             _ => 0..0,
@@ -196,7 +224,7 @@ impl<'a> Request<'a> {
 
     /// Opens the first missing frame from the front of `sealed`, and returns the rest of `sealed`.
     fn open_first<'s>(&mut self, sealed: &'s [u8]) -> Result<&'s [u8]> {
-        let access = &self.frames.access;
+        let access = self.frames.access();
         let frame = access.frame_at(self.missing.start);
         let there = access.sealed_of(frame);
         let length = usize::try_from(there.end - there.start).unwrap_or(usize::MAX);
@@ -217,7 +245,7 @@ impl<'a> Request<'a> {
 
     /// Copies a part of a frame to its place in the buffer.
     fn copy(&mut self, opened: &Opened, range: Range<u64>) {
-        let start = self.frames.access.plaintext_of(opened.frame).start;
+        let start = self.frames.access().plaintext_of(opened.frame).start;
         let part = (range.start - start) as usize..(range.end - start) as usize;
         self.place(&range).copy_from_slice(&opened.plaintext[part]);
     }

@@ -60,12 +60,12 @@ impl<S: ReadAt> RangeReader<S> {
     /// Returns the header, which is authentic. The signature of a signed message has been verified
     /// only if the message [was](crate::io::StoredMessage::verify).
     pub fn header(&self) -> &Header {
-        &self.frames.header
+        self.frames.header()
     }
 
     /// Returns which keyring unwrapped the data key.
     pub fn opened_by(&self) -> &OpenedBy {
-        &self.frames.opened_by
+        self.frames.opened_by()
     }
 
     /// Returns the length of the plaintext in bytes.

@@ -8,7 +8,13 @@ use super::{
     room,
     source::GetRange,
 };
-use crate::{error::Result, format::Header, io::pump::yield_once, materials::OpenedBy, message::CHUNK};
+use crate::{
+    error::{Error, Result},
+    format::Header,
+    io::pump::yield_once,
+    materials::OpenedBy,
+    message::CHUNK,
+};
 
 /// The maximum number of bytes between two ranges of a message that are read as one.
 const GAP: u64 = 1 << 20;
@@ -74,7 +80,7 @@ pub struct AsyncRangeReader<S> {
     frames: Frames,
 }
 
-impl<S: GetRange> AsyncRangeReader<S> {
+impl<S> AsyncRangeReader<S> {
     pub(crate) fn new(source: S, frames: Frames) -> Self {
         Self { source, frames }
     }
@@ -82,12 +88,12 @@ impl<S: GetRange> AsyncRangeReader<S> {
     /// Returns the header, which is authentic. The signature of a signed message has been verified
     /// only if the message [was](crate::io::RemoteMessage::verify).
     pub fn header(&self) -> &Header {
-        &self.frames.header
+        self.frames.header()
     }
 
     /// Returns which keyring unwrapped the data key.
     pub fn opened_by(&self) -> &OpenedBy {
-        &self.frames.opened_by
+        self.frames.opened_by()
     }
 
     /// Returns the length of the plaintext in bytes.
@@ -106,6 +112,56 @@ impl<S: GetRange> AsyncRangeReader<S> {
         self.frames.plan(range)
     }
 
+    /// Returns a reader of the same opened message from another source, for example one whose
+    /// requests have other options. It holds no plaintext of the message, so what is read through
+    /// it is requested from its source. Frames that are not those of this message are refused,
+    /// whichever source they come from.
+    ///
+    /// # Errors
+    /// [`Error::SignedStream`] for a signed message that was [verified](crate::io::RemoteMessage::verify),
+    /// because only its own source is bound to the bytes that were verified.
+    ///
+    /// ```
+    /// # use std::{io, ops::Range};
+    /// # use sealwax::{Client, io::GetRange, keyring::RawAesKeyring};
+    /// # #[derive(Clone)]
+    /// # struct Object(Vec<u8>);
+    /// # impl GetRange for Object {
+    /// #     type Bytes = Vec<u8>;
+    /// #     async fn size(&self) -> io::Result<u64> { Ok(self.0.len() as u64) }
+    /// #     async fn get_range(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+    /// #         Ok(self.0[range.start as usize..range.end as usize].to_vec())
+    /// #     }
+    /// # }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// # let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
+    /// # let client = Client::new();
+    /// # let object = Object(client.encrypt(&keyring).unsigned().bytes(b"some longer text").await?.message);
+    /// let reader = client.decrypt(&keyring).open_remote(object.clone()).await?.into_ranges().await?;
+    /// // Keep the opened message without its source, and read it through another one.
+    /// let opened = reader.with_source(())?;
+    /// assert_eq!(opened.with_source(object)?.read_range(5..11).await?, b"longer");
+    /// # Ok::<(), sealwax::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn with_source<T>(&self, source: T) -> Result<AsyncRangeReader<T>> {
+        let frames = self.frames.unbound().ok_or(Error::SignedStream)?;
+        Ok(AsyncRangeReader { source, frames })
+    }
+
+    /// Returns a reference to the source.
+    pub fn get_ref(&self) -> &S {
+        &self.source
+    }
+
+    /// Returns the source.
+    pub fn into_inner(self) -> S {
+        self.source
+    }
+}
+
+impl<S: GetRange> AsyncRangeReader<S> {
     /// Reads plaintext from an offset on, until `buffer` is full or the plaintext ends. Returns the
     /// number of bytes read, which is 0 past the end. If the future is dropped while it is running,
     /// the part of `buffer` that was to be filled is cleared, and the reader remains usable.
@@ -170,15 +226,5 @@ impl<S: GetRange> AsyncRangeReader<S> {
         }
         drop(requests);
         Ok(buffers.iter_mut().map(|buffer| std::mem::take(&mut **buffer)).collect())
-    }
-
-    /// Returns a reference to the source.
-    pub fn get_ref(&self) -> &S {
-        &self.source
-    }
-
-    /// Returns the source.
-    pub fn into_inner(self) -> S {
-        self.source
     }
 }

@@ -43,6 +43,7 @@ impl Handle {
         Ok(mkdirat(&self.0, name, Mode::from_raw_mode(mode as _))?)
     }
 
+    #[allow(clippy::useless_conversion, reason = "modes have 16 bits on some systems")]
     pub(super) fn mode(&self) -> io::Result<u32> {
         Ok(Mode::from_raw_mode(fstat(&self.0)?.st_mode).bits().into())
     }

@@ -1,0 +1,18 @@
+//! The store for version 0.14 of the crate `object_store`.
+
+use object_store_0_14 as object_store;
+
+#[path = "store/mod.rs"]
+mod store;
+
+pub use store::{SealedStore, SealedStoreBuilder};
+
+/// Returns a result that has no more than what its own methods need.
+fn bare(
+    payload: object_store::GetResultPayload,
+    meta: object_store::ObjectMeta,
+    range: std::ops::Range<u64>,
+) -> object_store::GetResult {
+    let (attributes, extensions) = Default::default();
+    object_store::GetResult { payload, meta, range, attributes, extensions }
+}
