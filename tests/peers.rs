@@ -478,13 +478,13 @@ fn peers_skip_an_encrypted_data_key_that_is_padding() {
             message
         };
         for zeros in [1, 17, 700, 60_000] {
-            let opening = peer.decrypt(&[key.clone()], &context, &seal("zeros", zeros));
+            let opening = peer.decrypt(std::slice::from_ref(&key), &context, &seal("zeros", zeros));
             let opening = opening.unwrap_or_else(|refused| panic!("{sdk:?}, {zeros} zeros: {refused:?}"));
             check_peer_opening(&opening, UNSIGNED, &context, &plaintext);
         }
         // This is why the padding has provider information, and at least one byte of ciphertext.
         for (info, zeros) in [("", 17), ("zeros", 0)] {
-            let refused = peer.decrypt(&[key.clone()], &context, &seal(info, zeros)).err();
+            let refused = peer.decrypt(std::slice::from_ref(&key), &context, &seal(info, zeros)).err();
             assert_eq!(refused.is_some(), sdk == Sdk::Node, "{sdk:?}, {zeros} zeros: {refused:?}");
         }
     }
