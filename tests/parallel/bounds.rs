@@ -165,3 +165,27 @@ fn a_write_takes_at_most_one_chunk() {
     }
     no_worker_is_left();
 }
+
+#[test]
+fn parts_of_a_message_have_every_full_frame_on_several_threads_too() {
+    let _alone = alone();
+    let (text, frame) = (pattern(5_000_000), 4096);
+    let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32]).unwrap();
+    for suite in [UNSIGNED, SIGNED] {
+        for threads in [1, 2, 3] {
+            let client = Client::builder().threads(threads).build();
+            let encrypt = client.encrypt(&keyring).suite(suite).frame_length(frame as u32);
+            let mut encryptor = encrypt.machine().wait().unwrap();
+            let (mut message, mut pushed) = (Vec::new(), 0);
+            let header = encryptor.header().length();
+            for part in text.chunks(1_200_000) {
+                encryptor.push(part).unwrap();
+                pushed += part.len();
+                message.extend(encryptor.take_part().unwrap());
+                assert_eq!(message.len(), header + pushed / frame * (frame + 32), "{threads} threads");
+            }
+            message.extend(encryptor.finish().unwrap());
+            assert!(client.decrypt(&keyring).bytes(&message).wait().unwrap().plaintext == text);
+        }
+    }
+}

@@ -6,11 +6,12 @@ use std::{env, path::Path};
 const NOT_RUN: &str = "<!-- not run: ";
 
 /// The guides that have blocks, and how many of them are run.
-const GUIDES: [(&str, usize); 9] = [
+const GUIDES: [(&str, usize); 10] = [
     ("README.md", 1),
     ("crates/sealwax-aws/README.md", 0),
     ("crates/sealwax-cli/README.md", 0),
     ("crates/sealwax-kms/README.md", 0),
+    ("crates/sealwax-object-store/README.md", 0),
     ("docs/AWS-KMS.md", 0),
     ("docs/COMMAND-LINE.md", 13),
     ("docs/JSON.md", 2),
@@ -20,7 +21,7 @@ const GUIDES: [(&str, usize); 9] = [
 
 /// The first commands of the blocks that are not run. A block is here because it needs AWS or a
 /// network, or compiles the project.
-const LEFT_OUT: [(&str, &str); 18] = [
+const LEFT_OUT: [(&str, &str); 19] = [
     ("README.md", "examples/demo.sh README.md"),
     ("README.md", "cargo test --workspace --all-features"),
     ("README.md", "cargo add sealwax --path ../sealwax --features fs"),
@@ -29,6 +30,10 @@ const LEFT_OUT: [(&str, &str); 18] = [
     ("crates/sealwax-aws/README.md", "cargo add sealwax-aws --path ../sealwax/crates/sealwax-aws"),
     ("crates/sealwax-cli/README.md", "cargo install --path crates/sealwax-cli"),
     ("crates/sealwax-kms/README.md", "cargo add sealwax-kms --path ../sealwax/crates/sealwax-kms"),
+    (
+        "crates/sealwax-object-store/README.md",
+        "cargo add sealwax-object-store --path ../sealwax/crates/sealwax-object-store",
+    ),
     ("docs/AWS-KMS.md", "cargo install --path crates/sealwax-cli --features aws"),
     ("docs/COMMAND-LINE.md", "cargo install --path crates/sealwax-cli"),
     ("docs/PERFORMANCE.md", "benches/compare/run.py --rust-peers --svg docs/performance.svg"),

@@ -1,6 +1,8 @@
 //! The bytes of answers of the inner store.
 
-use std::{future::ready, mem, ops::Range};
+use std::mem;
+#[cfg(feature = "fs")]
+use std::{future::ready, ops::Range};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
