@@ -191,7 +191,7 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
             &["complete"],
         ],
     ),
-    ("arguments", &[&["config"], &["directories"], &["keys"], &["reencrypt"], &["store"]]),
+    ("arguments", &[&["config"], &["directories"], &["keys"], &["messages"], &["reencrypt"], &["store"]]),
     ("directories", &[&["cache"], &["filter"], &["tree"], &["tally"]]),
 ];
 
