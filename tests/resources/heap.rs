@@ -65,10 +65,13 @@ pub(crate) fn cost_once<T>(work: impl FnOnce() -> T) -> Cost {
     Cost { blocks: BLOCKS.load(Relaxed) - blocks, most: usize::try_from(most).expect("it only grows") }
 }
 
-/// Measures several times, and returns the least: the test harness may allocate meanwhile.
+/// Measures several times. The test harness may allocate meanwhile, so the number of allocations is
+/// the least; it may also free, so the most bytes held is the median.
 pub(crate) fn cost<T>(mut work: impl FnMut() -> T) -> Cost {
-    let costs = (0..5).map(|_| cost_once(&mut work));
-    costs.reduce(|a, b| Cost { blocks: a.blocks.min(b.blocks), most: a.most.min(b.most) }).unwrap()
+    let mut costs = [(); 5].map(|()| cost_once(&mut work));
+    let blocks = costs.map(|cost| cost.blocks).into_iter().min().unwrap();
+    costs.sort_by_key(|cost| cost.most);
+    Cost { blocks, most: costs[2].most }
 }
 
 #[test]
@@ -81,5 +84,6 @@ fn allocations_are_counted() {
         drop(short);
         long
     });
-    assert_eq!((cost.blocks, cost.most), (3, 201_000));
+    assert!((3..10).contains(&cost.blocks), "{cost:?}");
+    assert!(cost.most.abs_diff(201_000) < 1000, "{cost:?}");
 }

@@ -126,7 +126,8 @@ fn no_allocation_is_made_for_each_frame() {
             // varies.
             assert!(twice.blocks <= once.blocks + slack, "{way}: {once:?} but {twice:?}");
             if !way.contains("bytes") {
-                assert!(twice.most <= once.most + 64 * slack as usize, "{way}: {once:?} but {twice:?}");
+                // The harness may allocate or free a little meanwhile; a byte for each frame is more.
+                assert!(twice.most < once.most + 1000 + 64 * slack as usize, "{way}: {once:?} but {twice:?}");
                 assert!(twice.most < 1 << 20, "{way}: {twice:?}");
             } else {
                 // One buffer, of the size of the output.
@@ -387,5 +388,7 @@ fn followers_that_give_up_leave_nothing_behind() {
         })
         .most
     };
-    assert_eq!(of(10), of(10_000));
+    // One byte for each of them would be more than the harness allocates or frees meanwhile.
+    let (few, many) = (of(10), of(10_000));
+    assert!(few.abs_diff(many) < 4000, "{few} but {many}");
 }
