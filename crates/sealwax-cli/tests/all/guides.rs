@@ -13,7 +13,7 @@ const GUIDES: [(&str, usize); 10] = [
     ("crates/sealwax-kms/README.md", 0),
     ("crates/sealwax-object-store/README.md", 0),
     ("docs/AWS-KMS.md", 0),
-    ("docs/COMMAND-LINE.md", 13),
+    ("docs/COMMAND-LINE.md", 14),
     ("docs/JSON.md", 2),
     ("docs/KEY-STORE.md", 7),
     ("docs/PERFORMANCE.md", 0),

@@ -139,7 +139,7 @@ fn a_hard_link_is_said() {
         fs::hard_link(place.path("plain.sealed"), place.path(name)).unwrap();
     }
     let output = place.run(&["reencrypt", "--json", "-k", &place.key, "plain.sealed"]);
-    let lines = json_lines(&output.stderr);
+    let lines = json_lines(&output.stdout);
     let warning = "the file had 2 other names (hard links), which keep the old content";
     assert_eq!((lines.len(), &lines[0]["warnings"]), (1, &serde_json::json!([warning])));
 }

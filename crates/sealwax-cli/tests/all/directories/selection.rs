@@ -107,7 +107,7 @@ fn a_check_writes_nothing_and_finds_what_is_missing_or_differs() {
     for command in [&check[..], &check_back] {
         let output = place.run(&[command, &["--json"]].concat());
         assert_eq!(code(&output), 1, "{}", stderr(&output));
-        let last = json_lines(&output.stderr).pop().unwrap();
+        let last = json_lines(&output.stdout).pop().unwrap();
         assert_eq!((&last["to_do"], &last["failed"], &last["compared"]), (&1.into(), &1.into(), &4.into()));
     }
     assert!(tree(&place.path("out")) == before);
@@ -244,7 +244,8 @@ fn a_directory_is_inspected_in_order() {
     let output = place.run(&["inspect", "-r", "--json", "--include", "a.sealed", "out"]);
     assert_eq!(code(&output), 0);
     let lines = json_lines(&output.stdout);
-    assert_eq!((lines.len(), &lines[0]["input"]), (1, &"out/a.sealed".into()));
+    assert_eq!((lines.len(), &lines[0]["input"]), (2, &"out/a.sealed".into()));
+    assert_eq!((&lines[1]["operation"], &lines[1]["files"]), (&"inspect".into(), &1.into()));
     assert_eq!(lines[0]["message_id"], inspect_json(&place, "out/a.sealed")["message_id"]);
     place.refused(&["inspect", "-r", "missing"], 1, "missing");
     place.refused(&["inspect", "-r"], 2, "one input directory");
