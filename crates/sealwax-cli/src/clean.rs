@@ -103,7 +103,7 @@ fn remove(
         Some(length) if !session.emit(&json!({ "removed": name, "length": length }))? => {
             session.notes.note(format_args!("{}: removed", Escaped(&name)));
         }
-        None if !session.emit(&json!({ "skipped": name, "reason": BEING_WRITTEN }))? => {
+        None if !session.emit_skipped(&name, BEING_WRITTEN)? => {
             session.notes.note(format_args!("{}: skipped: {BEING_WRITTEN}", Escaped(&name)));
         }
         _ => {}

@@ -11,6 +11,7 @@ use std::{
         mpsc::{Receiver, sync_channel},
     },
     thread,
+    time::SystemTime,
 };
 
 use indicatif::ProgressBar;
@@ -109,8 +110,8 @@ pub(crate) struct Directory<'a> {
 pub(crate) enum Goal<'a> {
     /// Writes the output to this place.
     Write(&'a Place, Overwrite),
-    /// Compares the message and the plaintext, of which one is the file and the other was found in this
-    /// place.
+    /// Compares the message and the plaintext, of which one is the file and the other was found in
+    /// this place.
     Compare(&'a Place, &'a Found),
     /// Only reads the file.
     Read,
@@ -211,7 +212,8 @@ impl Directory<'_> {
     }
 }
 
-/// Allows as many open files as the system permits: several threads hold files and directories open.
+/// Allows as many open files as the system permits: several threads hold files and directories
+/// open.
 #[cfg(unix)]
 fn allow_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -241,6 +243,12 @@ pub(crate) fn check_message(name: &str, file: File) -> Result<(), Failure> {
             }
         }
     }
+}
+
+/// Returns whether an input may have changed since its output was written, by the times of both. An
+/// input that was written at the same time may have changed after it was read.
+pub(crate) fn may_be_outdated(input: Option<SystemTime>, output: Option<SystemTime>) -> bool {
+    input.zip(output).is_none_or(|(input, output)| input >= output)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -331,13 +339,12 @@ impl<W: Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Done, Failure>> Worker<'_, W>
             (Kind::File, _) if task == Task::Decrypt => Ok(Some(Goal::Compare(place, found))),
             (Kind::File, _) => {
                 check_message(&place.display(), place.open(found)?)?;
-                let times = job.found.modified.zip(found.modified);
-                // A file that was written at the same time may have changed after it was read.
-                if wanted == Existing::Update && times.is_none_or(|(input, output)| input >= output) {
+                if wanted == Existing::Update && may_be_outdated(job.found.modified, found.modified) {
                     return Ok(Some(Goal::Write(place, Overwrite::Replace)));
                 }
                 let mut tally = lock(self.tally);
                 tally.finished += 1;
+                let times = job.found.modified.zip(found.modified);
                 tally.older += u64::from(times.is_some_and(|(input, output)| input > output));
                 Ok(None)
             }
@@ -376,7 +383,7 @@ impl<W: Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Done, Failure>> Worker<'_, W>
     fn leave(&self, path: &Path, why: &str, print: impl FnOnce(String)) {
         lock(self.tally).skipped += 1;
         let (name, session) = (path.display().to_string(), self.directory.session);
-        self.bar.suspend(|| match session.emit(&serde_json::json!({ "skipped": name, "reason": why })) {
+        self.bar.suspend(|| match session.emit_skipped(&name, why) {
             Ok(true) => {}
             Ok(false) => print(format!("{}: skipped: {}", Escaped(&name), Escaped(why))),
             Err(failure) => failure.say(None),

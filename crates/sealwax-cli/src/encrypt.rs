@@ -7,12 +7,11 @@ use std::{
 };
 
 use sealwax::{Client, EncryptionContext, Error, Escaped, materials::MaterialsManager};
-use serde_json::json;
 
 use crate::{
     arguments::{EncryptArguments, MessageArguments},
     behind::write_behind,
-    directories::{self, Directory, Done, Existing, Goal, Task, check_message},
+    directories::{self, Directory, Done, Existing, Goal, Task, check_message, may_be_outdated},
     failure::Failure,
     keyring,
     metadata::{self, Metadata},
@@ -43,7 +42,7 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
                 Some(replaces) => replaces,
                 None => {
                     let (name, reason) = (operand.output.display().to_string(), "up to date");
-                    if !session.emit(&json!({ "skipped": name, "reason": reason }))? {
+                    if !session.emit_skipped(&name, reason)? {
                         session.notes.note(format_args!("{}: {reason}", Escaped(&name)));
                     }
                     return Ok(());
@@ -60,8 +59,8 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
     })
 }
 
-/// Returns whether the output replaces an older one, or `None` if the existing one is newer than the
-/// input.
+/// Returns whether the output replaces an older one, or `None` if the existing one is newer than
+/// the input.
 fn needs_update(input: &Input, output: &Path) -> Result<Option<bool>, Failure> {
     if is_standard(output) {
         return Err(Failure::usage("--update needs an output file; use -o FILE"));
@@ -75,9 +74,8 @@ fn needs_update(input: &Input, output: &Path) -> Result<Option<bool>, Failure> {
     if existing.is_file() {
         check_message(&name, File::open(output).map_err(|error| Failure::about(&name, error))?)?;
     }
-    let times = input.found.as_ref().and_then(|found| found.modified().ok()).zip(existing.modified().ok());
-    // A file that was written at the same time may have changed after it was read.
-    Ok(Some(true).filter(|_| times.is_none_or(|(input, output)| input >= output)))
+    let modified = input.found.as_ref().and_then(|found| found.modified().ok());
+    Ok(Some(true).filter(|_| may_be_outdated(modified, existing.modified().ok())))
 }
 
 /// Checks that the message of each input exists and contains it.

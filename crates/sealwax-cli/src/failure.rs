@@ -18,7 +18,7 @@ const TO_DO: u8 = 7;
 #[derive(Serialize)]
 pub(crate) struct Failure {
     error: String,
-    code: u8,
+    pub(crate) code: u8,
     /// The keys that were tried, if none of them opened the message.
     attempts: Vec<Attempt>,
     /// Whether every remaining file would fail the same way.
@@ -97,7 +97,7 @@ impl Failure {
     }
 
     /// Returns the summary of several failures, with the exit code that they share, if any.
-    pub(crate) fn of_many(text: impl Into<String>, code: Option<u8>) -> Self {
+    fn of_many(text: impl Into<String>, code: Option<u8>) -> Self {
         Self::new(code.unwrap_or(1), text.into())
     }
 
@@ -114,11 +114,6 @@ impl Failure {
     /// Returns the failure as one that every remaining file would have.
     pub(crate) fn for_all(self) -> Self {
         Self { stops_all: true, ..self }
-    }
-
-    /// Returns the exit code.
-    pub(crate) fn code(&self) -> u8 {
-        self.code
     }
 
     /// Returns the failure with the name of its subject in front.
@@ -148,6 +143,29 @@ impl Failure {
     /// Returns the text of the failure.
     pub(crate) fn line(&self) -> String {
         Escaped(&self.error).to_string()
+    }
+}
+
+/// The exit code of several failures, if they share one.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct SharedCode(Option<Option<u8>>);
+
+impl SharedCode {
+    pub(crate) fn add(&mut self, failure: &Failure) {
+        self.0 = match self.0 {
+            None => Some(Some(failure.code)),
+            Some(code) => Some(code.filter(|code| *code == failure.code)),
+        };
+    }
+
+    /// Fails with this summary if there was a failure. If the summary is said already, the failure
+    /// only determines the exit code.
+    pub(crate) fn outcome(self, summary: &str, is_said: bool) -> Result<(), Failure> {
+        match self.0 {
+            None => Ok(()),
+            Some(code) if is_said => Err(Failure::said(code)),
+            Some(code) => Err(Failure::of_many(summary, code)),
+        }
     }
 }
 

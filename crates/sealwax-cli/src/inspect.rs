@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use sealwax::{
-    ContentType, Escaped, Header,
+    Client, ContentType, Escaped, Header,
     io::{BodyOutline, Outline},
 };
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &InspectArguments, session: &Session) -> Result<(),
         return run_recursive(arguments, session);
     }
     let input = Input::open_silently(&operands::inputs(input.as_slice())?[0])?;
-    inspect(arguments, session, input, |report| report.to_string()).map(drop)
+    inspect(&client_of(arguments), session, input, |report| report.to_string()).map(drop)
 }
 
 fn run_recursive(arguments: &InspectArguments, session: &Session) -> Result<(), Failure> {
@@ -41,22 +41,26 @@ fn run_recursive(arguments: &InspectArguments, session: &Session) -> Result<(), 
         to: None,
         existing: Existing::Keep,
     };
+    let client = client_of(arguments);
     directory.run(|job, _, bar| {
         let input = Input::open_found(&job.from, &job.found, bar)?;
-        let length = inspect(arguments, session, input, |report| format!("{}:\n{report}\n", Escaped(report.input)))?;
+        let length = inspect(&client, session, input, |report| format!("{}:\n{report}\n", Escaped(report.input)))?;
         Ok(Done::Printed(length))
     })
 }
 
+fn client_of(arguments: &InspectArguments) -> Client {
+    arguments.limits.apply(provider::client()).build()
+}
+
 /// Prints what a message says, and returns the length of its plaintext.
 fn inspect(
-    arguments: &InspectArguments,
+    client: &Client,
     session: &Session,
     input: Input,
     text: impl FnOnce(&Report<'_>) -> String,
 ) -> Result<u64, Failure> {
     let name = input.name.clone();
-    let client = arguments.limits.apply(provider::client()).build();
     let outline = Outline::read(input, client.header_decoder()).map_err(|error| Failure::about(&name, error))?;
     let report = Report::new(&name, &outline);
     session.show(&report, || text(&report))?;

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     arguments::StreamArguments,
-    failure::Failure,
+    failure::{Failure, SharedCode},
     session::Session,
     streams::{STANDARD, is_standard},
 };
@@ -132,24 +132,17 @@ pub(crate) fn each<T>(
     if let [item] = items {
         return work(item);
     }
-    let (mut failed, mut code) = (0, None);
+    let (mut failed, mut code) = (0, SharedCode::default());
     for item in items {
         let Err(failure) = work(item) else { continue };
         if failure.stops_all() {
             return Err(failure);
         }
         failed += 1;
-        code = match code {
-            None => Some(Some(failure.code())),
-            Some(code) => Some(code.filter(|code| *code == failure.code())),
-        };
+        code.add(&failure);
         failure.say(session.json.as_ref());
     }
-    match code {
-        None => Ok(()),
-        Some(code) if session.json.is_some() => Err(Failure::said(code)),
-        Some(code) => Err(Failure::of_many(format!("{failed} of {} files failed", items.len()), code)),
-    }
+    code.outcome(&format!("{failed} of {} files failed", items.len()), session.json.is_some())
 }
 
 /// Returns the value in a slot, which is made for the first of several items. If that fails, it

@@ -8,6 +8,7 @@ use std::{
 
 use sealwax_kms::LocalKms;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::{
     arguments::{ConfigCommand, GlobalArguments, StoreArguments},
@@ -36,8 +37,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Returns the session for these options. `apply` is given the settings of the configuration file
-    /// and the environment.
+    /// Returns the session for these options. `apply` is given the settings of the configuration
+    /// file and the environment.
     pub(crate) fn new(arguments: GlobalArguments, apply: impl FnOnce(&Settings)) -> Result<Self, Failure> {
         let GlobalArguments { quiet, color: _, json, config, store, aws } = arguments;
         let json = json.map(|target| {
@@ -64,12 +65,18 @@ impl Session {
         Ok(true)
     }
 
+    /// Prints as JSON that something is skipped, if JSON is requested, and returns whether it is.
+    pub(crate) fn emit_skipped(&self, name: &str, reason: &str) -> Result<bool, Failure> {
+        self.emit(&json!({ "skipped": name, "reason": reason }))
+    }
+
     /// Prints a result, as JSON or as text, on standard output.
     pub(crate) fn show(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.emit(value)? { Ok(()) } else { print(text().as_bytes()) }
     }
 
-    /// Fails if JSON goes to standard output and so does the output of the command, or the metadata.
+    /// Fails if JSON goes to standard output and so does the output of the command, or the
+    /// metadata.
     pub(crate) fn check_output<'a>(
         &self,
         outputs: impl IntoIterator<Item = &'a Path>,

@@ -274,7 +274,7 @@ mod tests {
             (LocalKmsError::ShortPassphrase, 2),
             (LocalKmsError::ReadOnly { path: path() }, 1),
         ] {
-            assert_eq!(Failure::from(&error).code(), code, "{error}");
+            assert_eq!(Failure::from(&error).code, code, "{error}");
         }
     }
 }

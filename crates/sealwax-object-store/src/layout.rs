@@ -8,7 +8,7 @@ use sealwax::{AlgorithmSuite, ContentType, Error, Header, Result};
 pub(crate) const SUITE: AlgorithmSuite = AlgorithmSuite::Aes256GcmHkdfSha512CommitKey;
 
 /// The number of bytes that a frame adds to its plaintext.
-const FRAME_OVERHEAD: u64 = 32;
+pub(crate) const FRAME_OVERHEAD: u64 = 32;
 /// The number of bytes that the final frame adds to its plaintext.
 const FINAL_FRAME_OVERHEAD: u64 = 40;
 
@@ -26,8 +26,8 @@ pub enum Sizes {
     /// such object can have is passed on as it is, such as that of an empty marker.
     #[default]
     Uniform,
-    /// From the object itself: `head` and listings read the header and the end of each object that is
-    /// not in the cache. For stores with messages of other programs, or of several layouts.
+    /// From the object itself: `head` and listings read the header and the end of each object that
+    /// is not in the cache. For stores with messages of other programs, or of several layouts.
     ///
     /// The length of a signed message is authenticated without verifying its signature. A message
     /// that is not framed is read as a whole.

@@ -6,7 +6,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
 use super::{Directory, Task};
-use crate::failure::Failure;
+use crate::failure::{Failure, SharedCode};
 
 #[derive(Default, Serialize)]
 pub(super) struct Tally {
@@ -27,9 +27,8 @@ pub(super) struct Tally {
     /// Files whose output `--check` found missing or different.
     pub(super) to_do: u64,
     pub(super) failed: u64,
-    /// The exit code shared by all failures, if there is one.
     #[serde(skip)]
-    pub(super) code: Option<Option<u8>>,
+    pub(super) code: SharedCode,
     /// Set when continuing would be useless.
     #[serde(skip)]
     pub(super) stopped: Option<String>,
@@ -42,10 +41,7 @@ impl Tally {
         } else {
             self.failed += 1;
         }
-        self.code = match self.code {
-            None => Some(Some(failure.code())),
-            Some(code) => Some(code.filter(|code| *code == failure.code())),
-        };
+        self.code.add(failure);
         if failure.stops_all() {
             self.stopped.get_or_insert_with(|| failure.line());
         }
@@ -64,15 +60,11 @@ impl Tally {
         }
         let line = Line { operation, tally: &self, stopped: self.stopped.is_some() };
         let json = directory.session.emit(&line)?;
-        match self.code {
-            Some(code) if json => Err(Failure::said(code)),
-            Some(code) => Err(Failure::of_many(text, code)),
-            None if json => Ok(()),
-            None => {
-                directory.session.notes.note(text);
-                Ok(())
-            }
+        self.code.outcome(&text, json)?;
+        if !json {
+            directory.session.notes.note(text);
         }
+        Ok(())
     }
 
     fn text(&self, directory: &Directory<'_>) -> String {

@@ -14,6 +14,7 @@ use super::{
     error::from_sealwax,
     source::Source,
 };
+use crate::layout::FRAME_OVERHEAD;
 
 /// The number of bytes of an object that are requested at a time when a long range is streamed.
 const STEP: u64 = 4 << 20;
@@ -80,15 +81,15 @@ impl<S: ObjectStore> Plaintext<S> {
     }
 }
 
-/// Cuts a range of plaintext into pieces that take a request each. All but the first and the last are
-/// whole frames.
+/// Cuts a range of plaintext into pieces that take a request each. All but the first and the last
+/// are whole frames.
 pub(super) fn pieces<S>(reader: &AsyncRangeReader<S>, range: Range<u64>) -> Vec<Range<u64>> {
     let sealed = reader.plan(range.clone());
     let Some(frame) = reader.header().content_type().frame_length().map(u64::from) else { return vec![range] };
     if sealed.end - sealed.start <= MAX_REQUEST {
         return vec![range];
     }
-    let step = (STEP / (frame + 32)).max(1) * frame;
+    let step = (STEP / (frame + FRAME_OVERHEAD)).max(1) * frame;
     let mut pieces = Vec::new();
     let mut at = range.start;
     while at < range.end {
