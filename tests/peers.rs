@@ -282,17 +282,17 @@ fn pythons_material_providers_library_and_we_read_each_other() {
 
 // Context that is authenticated but not stored.
 
-/// Omits these keys of the context from the message.
-struct Requiring<'a>(DefaultMaterialsManager<RawAesKeyring>, &'a [&'a str]);
+/// Alters the materials of each message that is written.
+struct Altering<F>(DefaultMaterialsManager<RawAesKeyring>, F);
 
-impl MaterialsManager for Requiring<'_> {
+impl<F: Fn(&mut EncryptionMaterials) + Send + Sync> MaterialsManager for Altering<F> {
     fn encryption_materials<'a>(
         &'a self,
         request: EncryptionRequest<'a>,
     ) -> BoxFuture<'a, Result<EncryptionMaterials>> {
         Box::pin(async move {
             let mut materials = self.0.encryption_materials(request).await?;
-            materials.required_context_keys = self.1.iter().map(|key| (*key).to_owned()).collect();
+            (self.1)(&mut materials);
             Ok(materials)
         })
     }
@@ -341,7 +341,10 @@ fn context_that_is_required_but_not_stored_goes_both_ways() {
                 refuse_every_way(&client, &keyring, expected, &theirs, not_unwrapped, &what);
             }
 
-            let manager = Requiring(DefaultMaterialsManager::new(key.keyring()), required);
+            let require = |materials: &mut EncryptionMaterials| {
+                materials.required_context_keys = required.iter().map(|key| (*key).to_owned()).collect();
+            };
+            let manager = Altering(DefaultMaterialsManager::new(key.keyring()), require);
             let writer = client_for(suite);
             let encrypt = writer.encrypt_with(&manager).suite(suite).frame_length(100).context(context.clone());
             let ours = encrypt.bytes(&plaintext).wait().expect(&what).message;
@@ -438,30 +441,8 @@ fn node_refuses_our_messages_with_a_flipped_bit() {
     peer_refuses_flipped_bits(Sdk::Node);
 }
 
-/// Adds an encrypted data key that is no key, as `sealwax-object-store` does to give headers a fixed
-/// length (decision 048).
-struct Padding<'a>(DefaultMaterialsManager<RawAesKeyring>, &'a str, usize);
-
-impl MaterialsManager for Padding<'_> {
-    fn encryption_materials<'a>(
-        &'a self,
-        request: EncryptionRequest<'a>,
-    ) -> BoxFuture<'a, Result<EncryptionMaterials>> {
-        Box::pin(async move {
-            let mut materials = self.0.encryption_materials(request).await?;
-            materials.encrypted_data_keys.push(EncryptedDataKey::new("sealwax-pad", self.1, vec![0; self.2]));
-            Ok(materials)
-        })
-    }
-
-    fn decryption_materials<'a>(
-        &'a self,
-        request: DecryptionRequest<'a>,
-    ) -> BoxFuture<'a, Result<DecryptionMaterials>> {
-        self.0.decryption_materials(request)
-    }
-}
-
+/// An encrypted data key that is no key is added as `sealwax-object-store` does, to give headers a
+/// fixed length (decision 048).
 #[test]
 fn peers_skip_an_encrypted_data_key_that_is_padding() {
     for (sdk, keyring) in [(Sdk::Python, "raw"), (Sdk::Python, "mpl"), (Sdk::Node, "raw")] {
@@ -471,7 +452,10 @@ fn peers_skip_an_encrypted_data_key_that_is_padding() {
         let (plaintext, context) = (pattern(700), EncryptionContext::from([("tenant", "blue")]));
         let client = reading_client();
         let seal = |info, zeros| {
-            let manager = Padding(DefaultMaterialsManager::new(key.keyring()), info, zeros);
+            let padding = |materials: &mut EncryptionMaterials| {
+                materials.encrypted_data_keys.push(EncryptedDataKey::new("sealwax-pad", info, vec![0; zeros]));
+            };
+            let manager = Altering(DefaultMaterialsManager::new(key.keyring()), padding);
             let encryption = client.encrypt_with(&manager).unsigned().context(context.clone());
             let message = encryption.bytes(&plaintext).wait().unwrap().message;
             assert_eq!(client.decrypt_with(&manager).bytes(&message).wait().unwrap().plaintext, plaintext);

@@ -119,19 +119,18 @@ fn every_block_is_run_or_listed_with_its_reason() {
     assert_eq!(counts, GUIDES.map(|(name, count)| (name.to_owned(), count)));
 }
 
-/// Runs the blocks of each guide as one script. Its standard error is a terminal, as for a person who
-/// types them: the first encryption then creates the key store.
+/// Runs the blocks of each guide as one script. Its standard error is a terminal, as for a person
+/// who types them: the first encryption then creates the key store.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_commands_of_the_guides_work() {
     use std::{
-        fs::File,
         io::Read,
         process::{Command, Stdio},
         thread,
     };
 
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use crate::terminal::open_terminal;
 
     for (name, text) in guides() {
         let blocks = blocks(&text);
@@ -140,18 +139,13 @@ fn the_commands_of_the_guides_work() {
             continue;
         }
         let home = tempfile::tempdir().unwrap();
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let terminal = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
-        let terminal = File::options().read(true).write(true).open(terminal).unwrap();
+        let (mut controller, terminal) = open_terminal();
         let mut command = Command::new("bash");
         command.args(["-c", &format!("set -eux -o pipefail\n{script}")]).env_clear();
         command.env("PATH", path()).env("HOME", home.path()).current_dir(home.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(terminal);
         let mut bash = command.spawn().unwrap();
         drop(command);
-        let mut controller = File::from(controller);
         let shown = thread::spawn(move || {
             let (mut shown, mut buffer) = (Vec::new(), [0; 4096]);
             // The terminal ends with an error once all of its users have closed it.

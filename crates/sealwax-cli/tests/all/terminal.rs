@@ -10,11 +10,23 @@ use std::{
 };
 
 use rustix::{
+    fs::{Mode, OFlags, open},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, tcgetattr},
 };
 
 use crate::place::Place;
+
+/// Opens a new terminal, and returns its controller and itself. It never becomes the controlling
+/// terminal of the tests, whose process would be ended with it.
+pub(crate) fn open_terminal() -> (File, File) {
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&controller).unwrap();
+    unlockpt(&controller).unwrap();
+    let name = ptsname(&controller, Vec::new()).unwrap();
+    let terminal = open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    (controller.into(), terminal.into())
+}
 
 /// A shell that runs one command, on a new terminal.
 struct Terminal {
@@ -31,11 +43,7 @@ impl Terminal {
 
     /// Starts the tool with these environment variables.
     fn start_with(place: &Place, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
-        let user = File::options().read(true).write(true).open(name).unwrap();
+        let (controller, user) = open_terminal();
         let stream = || user.try_clone().unwrap();
         let tool = place.command(arguments);
         let mut command = Command::new("setsid");
@@ -46,7 +54,7 @@ impl Terminal {
         command.env("TERM", "xterm").env_remove("NO_COLOR").envs(variables.iter().copied());
         command.current_dir(place.directory.path()).stdin(stream()).stdout(stream()).stderr(stream());
         let shell = command.spawn().unwrap();
-        let (controller, shown) = (File::from(controller), Arc::new(Mutex::new(String::new())));
+        let shown = Arc::new(Mutex::new(String::new()));
         let (mut from, to) = (controller.try_clone().unwrap(), shown.clone());
         thread::spawn(move || {
             let mut buffer = [0; 4096];
