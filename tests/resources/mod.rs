@@ -126,7 +126,8 @@ fn no_allocation_is_made_for_each_frame() {
             // varies.
             assert!(twice.blocks <= once.blocks + slack, "{way}: {once:?} but {twice:?}");
             if !way.contains("bytes") {
-                // The harness may allocate or free a little meanwhile; a byte for each frame is more.
+                // The harness may allocate or free a little meanwhile; a byte for each frame is
+                // more.
                 assert!(twice.most < once.most + 1000 + 64 * slack as usize, "{way}: {once:?} but {twice:?}");
                 assert!(twice.most < 1 << 20, "{way}: {twice:?}");
             } else {

@@ -86,8 +86,8 @@ impl Fronted {
         Self { hasty: Some(Hasty::Fails), ..Self::plain() }
     }
 
-    /// Returns the provider of [`writing_before_it_verifies`](Self::writing_before_it_verifies), but
-    /// with keys that panic if the tag does not verify.
+    /// Returns the provider of [`writing_before_it_verifies`](Self::writing_before_it_verifies),
+    /// but with keys that panic if the tag does not verify.
     pub fn panicking_after_it_wrote() -> Self {
         Self { hasty: Some(Hasty::Panics), ..Self::plain() }
     }

@@ -52,8 +52,8 @@ pub(crate) struct GlobalArguments {
 
     /// Print the result, or the failure, as JSON on standard output
     ///
-    /// With =FILE, the JSON is appended to FILE, such as /dev/fd/3. There is one object per line, whose schema is in the
-    /// guide docs/JSON.md.
+    /// With =FILE, the JSON is appended to FILE, such as /dev/fd/3. There is one object per line,
+    /// whose schema is in the guide docs/JSON.md.
     #[arg(long, global = true, display_order = 901, value_name = "FILE", num_args = 0..=1, require_equals = true,
           default_missing_value = "-")]
     pub(crate) json: Option<PathBuf>,
@@ -89,9 +89,11 @@ pub(crate) enum Command {
     Decrypt(DecryptArguments),
     /// Verify a message, or a directory of messages, without writing the plaintext
     Verify(VerifyArguments),
-    /// Re-encrypt a message or a directory, in place or to another, with other keys, suite, frame length or context
+    /// Re-encrypt a message or a directory, in place or to another, with other keys, suite, frame
+    /// length or context
     Reencrypt(ReencryptArguments),
-    /// Show the header and the sizes of a message, or of each in a directory; needs no key and verifies nothing
+    /// Show the header and the sizes of a message, or of each in a directory; needs no key and
+    /// verifies nothing
     Inspect(InspectArguments),
     /// Remove incomplete files that a killed run left in directories
     Clean(CleanArguments),
@@ -113,8 +115,8 @@ pub(crate) enum Command {
 pub(crate) struct StreamArguments {
     /// Output file, or - for standard output; with --recursive, a directory
     ///
-    /// By default, FILE is encrypted to FILE.sealed, FILE.sealed is decrypted to FILE, and standard input is processed to
-    /// standard output.
+    /// By default, FILE is encrypted to FILE.sealed, FILE.sealed is decrypted to FILE, and standard
+    /// input is processed to standard output.
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
 
@@ -161,11 +163,13 @@ pub(crate) struct EncryptArguments {
     #[arg(long, hide_short_help = true)]
     pub(crate) preserve: bool,
 
-    /// Encrypt only files that have no message, or were modified after it was written; replaces those messages
+    /// Encrypt only files that have no message, or were modified after it was written; replaces
+    /// those messages
     #[arg(short, long, conflicts_with = "force")]
     pub(crate) update: bool,
 
-    /// Write nothing; check that the message of each file exists, verifies and contains the file. Needs keys that decrypt
+    /// Write nothing; check that the message of each file exists, verifies and contains the file.
+    /// Needs keys that decrypt
     #[arg(long, conflicts_with_all = ["force", "update", "preserve", "create_store"])]
     pub(crate) check: bool,
 
@@ -304,7 +308,8 @@ pub(crate) struct KeygenArguments {
     #[arg(long)]
     pub(crate) name: Option<String>,
 
-    /// Write only the bytes of the key, for other programs; the key URI then has the namespace and the name
+    /// Write only the bytes of the key, for other programs; the key URI then has the namespace and
+    /// the name
     #[arg(long)]
     pub(crate) raw: bool,
 
@@ -330,8 +335,8 @@ pub(crate) struct ManArguments {
     pub(crate) directory: Option<PathBuf>,
 }
 
-/// Returns the command line as clap's `Command`. In the short help it has only the options without a
-/// heading that do not hide themselves, and `--recursive`.
+/// Returns the command line as clap's `Command`. In the short help it has only the options without
+/// a heading that do not hide themselves, and `--recursive`.
 pub(crate) fn command() -> clap::Command {
     shortened(CommandLine::command())
 }

@@ -110,8 +110,8 @@ impl Opening {
         Ok((report, same))
     }
 
-    /// Verifies an input, and that a file is its plaintext. Of the two, `output` names the one that the
-    /// command would write, and `from` the other.
+    /// Verifies an input, and that a file is its plaintext. Of the two, `output` names the one that
+    /// the command would write, and `from` the other.
     pub(crate) fn check(&self, input: Input, existing: File, output: &str, from: &str) -> Result<Report, Failure> {
         match self.compare(input, existing, output)? {
             (report, true) => Ok(report),

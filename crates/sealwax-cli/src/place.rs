@@ -2,8 +2,8 @@
 //!
 //! On Unix, a directory is opened once, and its entries are then looked at, opened and created in
 //! it, without following links: if the path of the directory is made to lead elsewhere, nothing is
-//! read or written there. On other systems a directory is its path, and a link that appears between a
-//! check and the use of a path is followed.
+//! read or written there. On other systems a directory is its path, and a link that appears between
+//! a check and the use of a path is followed.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -114,8 +114,8 @@ impl Place {
         self.directory.handle.look(&self.name)
     }
 
-    /// Opens the regular file that was found in this place. Fails if anything else is there now, and
-    /// never waits for a pipe.
+    /// Opens the regular file that was found in this place. Fails if anything else is there now,
+    /// and never waits for a pipe.
     pub(crate) fn open(&self, found: &Found) -> Result<File, Failure> {
         match self.directory.handle.open_file(&self.name) {
             Ok(file) if self.directory.handle.is_same(&file, found) => Ok(file),

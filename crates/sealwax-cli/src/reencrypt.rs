@@ -107,7 +107,8 @@ impl<'a> Resealing<'a> {
         })
     }
 
-    /// Re-encrypts an input into an output and commits the output, if the check succeeds at the end.
+    /// Re-encrypts an input into an output and commits the output, if the check succeeds at the
+    /// end.
     fn reseal(
         &self,
         mut input: Input,

@@ -35,8 +35,8 @@ impl Replaced {
 
     /// Gives a new file what the replaced one had. Returns what is not kept, as text.
     ///
-    /// If the group or the access control list is not kept, the mode gives the group no more than other
-    /// users, unless another mode is set on purpose.
+    /// If the group or the access control list is not kept, the mode gives the group no more than
+    /// other users, unless another mode is set on purpose.
     pub(crate) fn give_to(&self, file: &mut PendingFile, has_own_mode: bool) -> Vec<String> {
         let (same_group, mut warnings) = self.0.give_to(file.as_file());
         if !same_group && !has_own_mode {

@@ -447,9 +447,10 @@ fn standard_output() -> Result<Box<dyn Write + Send>, Failure> {
 }
 
 /// Prints a warning if standard output was probably closed when the program started. The runtime of
-/// the standard library then opens `/dev/null` for it, for reading and writing, and everything that is
-/// written is lost. This is no error, because a program that starts this one can discard its output in
-/// the same way, and nothing distinguishes the two. A redirection by a shell opens it for writing only.
+/// the standard library then opens `/dev/null` for it, for reading and writing, and everything that
+/// is written is lost. This is no error, because a program that starts this one can discard its
+/// output in the same way, and nothing distinguishes the two. A redirection by a shell opens it for
+/// writing only.
 #[cfg(unix)]
 fn warn_if_discarded() {
     use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};

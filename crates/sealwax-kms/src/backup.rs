@@ -123,8 +123,8 @@ impl LocalKms {
         sealwax::Operation::new(async move { kms.import_from(&file, &root).await })
     }
 
-    /// Adds the keys of a backup in memory, as [`import_backup`](Self::import_backup) does those of a
-    /// file. `name` stands for it in errors.
+    /// Adds the keys of a backup in memory, as [`import_backup`](Self::import_backup) does those of
+    /// a file. `name` stands for it in errors.
     ///
     /// # Errors
     /// As for [`import_backup`](Self::import_backup).

@@ -91,13 +91,13 @@ impl LocalKmsBuilder {
         self
     }
 
-    /// Sets whether a store that this process cannot write to is opened read-only; by default that is
-    /// an error.
+    /// Sets whether a store that this process cannot write to is opened read-only; by default that
+    /// is an error.
     ///
     /// A read-only store decrypts and lists. It refuses everything that would change it, and
-    /// everything that must be in the audit log, with [`LocalKmsError::ReadOnly`]. **Decryptions are
-    /// not logged**, which [`LocalKms::warnings`] says. Keys whose waiting period is over stay in it,
-    /// and cannot be used.
+    /// everything that must be in the audit log, with [`LocalKmsError::ReadOnly`]. **Decryptions
+    /// are not logged**, which [`LocalKms::warnings`] says. Keys whose waiting period is over stay
+    /// in it, and cannot be used.
     pub fn allow_read_only(mut self, yes: bool) -> Self {
         self.read_only = yes;
         self

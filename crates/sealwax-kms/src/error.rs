@@ -239,8 +239,8 @@ pub enum StoreWarning {
         /// The directory or file.
         path: PathBuf,
     },
-    /// The store is used [read-only](super::LocalKmsBuilder::allow_read_only), without a line in the
-    /// audit log for each decryption.
+    /// The store is used [read-only](super::LocalKmsBuilder::allow_read_only), without a line in
+    /// the audit log for each decryption.
     ReadOnly {
         /// The directory.
         path: PathBuf,

@@ -28,8 +28,8 @@ pub struct LocalKmsKeyring {
 
 impl LocalKms {
     /// Returns a keyring over one key of this store, named as for
-    /// [`describe_key`](Self::describe_key). It wraps data keys under this key, and opens only data keys that were wrapped
-    /// under it.
+    /// [`describe_key`](Self::describe_key). It wraps data keys under this key, and opens only data
+    /// keys that were wrapped under it.
     ///
     /// An alias is looked up at each encryption and decryption. After it is pointed to another key,
     /// the keyring no longer opens what the previous key wrapped; use a keyring over the id of that

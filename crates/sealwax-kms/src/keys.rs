@@ -167,8 +167,8 @@ impl KeyRecord {
 }
 
 impl Contents {
-    /// Returns the key with this id, this alias (with or without `alias/`), or this start of the last
-    /// part of its id, which no other key may have.
+    /// Returns the key with this id, this alias (with or without `alias/`), or this start of the
+    /// last part of its id, which no other key may have.
     pub(super) fn resolve(&self, name: &str) -> Result<&KeyRecord> {
         if let Some(key) = self.keys.get(name).or_else(|| self.by_alias(name)) {
             return Ok(key);
@@ -276,8 +276,8 @@ mod tests {
 
     #[test]
     fn an_ambiguous_start_is_refused_with_the_candidates() {
-        let folder = tempfile::tempdir().unwrap();
-        let kms = LocalKms::create(folder.path()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let kms = LocalKms::create(directory.path()).unwrap();
         let first = kms.create_key("").unwrap().key_id;
         let twin = first.get(..first.len() - 12).unwrap().to_owned() + "000000000000";
         let mut session = kms.store.session().unwrap();

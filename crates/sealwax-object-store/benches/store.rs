@@ -2,10 +2,10 @@
 //!
 //!     cargo bench --package sealwax-object-store --features fs --bench store
 //!
-//! Each operation is done in turn on the inner store, on the sealed store over it, and with AES-GCM on
-//! the same bytes in frames of 64 KiB, into memory that is reused. The table has medians, and the
-//! throughput of the sealed store as a share of the slower of the other two. `-- quick` takes fewer
-//! turns. Local files are in the system's temporary directory.
+//! Each operation is done in turn on the inner store, on the sealed store over it, and with AES-GCM
+//! on the same bytes in frames of 64 KiB, into memory that is reused. The table has medians, and
+//! the throughput of the sealed store as a share of the slower of the other two. `-- quick` takes
+//! fewer turns. Local files are in the system's temporary directory.
 
 use std::{
     hint::black_box,

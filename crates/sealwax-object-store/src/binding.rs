@@ -9,10 +9,10 @@ pub(crate) const PATH_KEY: &str = "sealwax-path";
 
 /// What an object is bound to. An object opens only where the same values are given.
 ///
-/// The values are in the encryption context: `sealwax-store` is the
-/// [name of the store](crate::SealedStoreBuilder::store_name), if it has one, and `sealwax-path` the
-/// path. They are authenticated but not stored in the object, so another client must be given them to
-/// decrypt it. A key service sees them, and may log them.
+/// The values are in the encryption context: `sealwax-store` is the [name of the
+/// store](crate::SealedStoreBuilder::store_name), if it has one, and `sealwax-path` the path. They
+/// are authenticated but not stored in the object, so another client must be given them to decrypt
+/// it. A key service sees them, and may log them.
 ///
 /// ```
 /// use sealwax_object_store::Binding;

@@ -49,7 +49,8 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
         state.clock += 1;
         let used = state.clock;
         if state.entries.len() >= self.capacity && !state.entries.contains_key(&key) {
-            // The search is linear in the capacity, and short beside the requests that fill an entry.
+            // The search is linear in the capacity, and short beside the requests that fill an
+            // entry.
             let oldest = state.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone());
             if let Some(oldest) = oldest {
                 state.entries.remove(&oldest);

@@ -1,4 +1,5 @@
-//! An [`ObjectStore`](https://docs.rs/object_store) that encrypts before upload, over any other one.
+//! An [`ObjectStore`](https://docs.rs/object_store) that encrypts before upload, over any other
+//! one.
 //!
 //! `SealedStore` wraps a store and is one itself. An engine that reads and writes through it works on
 //! encrypted objects unchanged. Each object is an ordinary message in the AWS Encryption SDK format,
@@ -28,11 +29,11 @@
 //!
 //! # Layout
 //!
-//! An object is a header of a fixed length (1,024 bytes), then frames of 64 KiB, with the committing
-//! unsigned suite 0x0478. Since nothing else varies, the length of the plaintext follows from that of
-//! the object: lengths in listings are true without a request per object. The header is filled up
-//! with an encrypted data key that is no key, which every SDK skips. [`Sizes::Exact`] is for objects
-//! of other layouts.
+//! An object is a header of a fixed length (1,024 bytes), then frames of 64 KiB, with the
+//! committing unsigned suite 0x0478. Since nothing else varies, the length of the plaintext follows
+//! from that of the object: lengths in listings are true without a request per object. The header
+//! is filled up with an encrypted data key that is no key, which every SDK skips. [`Sizes::Exact`]
+//! is for objects of other layouts.
 //!
 //! A length that follows from a listing is the provider's claim, as it is without encryption. One
 //! from a range read is authenticated.
@@ -62,15 +63,16 @@
 //! | `head` | 1 |
 //! | listings | those of the inner store; with [`Sizes::Exact`], 2 more for each object that is not cached |
 //!
-//! A range is authenticated before it is returned, and so is every frame of a stream. The stream of a
-//! whole object ends without an error only after its final frame. A range that is longer than 8 MiB
-//! is streamed, with four requests of 4 MiB at a time.
+//! A range is authenticated before it is returned, and so is every frame of a stream. The stream of
+//! a whole object ends without an error only after its final frame. A range that is longer than 8
+//! MiB is streamed, with four requests of 4 MiB at a time.
 //!
 //! # Writes
 //!
-//! An object that is written at once is sealed in memory. A part of a multipart upload is sealed when
-//! `put_part` is called, on the calling task. A part of 5 MiB takes some milliseconds. Beside the
-//! parts in flight an upload holds less than 5 MiB of ciphertext and less than a frame of plaintext.
+//! An object that is written at once is sealed in memory. A part of a multipart upload is sealed
+//! when `put_part` is called, on the calling task. A part of 5 MiB takes some milliseconds. Beside
+//! the parts in flight an upload holds less than 5 MiB of ciphertext and less than a frame of
+//! plaintext.
 //! An object that an upload has not completed does not exist, and an upload that is aborted leaves
 //! what the inner store leaves.
 #![cfg_attr(docsrs, feature(doc_cfg))]

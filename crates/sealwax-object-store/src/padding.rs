@@ -8,13 +8,14 @@ use sealwax::{
 
 use crate::layout::SUITE;
 
-/// The provider id of an encrypted data key that is padding. No keyring has it, so every reader skips
-/// the key.
+/// The provider id of an encrypted data key that is padding. No keyring has it, so every reader
+/// skips the key.
 const PROVIDER_ID: &str = "sealwax-pad";
-/// The provider information. The JavaScript SDK refuses a message in which it is empty, and one with
-/// an empty ciphertext.
+/// The provider information. The JavaScript SDK refuses a message in which it is empty, and one
+/// with an empty ciphertext.
 const PROVIDER_INFO: &str = "zeros";
-/// The length of the shortest padding: three lengths of two bytes, and at least one byte of ciphertext.
+/// The length of the shortest padding: three lengths of two bytes, and at least one byte of
+/// ciphertext.
 const MIN_PADDING: usize = 6 + PROVIDER_ID.len() + PROVIDER_INFO.len() + 1;
 
 /// The length of a header without its context and its encrypted data keys: version, suite, message

@@ -45,8 +45,8 @@ pub enum Parts {
     #[default]
     Follow,
     /// Parts of this many bytes, at least 5 MiB, and a shorter last one, for services that demand
-    /// equal parts, such as Cloudflare R2. A service that allows 10,000 parts then limits the length
-    /// of an object to 10,000 times as much.
+    /// equal parts, such as Cloudflare R2. A service that allows 10,000 parts then limits the
+    /// length of an object to 10,000 times as much.
     Equal(usize),
 }
 

@@ -20,7 +20,8 @@ use crate::error::{Error, Result};
 /// The permission bits, without those that change the user that a file runs as.
 const PERMISSIONS: u32 = 0o777;
 
-/// A handle for the entries of a directory needs no right to read it, where the system has such handles.
+/// A handle for the entries of a directory needs no right to read it, where the system has such
+/// handles.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const ENTRIES: OFlags = OFlags::PATH;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -83,8 +84,8 @@ impl Temporary {
     pub(super) fn create(target: Place) -> Result<Self> {
         loop {
             let this = Self::with_mode(target.clone(), 0o600)?;
-            // The lock shows that the file is in use. A process that removes abandoned files can have
-            // taken it first, and then the file is lost.
+            // The lock shows that the file is in use. A process that removes abandoned files can
+            // have taken it first, and then the file is lost.
             let locked = this.file.try_lock();
             if !matches!(locked, Err(TryLockError::WouldBlock)) && this.file.metadata()?.nlink() > 0 {
                 return Ok(this);
@@ -103,8 +104,8 @@ impl Temporary {
 
     /// Renames the file to its final name.
     pub(super) fn persist(mut self, replace: bool) -> io::Result<()> {
-        // A directory that is writable but not readable cannot be synced. The system then writes the new
-        // name to disk in its own time.
+        // A directory that is writable but not readable cannot be synced. The system then writes
+        // the new name to disk in its own time.
         let sync = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let sync = openat(&self.target.directory, ".", sync, Mode::empty()).map(File::from).ok();
         let Place { directory, name: target } = &self.target;
@@ -149,8 +150,8 @@ fn new_file(directory: &OwnedFd, mode: u32) -> io::Result<(File, OsString)> {
     Ok((made.into_parts().0, name))
 }
 
-/// Renames a file unless the new name exists, in one step. Returns `false` if the system or the file
-/// system cannot do that.
+/// Renames a file unless the new name exists, in one step. Returns `false` if the system or the
+/// file system cannot do that.
 #[cfg(target_os = "linux")]
 fn rename_to_new(directory: &OwnedFd, old: &OsStr, new: &OsStr) -> io::Result<bool> {
     use rustix::{
@@ -170,8 +171,8 @@ fn rename_to_new(_: &OwnedFd, _: &OsStr, _: &OsStr) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Returns the permission bits that any new file in the directory gets. The only way to learn them is
-/// to create a file without explicit bits; it stays empty and is removed at once.
+/// Returns the permission bits that any new file in the directory gets. The only way to learn them
+/// is to create a file without explicit bits; it stays empty and is removed at once.
 pub(super) fn usual_mode(place: &Place) -> Result<Option<u32>> {
     Ok(mode_of(&Temporary::with_mode(place.clone(), 0o666)?.file.metadata()?))
 }

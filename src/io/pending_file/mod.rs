@@ -92,9 +92,10 @@ impl PendingFile {
         Self::create_at(place, overwrite, mode)
     }
 
-    /// Creates a file in an open directory, as [`create`](Self::create) does, whatever path leads to
-    /// that directory now. The directory can be opened with `O_PATH`. No link is followed: a symbolic
-    /// link in the place of the target is an error, and one that appears there later is replaced.
+    /// Creates a file in an open directory, as [`create`](Self::create) does, whatever path leads
+    /// to that directory now. The directory can be opened with `O_PATH`. No link is followed: a
+    /// symbolic link in the place of the target is an error, and one that appears there later is
+    /// replaced.
     ///
     /// ```
     /// # use std::{fs::File, io::Write};
@@ -134,8 +135,8 @@ impl PendingFile {
         Ok(Self { file: Temporary::create(place)?, overwrite, mode, modified: None })
     }
 
-    /// Returns the open file, to set what this type has no method for, such as its owner. Setting its
-    /// mode has no effect: [`commit`](Self::commit) sets it.
+    /// Returns the open file, to set what this type has no method for, such as its owner. Setting
+    /// its mode has no effect: [`commit`](Self::commit) sets it.
     #[must_use]
     pub fn as_file(&self) -> &File {
         self.file.as_file()
@@ -168,8 +169,8 @@ impl PendingFile {
 
     /// Syncs the file to disk and renames it to its target. Its permissions are then those given to
     /// [`set_mode`](Self::set_mode), or else those of the file that it replaces, or else those of
-    /// any new file. The owner, the access control list and the extended attributes of a file that it
-    /// replaces are not kept.
+    /// any new file. The owner, the access control list and the extended attributes of a file that
+    /// it replaces are not kept.
     ///
     /// # Errors
     /// [`Error::Io`] if a step fails. The file is then removed and the target is unchanged, except

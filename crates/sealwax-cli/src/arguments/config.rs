@@ -8,11 +8,13 @@ use clap::{Args, Subcommand};
 #[derive(Args, Default)]
 #[command(next_help_heading = "Configuration")]
 pub(crate) struct ConfigArguments {
-    /// Configuration file [default: $SEALWAX_CONFIG, or sealwax/config.toml in the platform's configuration directory]
+    /// Configuration file [default: $SEALWAX_CONFIG, or sealwax/config.toml in the platform's
+    /// configuration directory]
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Profile of the configuration file to use [default: $SEALWAX_PROFILE, or the one that the file names]
+    /// Profile of the configuration file to use [default: $SEALWAX_PROFILE, or the one that the
+    /// file names]
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) config_profile: Option<String>,
 }

@@ -12,8 +12,9 @@ const DIRECTORIES: &str = "Directories";
 pub(crate) struct TreeArguments {
     /// Process the directory IN recursively
     ///
-    /// Outputs go to the same tree below the directory OUT. encrypt skips messages that exist there, and decrypt compares
-    /// files that exist. reencrypt without OUT replaces each message in place.
+    /// Outputs go to the same tree below the directory OUT. encrypt skips messages that exist
+    /// there, and decrypt compares files that exist. reencrypt without OUT replaces each message in
+    /// place.
     #[arg(short, long, help_heading = DIRECTORIES)]
     pub(crate) recursive: bool,
 
@@ -21,11 +22,13 @@ pub(crate) struct TreeArguments {
     #[arg(long, value_name = "TEXT", default_value = ".sealed", requires = "recursive", help_heading = DIRECTORIES)]
     pub(crate) suffix: OsString,
 
-    /// Process only files that match PATTERN, in the syntax of gitignore, relative to IN; can be repeated
+    /// Process only files that match PATTERN, in the syntax of gitignore, relative to IN; can be
+    /// repeated
     #[arg(long, value_name = "PATTERN", requires = "recursive", help_heading = DIRECTORIES)]
     pub(crate) include: Vec<String>,
 
-    /// Leave out files and directories that match PATTERN, in the syntax of gitignore, relative to IN; can be repeated
+    /// Leave out files and directories that match PATTERN, in the syntax of gitignore, relative to
+    /// IN; can be repeated
     #[arg(long, value_name = "PATTERN", requires = "recursive", help_heading = DIRECTORIES)]
     pub(crate) exclude: Vec<String>,
 }

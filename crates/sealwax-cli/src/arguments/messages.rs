@@ -14,14 +14,15 @@ use crate::{failure::Failure, provider};
 /// The keys and what is authenticated with them.
 #[derive(Args)]
 pub(crate) struct KeyArguments {
-    /// Key: local:NAME, file:PATH, aws-kms:ARN, raw-aes://, raw-rsa:// or raw-ecdh://; repeatable [default: the default
-    /// key of the key store]
+    /// Key: local:NAME, file:PATH, aws-kms:ARN, raw-aes://, raw-rsa:// or raw-ecdh://; repeatable
+    /// [default: the default key of the key store]
     ///
-    /// To encrypt, the first key generates the data key and the others wrap it too. To decrypt, any one of the keys that
-    /// encrypted a message is enough; without this option, every key of the key store is tried.
+    /// To encrypt, the first key generates the data key and the others wrap it too. To decrypt, any
+    /// one of the keys that encrypted a message is enough; without this option, every key of the
+    /// key store is tried.
     ///
-    /// local:NAME: a key of the key store by its alias, its ID or the unique start of its ID; to decrypt, also local:* for
-    /// any of them.
+    /// local:NAME: a key of the key store by its alias, its ID or the unique start of its ID; to
+    /// decrypt, also local:* for any of them.
     ///
     /// file:PATH: a key file that `sealwax keygen` wrote.
     ///
@@ -30,11 +31,12 @@ pub(crate) struct KeyArguments {
     ///
     /// raw-aes://NAMESPACE/NAME?file=PATH: 16, 24 or 32 bytes in a file.
     ///
-    /// raw-rsa://NAMESPACE/NAME?file=PEM&padding=oaep-sha256: to encrypt, the public or the private key; to decrypt, the
-    /// private key.
+    /// raw-rsa://NAMESPACE/NAME?file=PEM&padding=oaep-sha256: to encrypt, the public or the private
+    /// key; to decrypt, the private key.
     ///
-    /// raw-ecdh://p256?recipient=PEM: to encrypt, to this public key; raw-ecdh://p256?private=PEM: to decrypt, with this
-    /// private key; raw-ecdh://p256?private=PEM&recipient=PEM: both, between two parties.
+    /// raw-ecdh://p256?recipient=PEM: to encrypt, to this public key; raw-ecdh://p256?private=PEM:
+    /// to decrypt, with this private key; raw-ecdh://p256?private=PEM&recipient=PEM: both, between
+    /// two parties.
     ///
     /// Parts of a URI are percent-encoded.
     #[arg(short, long = "key", value_name = "URI")]
@@ -42,11 +44,13 @@ pub(crate) struct KeyArguments {
 
     /// Encryption context pair; to decrypt, a pair that the message must contain
     ///
-    /// The encryption context is authenticated, and stored unencrypted. On reencrypt, the pairs replace the old context.
+    /// The encryption context is authenticated, and stored unencrypted. On reencrypt, the pairs
+    /// replace the old context.
     #[arg(short, long = "context", value_name = "K=V")]
     pub(crate) context: Vec<String>,
 
-    /// Context key whose value is authenticated but not stored; --context must give it to encrypt and to decrypt
+    /// Context key whose value is authenticated but not stored; --context must give it to encrypt
+    /// and to decrypt
     #[arg(long, value_name = "K", hide_short_help = true)]
     require_context: Vec<String>,
 

@@ -26,7 +26,8 @@ pub(crate) struct ReencryptArguments {
     #[arg(long, conflicts_with = "context", hide_short_help = true)]
     no_context: bool,
 
-    /// Output file, or - for standard output; with --recursive, a directory [default: replace each input]
+    /// Output file, or - for standard output; with --recursive, a directory [default: replace each
+    /// input]
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
 
@@ -51,7 +52,8 @@ pub(crate) struct ReencryptArguments {
     #[command(flatten)]
     pub(crate) report: ReportArguments,
 
-    /// Messages to replace, or one message and -o OUT; - for standard input (the default). With --recursive, a directory
+    /// Messages to replace, or one message and -o OUT; - for standard input (the default). With
+    /// --recursive, a directory
     #[arg(value_name = "IN")]
     pub(crate) inputs: Vec<PathBuf>,
 }

@@ -9,7 +9,8 @@ use sealwax_kms::PassphraseCost;
 #[derive(Args, Default)]
 #[command(next_help_heading = "Key store")]
 pub(crate) struct StoreArguments {
-    /// Directory of the key store [default: $SEALWAX_STORE, the configuration file, or sealwax/keys in the platform's data directory]
+    /// Directory of the key store [default: $SEALWAX_STORE, the configuration file, or sealwax/keys
+    /// in the platform's data directory]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) store: Option<PathBuf>,
 
@@ -17,8 +18,8 @@ pub(crate) struct StoreArguments {
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) passphrase_file: Option<PathBuf>,
 
-    /// Highest passphrase cost that a store or backup may ask for: memory in MiB, passes and lanes of Argon2id [default:
-    /// 256,12,16, and at most half of the memory]
+    /// Highest passphrase cost that a store or backup may ask for: memory in MiB, passes and lanes
+    /// of Argon2id [default: 256,12,16, and at most half of the memory]
     #[arg(long, value_name = "MIB,PASSES,LANES", global = true, value_parser = cost)]
     pub(crate) max_passphrase_cost: Option<PassphraseCost>,
 

@@ -19,8 +19,8 @@ impl Filter {
         Ok(Self { include, exclude: patterns("--exclude", exclude)? })
     }
 
-    /// Returns whether an entry with this path, relative to the directory, is processed. Everything in
-    /// a directory that is not processed is left out too.
+    /// Returns whether an entry with this path, relative to the directory, is processed. Everything
+    /// in a directory that is not processed is left out too.
     pub(super) fn takes(&self, path: &Path, is_directory: bool) -> bool {
         let included = |patterns: &Gitignore| patterns.matched_path_or_any_parents(path, is_directory).is_ignore();
         !self.exclude.matched(path, is_directory).is_ignore()

@@ -92,7 +92,8 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Opens the directories, and creates that of the outputs. The directories must have been checked.
+    /// Opens the directories, and creates that of the outputs. The directories must have been
+    /// checked.
     pub(super) fn new(directory: &Directory<'a>) -> Result<Self, Failure> {
         let Directory { task, tree, from, to, session, .. } = *directory;
         let stores = match task {
@@ -145,8 +146,8 @@ impl<'a> Tree<'a> {
     fn entries(&self) -> walkdir::IntoIter {
         let walk = WalkDir::new(self.from).follow_links(false).min_depth(1);
         match self.root.output {
-            // Read the names of a directory before files in it are replaced, or the system could return one
-            // twice.
+            // Read the names of a directory before files in it are replaced, or the system could
+            // return one twice.
             Target::Input => walk.sort_by_file_name().into_iter(),
             // Here the order shows.
             _ if self.task == Task::Inspect => walk.sort_by_file_name().into_iter(),
@@ -256,8 +257,8 @@ struct Pair {
 }
 
 impl Pair {
-    /// Opens the directories of this name in both, and creates that of the outputs if it is missing.
-    /// Neither may be a link.
+    /// Opens the directories of this name in both, and creates that of the outputs if it is
+    /// missing. Neither may be a link.
     fn child(&self, name: &OsStr, creates: bool) -> Result<Self, Failure> {
         let fail =
             |parent: &OpenDirectory, error| Failure::about(&parent.path().join(name).display().to_string(), error);

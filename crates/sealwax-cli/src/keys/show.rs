@@ -225,8 +225,8 @@ mod tests {
 
     #[test]
     fn a_short_id_is_the_start_of_no_other_id() {
-        let folder = tempfile::tempdir().unwrap();
-        let key = sealwax_kms::LocalKms::create(folder.path()).unwrap().create_key("").unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let key = sealwax_kms::LocalKms::create(directory.path()).unwrap().create_key("").unwrap();
         let key = |last: &str| {
             let mut key = key.clone();
             key.key_id = format!("local:store/key/{last}");

@@ -65,7 +65,8 @@ impl Handle {
     pub(super) fn remove_unlocked(&self, name: &OsStr) -> io::Result<Option<u64>> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let open = |mode| openat(&self.0, name, flags | mode, Mode::empty());
-        // Some file systems lock only files that are open for writing, which not every file permits.
+        // Some file systems lock only files that are open for writing, which not every file
+        // permits.
         let file = File::from(open(OFlags::RDWR).or_else(|_| open(OFlags::RDONLY))?);
         match file.try_lock() {
             Ok(()) => {}

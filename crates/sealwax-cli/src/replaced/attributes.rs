@@ -43,8 +43,8 @@ impl Attributes {
         Some(Self { found, extended: readable.and_then(|()| extended(&file)) })
     }
 
-    /// Gives them to another file. Returns whether the permission bits of its group mean the same, and
-    /// what is not kept.
+    /// Gives them to another file. Returns whether the permission bits of its group mean the same,
+    /// and what is not kept.
     pub(super) fn give_to(&self, file: &File) -> (bool, Vec<String>) {
         let (mut same_group, mut warnings) = (true, Vec::new());
         let now = file.metadata();
@@ -58,7 +58,8 @@ impl Attributes {
         match &self.extended {
             Ok(attributes) => {
                 for (name, error) in give_extended(attributes, file) {
-                    // With a list, the bits of the group are the most that any entry of the list gives.
+                    // With a list, the bits of the group are the most that any entry of the list
+                    // gives.
                     same_group &= name != ACCESS_LIST;
                     warnings.push(format!("the extended attribute {} is not kept: {error}", name.display()));
                 }
@@ -93,8 +94,8 @@ impl Attributes {
     }
 }
 
-/// Returns the extended attributes of a file, without those that describe its content or give rights to
-/// a program.
+/// Returns the extended attributes of a file, without those that describe its content or give
+/// rights to a program.
 fn extended(file: &File) -> io::Result<BTreeMap<OsString, Vec<u8>>> {
     let names = match file.list_xattr() {
         Ok(names) => names,

@@ -90,7 +90,7 @@ fn only_abandoned_incomplete_files_are_cleaned_away() {
         ],
     );
     left.iter().chain(&kept).for_each(|name| put(name));
-    fs::create_dir(place.path("d/.sealwax-folder.partial")).unwrap();
+    fs::create_dir(place.path("d/.sealwax-subdir.partial")).unwrap();
     fs::create_dir(place.path("d/.sealwax-dirdir.partial")).unwrap();
     std::os::unix::fs::symlink("../outside", place.path("d/link")).unwrap();
     std::os::unix::fs::symlink("a.partial", place.path("d/.sealwax-linked.partial")).unwrap();

@@ -1,5 +1,5 @@
-//! What a file keeps when it is replaced: owner, group, mode, extended attributes and access control
-//! list.
+//! What a file keeps when it is replaced: owner, group, mode, extended attributes and access
+//! control list.
 
 use std::{
     fs,

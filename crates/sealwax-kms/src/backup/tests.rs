@@ -14,7 +14,7 @@ fn passphrase() -> Root {
 
 /// A store with the keys main and other, and a backup of it.
 struct Fixture {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     kms: LocalKms,
     file: PathBuf,
     keys: [String; 2],
@@ -22,14 +22,14 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let kms = LocalKms::create(folder.path().join("store")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let kms = LocalKms::create(directory.path().join("store")).unwrap();
         let keys = ["main", "other"].map(|alias| kms.create_key_with_alias(alias, alias).unwrap().key_id);
         kms.rotate_key("main").unwrap();
         kms.enable_key_rotation("main", 90).unwrap();
-        let file = folder.path().join("backup");
+        let file = directory.path().join("backup");
         kms.export(&file, None, passphrase()).wait().unwrap();
-        Self { folder, kms, file, keys }
+        Self { directory, kms, file, keys }
     }
 
     /// Returns the error of importing the backup after a change that its tag covers, into a
@@ -41,13 +41,13 @@ impl Fixture {
         let key = sealwax::Operation::new(passphrase().acquire(&self.file, nowhere, store_id, root)).wait().unwrap();
         let mut contents = backup.open(&key).unwrap();
         change(&mut contents, &key, &self.keys);
-        let forged = self.folder.path().join("forged");
+        let forged = self.directory.path().join("forged");
         let Header { store_id, root, .. } = &contents.header;
         contents.header.check = root_check(&key, store_id, root).unwrap();
         std::fs::write(&forged, encode(&contents, &key).unwrap()).unwrap();
 
-        let folder = tempfile::tempdir().unwrap();
-        let kms = if into_own { self.kms.clone() } else { LocalKms::create(folder.path()).unwrap() };
+        let directory = tempfile::tempdir().unwrap();
+        let kms = if into_own { self.kms.clone() } else { LocalKms::create(directory.path()).unwrap() };
         kms.create_key_with_alias("", "default").ok();
         let state = || (kms.list_keys().unwrap(), kms.list_aliases().unwrap());
         let before = state();
@@ -203,9 +203,9 @@ fn a_description_of_an_earlier_version_survives_a_backup() {
         Ok(())
     });
     changed.unwrap();
-    let file = fixture.folder.path().join("another");
+    let file = fixture.directory.path().join("another");
     kms.export(&file, None, passphrase()).wait().unwrap();
-    let other = LocalKms::create(fixture.folder.path().join("other")).unwrap();
+    let other = LocalKms::create(fixture.directory.path().join("other")).unwrap();
     other.import_backup(&file, passphrase()).wait().unwrap();
     assert_eq!(other.describe_key(main).unwrap().description, r"two\u{a}lines");
     assert_eq!(kms.describe_key(main).unwrap().description, description);

@@ -99,8 +99,8 @@ pub(super) async fn request(
     options: GetOptions,
 ) -> Result<Part> {
     let mut reply = store.get_opts(location, GetOptions { range: Some(range.clone()), ..options }).await?;
-    // A store may only shorten a range by the end of the object. Nothing is allocated before this is
-    // known.
+    // A store may only shorten a range by the end of the object. Nothing is allocated before this
+    // is known.
     if range.as_range(reply.meta.size).ok().as_ref() != Some(&reply.range) {
         return Err(misbehaved("the store returned another range than was requested"));
     }

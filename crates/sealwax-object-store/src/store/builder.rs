@@ -51,8 +51,8 @@ impl<S: ObjectStore> SealedStoreBuilder<S> {
         self.materials_manager(DefaultMaterialsManager::new(keyring))
     }
 
-    /// Sets the materials manager, instead of a keyring: for example one that caches data keys, which
-    /// saves calls to a key service.
+    /// Sets the materials manager, instead of a keyring: for example one that caches data keys,
+    /// which saves calls to a key service.
     pub fn materials_manager(mut self, manager: impl MaterialsManager + 'static) -> Self {
         self.options.manager = Some(Arc::new(manager));
         self
@@ -119,12 +119,12 @@ impl<S: ObjectStore> SealedStoreBuilder<S> {
         self
     }
 
-    /// Releases the plaintext of signed objects, which other programs wrote, **before their signature
-    /// has been verified**: frame by frame, and ranges without verifying it at all. See
+    /// Releases the plaintext of signed objects, which other programs wrote, **before their
+    /// signature has been verified**: frame by frame, and ranges without verifying it at all. See
     /// [`Decrypt::release_unverified`](sealwax::Decrypt::release_unverified).
     ///
-    /// By default a signed object is read and verified as a whole before any range of it is returned,
-    /// each time.
+    /// By default a signed object is read and verified as a whole before any range of it is
+    /// returned, each time.
     pub fn release_unverified(mut self) -> Self {
         self.options.release_unverified = true;
         self

@@ -1,5 +1,5 @@
-//! The store. This directory is compiled once for each supported version of `object_store`, which is
-//! the name `object_store` in the parent module.
+//! The store. This directory is compiled once for each supported version of `object_store`, which
+//! is the name `object_store` in the parent module.
 
 mod body;
 mod builder;
@@ -52,9 +52,9 @@ use upload::SealedUpload;
 /// # runtime.block_on(async {
 /// use object_store::ObjectStore;
 ///
-/// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?;
-/// let provider = InMemory::new();
-/// let store = SealedStore::builder(provider.clone(), Client::new()).keyring(keyring).store_name("backups").build()?;
+/// let keyring = RawAesKeyring::new("example", "key-1", vec![7; 32])?; let provider =
+/// InMemory::new(); let store = SealedStore::builder(provider.clone(),
+/// Client::new()).keyring(keyring).store_name("backups").build()?;
 ///
 /// let (path, other) = (Path::from("a"), Path::from("b"));
 /// store.put_opts(&path, "text".into(), PutOptions::from(PutMode::Create)).await?;

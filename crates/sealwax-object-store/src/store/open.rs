@@ -22,8 +22,8 @@ use crate::layout::Sizes;
 /// How often an object is opened again because it was replaced between two requests.
 const ATTEMPTS: usize = 3;
 
-/// The number of bytes that are read of an object of unknown layout, at its beginning and at its end:
-/// most headers, and a final frame of 64 KiB with a signature.
+/// The number of bytes that are read of an object of unknown layout, at its beginning and at its
+/// end: most headers, and a final frame of 64 KiB with a signature.
 const UNKNOWN_ENDS: (u64, u64) = (4 << 10, (64 << 10) + 256);
 
 /// The key of an opened object: its path, and the version that was asked for, if any.
@@ -59,11 +59,11 @@ pub(super) enum Purpose {
 }
 
 impl<S: ObjectStore> Shared<S> {
-    /// Opens an object. `wanted` are ranges of plaintext, if they are known; what has to be requested
-    /// for them is requested along with the ends.
+    /// Opens an object. `wanted` are ranges of plaintext, if they are known; what has to be
+    /// requested for them is requested along with the ends.
     ///
-    /// The conditions of the caller are on the request for the header. The entity tags of all answers
-    /// must be equal.
+    /// The conditions of the caller are on the request for the header. The entity tags of all
+    /// answers must be equal.
     pub(super) async fn open(
         self: &Arc<Self>,
         location: &Path,

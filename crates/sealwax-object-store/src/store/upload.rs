@@ -125,8 +125,8 @@ impl fmt::Debug for SealedUpload {
 
 #[async_trait]
 impl MultipartUpload for SealedUpload {
-    /// Seals before it returns. The number of a part in the message, and in the inner upload, is thus
-    /// the order of the calls, and the futures can be awaited in any order.
+    /// Seals before it returns. The number of a part in the message, and in the inner upload, is
+    /// thus the order of the calls, and the futures can be awaited in any order.
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         if let Err(error) = self.seal(data) {
             return async move { Err(from_sealwax(error)) }.boxed();

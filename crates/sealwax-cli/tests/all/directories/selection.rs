@@ -1,5 +1,5 @@
-//! Which files of a directory are processed: patterns, updates, checks; and the commands that process
-//! messages in place or show them.
+//! Which files of a directory are processed: patterns, updates, checks; and the commands that
+//! process messages in place or show them.
 
 use std::time::SystemTime;
 

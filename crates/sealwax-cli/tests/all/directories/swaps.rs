@@ -1,7 +1,7 @@
 //! Links and pipes that take the place of files and directories while a command runs.
 //!
-//! A command is held after its first file: the pipe that receives its metadata is full. By then it has
-//! found three more files and not opened them, because its queue is full too.
+//! A command is held after its first file: the pipe that receives its metadata is full. By then it
+//! has found three more files and not opened them, because its queue is full too.
 
 use std::{
     fs::File,
@@ -20,7 +20,8 @@ struct Held {
     stderr: BufReader<std::process::ChildStderr>,
 }
 
-/// Starts a command with one job, waits until it is held, and returns the line about its first file.
+/// Starts a command with one job, waits until it is held, and returns the line about its first
+/// file.
 fn hold(place: &Place, arguments: &[&str]) -> (Held, String) {
     let path = place.path("pipe");
     let _ = fs::remove_file(&path);
