@@ -333,3 +333,6 @@ impl Keyring for RawRsaKeyring {
         })
     }
 }
+
+#[cfg(test)]
+mod wycheproof;

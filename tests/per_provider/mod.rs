@@ -12,6 +12,7 @@ mod quorum;
 mod raw_ecdh;
 mod shipped_vectors;
 mod tampering;
+mod wycheproof;
 
 #[test]
 fn the_provider_under_test_is_the_one_that_the_module_names() {

@@ -320,3 +320,6 @@ fn check_algorithm(which: &str, curve: EcdhCurve, algorithm: &AlgorithmIdentifie
 fn unusable(why: impl Into<String>) -> Error {
     Error::Configuration(why.into())
 }
+
+#[cfg(test)]
+mod wycheproof;
