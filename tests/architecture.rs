@@ -154,6 +154,7 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
         "",
         &[
             &["text"],
+            &["uri_paths"],
             &["notes"],
             &["json"],
             &["provider"],
@@ -177,6 +178,7 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
             &["store"],
             &["keyring"],
             &["report"],
+            &["clean"],
             &["directories"],
             &["opening"],
             &["encrypt"],
@@ -184,7 +186,6 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
             &["verify"],
             &["reencrypt"],
             &["inspect"],
-            &["clean"],
             &["keygen"],
             &["keys"],
             &["manual"],

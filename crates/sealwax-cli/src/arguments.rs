@@ -71,7 +71,7 @@ pub(crate) struct GlobalArguments {
 /// What the exit codes mean, for the help and the manual pages.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-  0  success; everything that was read is verified
+  0  success; every message that was decrypted is verified
   1  an I/O error, or any other failure
   2  invalid command line, configuration, key URI or key file
   3  the message, backup or key store is malformed, truncated, altered or too old, or a message is not in the expected \
@@ -351,7 +351,8 @@ fn shortened(command: clap::Command) -> clap::Command {
 
 /// Returns the colors that a command line asks for, before it is parsed.
 fn color() -> ColorChoice {
-    let mut arguments = std::env::args().take_while(|argument| argument != "--");
+    let arguments = std::env::args_os().take_while(|argument| argument != "--");
+    let mut arguments = arguments.map(|argument| argument.into_string().unwrap_or_default());
     let value = arguments.find_map(|argument| match argument.strip_prefix("--color") {
         Some("") => Some(String::new()),
         rest => rest?.strip_prefix('=').map(str::to_owned),
@@ -392,7 +393,11 @@ pub(crate) fn parse() -> Result<CommandLine, Failure> {
                 .lines()
                 .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
                 .map(str::trim);
-            let text = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+            let lines = lines.filter(|line| !line.is_empty()).map(|line| match line.strip_prefix("tip: ") {
+                Some(tip) => format!("({tip})"),
+                None => line.to_owned(),
+            });
+            let text = lines.collect::<Vec<_>>().join(" ");
             let text = text.strip_prefix("error: ").unwrap_or(&text);
             Err(Failure::usage(format!("{text} (see sealwax --help)")))
         }

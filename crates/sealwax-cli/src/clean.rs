@@ -58,7 +58,9 @@ impl Tally {
         let root = OpenDirectory::open(directory).map_err(|error| fail(directory, error))?;
         for entry in WalkDir::new(directory).follow_links(false).min_depth(1) {
             let removed = match entry {
-                Ok(entry) if is_partial(entry.file_name()) => remove(&root, directory, &entry, session),
+                Ok(entry) if is_partial(entry.file_name()) => {
+                    remove(&root, directory, &entry).and_then(|removed| removed.report(&entry, session))
+                }
                 Ok(_) => continue,
                 Err(error) => {
                     let path = error.path().unwrap_or(directory).to_owned();
@@ -79,34 +81,66 @@ impl Tally {
     }
 }
 
-/// Removes an incomplete file and returns its length, or `None` if it is none.
-fn remove(
-    root: &Arc<OpenDirectory>,
-    directory: &Path,
-    entry: &DirEntry,
-    session: &Session,
-) -> Result<Option<u64>, Failure> {
-    let name = entry.path().display().to_string();
-    let fail = |error: std::io::Error| Failure::about(&name, error);
+/// Removes the incomplete files that a killed run left in a directory and below it. What cannot be
+/// removed stays there, for `sealwax clean` to report.
+pub(crate) fn sweep(directory: &Path, session: &Session) {
+    let Ok(root) = OpenDirectory::open(directory) else { return };
+    let entries = WalkDir::new(directory).follow_links(false).min_depth(1).into_iter().filter_map(Result::ok);
+    for entry in entries.filter(|entry| is_partial(entry.file_name())) {
+        if let Ok(Removed::Removed(_)) = remove(&root, directory, &entry) {
+            let name = entry.path().display().to_string();
+            session.notes.note(format_args!("{}: removed, a killed run left it incomplete", Escaped(&name)));
+        }
+    }
+}
+
+/// What was done with an incomplete file.
+enum Removed {
+    /// It had this length.
+    Removed(u64),
+    BeingWritten,
+    /// It is none, or not any more.
+    Nothing,
+}
+
+impl Removed {
+    /// Prints what was done, and returns the length of a file that was removed.
+    fn report(self, entry: &DirEntry, session: &Session) -> Result<Option<u64>, Failure> {
+        let name = entry.path().display().to_string();
+        match self {
+            Self::Removed(length) => {
+                if !session.emit(&json!({ "removed": name, "length": length }))? {
+                    session.notes.note(format_args!("{}: removed", Escaped(&name)));
+                }
+                Ok(Some(length))
+            }
+            Self::BeingWritten => {
+                if !session.emit_skipped(&name, BEING_WRITTEN)? {
+                    session.notes.note(format_args!("{}: skipped: {BEING_WRITTEN}", Escaped(&name)));
+                }
+                Ok(None)
+            }
+            Self::Nothing => Ok(None),
+        }
+    }
+}
+
+/// Removes an incomplete file that no process is writing.
+fn remove(root: &Arc<OpenDirectory>, directory: &Path, entry: &DirEntry) -> Result<Removed, Failure> {
+    let fail = |error: std::io::Error| Failure::about(&entry.path().display().to_string(), error);
     let parent = entry.path().parent().and_then(|parent| parent.strip_prefix(directory).ok());
     let parent = root.below(parent.unwrap_or(Path::new(""))).map_err(fail)?;
     let place = Place { directory: parent, name: entry.file_name().to_owned() };
-    match place.look() {
-        Ok(found) if found.kind == Kind::File => {}
-        Ok(_) => return Ok(None),
-        // It was completed meanwhile.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(fail(error)),
-    }
-    let removed = place.remove_unlocked().map_err(fail)?;
+    let removed = place.look().and_then(|found| match found.kind {
+        Kind::File => Ok(match place.remove_unlocked()? {
+            Some(length) => Removed::Removed(length),
+            None => Removed::BeingWritten,
+        }),
+        _ => Ok(Removed::Nothing),
+    });
     match removed {
-        Some(length) if !session.emit(&json!({ "removed": name, "length": length }))? => {
-            session.notes.note(format_args!("{}: removed", Escaped(&name)));
-        }
-        None if !session.emit_skipped(&name, BEING_WRITTEN)? => {
-            session.notes.note(format_args!("{}: skipped: {BEING_WRITTEN}", Escaped(&name)));
-        }
-        _ => {}
+        // It was completed meanwhile.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Removed::Nothing),
+        removed => removed.map_err(fail),
     }
-    Ok(removed)
 }

@@ -131,10 +131,10 @@ pub(crate) use signals::install;
 
 #[cfg(unix)]
 mod signals {
-    use std::{io, thread};
+    use std::{io, sync::Arc, thread};
 
     use signal_hook::{
-        consts::{SIGHUP, SIGINT, SIGTERM},
+        consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
         iterator::Signals,
         low_level::emulate_default_handler,
     };
@@ -150,6 +150,8 @@ mod signals {
             // Where this is not known, HUP keeps its default effect, or is ignored.
             None => vec![SIGINT, SIGTERM],
         };
+        // Beyond a limit on the length of files, a write fails instead of ending the program.
+        signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         let (mut signals, cleanup) = (Signals::new(wanted)?, cleanup.clone());
         let handle = move || {
             for signal in signals.forever() {

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     arguments::{Command, ConfigArguments, KeyArguments, MessageArguments, parse_suite},
     failure::Failure,
+    uri_paths::relative_to,
 };
 
 /// The environment variables of the settings.
@@ -106,7 +107,8 @@ impl Settings {
     pub(crate) fn load(arguments: &ConfigArguments, store: Option<&Path>) -> Result<Self, Failure> {
         let (file, mut content) = match named_file(arguments) {
             Some(file) => (Some(file.clone()), read(&file)?),
-            None => match default_file().filter(|file| file.exists()) {
+            // A file that cannot be read is an error: its settings must not be ignored.
+            None => match default_file().filter(|file| !is_missing(file)) {
                 Some(file) => (Some(file.clone()), read(&file)?),
                 None => (None, Content::default()),
             },
@@ -137,18 +139,25 @@ impl Settings {
             of_profile.or_else(|| top.map(|value| Setting::new(value, Source::File { profile: None })))
         }
 
+        // Relative paths in the file are relative to its directory.
+        let beside = file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
         let key = match text(KEY)? {
             Some(uri) => Setting::new(vec![uri], Source::Environment(KEY)),
             None => match of_file(chosen.key, &in_profile, content.key) {
-                Some(Setting { value: Keys::One(uri), source }) => Setting::new(vec![uri], source),
-                Some(Setting { value: Keys::Several(uris), source }) => Setting::new(uris, source),
+                Some(Setting { value, source }) => {
+                    let uris = match value {
+                        Keys::One(uri) => vec![uri],
+                        Keys::Several(uris) => uris,
+                    };
+                    Setting::new(uris.iter().map(|uri| relative_to(uri, beside)).collect(), source)
+                }
                 None => Setting::new(Vec::new(), Source::Default),
             },
         };
         let context = of_file(chosen.context, &in_profile, content.context)
             .unwrap_or_else(|| Setting::new(BTreeMap::new(), Source::Default));
         if let Some(name) = context.value.keys().find(|name| name.contains('=')) {
-            let file = file.unwrap_or_default();
+            let file = file.clone().unwrap_or_default();
             return Err(Failure::usage(format!("{}: context key {name} contains =; remove it", file.display())));
         }
         let suite = match text(SUITE)? {
@@ -164,11 +173,7 @@ impl Settings {
         let default_store = match variable_of(STORE) {
             Some(path) => Setting::new(Some(path.into()), Source::Environment(STORE)),
             None => match of_file(chosen.store, &in_profile, content.store) {
-                // A relative path is relative to the file that has it.
-                Some(Setting { value, source }) => {
-                    let beside = file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-                    Setting::new(Some(beside.join(value)), source)
-                }
+                Some(Setting { value, source }) => Setting::new(Some(beside.join(value)), source),
                 None => Setting::new(None, Source::Default),
             },
         };
@@ -254,6 +259,10 @@ fn named_file(arguments: &ConfigArguments) -> Option<PathBuf> {
 /// Returns the file that is read if none is named and it exists.
 fn default_file() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.config_dir().join("sealwax").join("config.toml"))
+}
+
+fn is_missing(file: &Path) -> bool {
+    fs::symlink_metadata(file).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn variable_of(name: &str) -> Option<OsString> {

@@ -4,7 +4,7 @@ use crate::{
     arguments::DecryptArguments,
     directories::{Directory, Done, Existing, Goal, Task},
     failure::Failure,
-    metadata::{self, Metadata},
+    metadata::Metadata,
     opening::Opening,
     operands::{self, Operand},
     session::Session,
@@ -18,7 +18,7 @@ pub(crate) fn run(arguments: &DecryptArguments, session: &Session) -> Result<(),
         return run_recursive(arguments, session);
     }
     let (operands, mut ready) = (operands::to_decrypt(streams)?, None);
-    metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
+    session.check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
     let make = || {
         let opening = Opening::new(session, keys, Some(limits), directories)?.preserving(*preserve);
         Ok((Metadata::open(report.metadata.as_deref())?, opening))
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &DecryptArguments, session: &Session) -> Result<(),
             let from = input.name.clone();
             return opening.check(input, existing, &name, &from)?.print(report, session, metadata.as_ref());
         }
-        let output = Output::create(&operand.output, streams.force, &session.cleanup)?;
+        let output = Output::create(&operand.output, operand.named, streams.force, &session.cleanup)?;
         if output.is_terminal() {
             input.hide_progress();
         }

@@ -15,12 +15,18 @@ use std::{
 };
 
 use indicatif::ProgressBar;
-use sealwax::{Escaped, io::Overwrite, materials::MaterialsManager};
+use sealwax::{
+    Escaped, Header,
+    crypto::{IV_LENGTH, TAG_LENGTH},
+    io::Overwrite,
+    materials::MaterialsManager,
+};
 
 use crate::{
     arguments::{DirectoryArguments, ReportArguments, TreeArguments},
+    clean::sweep,
     failure::Failure,
-    metadata::{self, Metadata},
+    metadata::Metadata,
     notes::say,
     place::{Found, Kind, Place},
     provider,
@@ -149,10 +155,8 @@ impl Directory<'_> {
         if is_standard(self.from) || self.to.is_some_and(is_standard) {
             return Err(Failure::usage("--recursive needs directories, not standard input or output"));
         }
-        if let Some(metadata) = self.report.metadata.as_deref() {
-            for directory in [Some(self.from), self.to].into_iter().flatten() {
-                metadata::check_outside(metadata, directory)?;
-            }
+        for directory in [Some(self.from), self.to].into_iter().flatten() {
+            self.session.check_outside(self.report.metadata.as_deref(), directory)?;
         }
         Tree::check(self)
     }
@@ -168,6 +172,10 @@ impl Directory<'_> {
         self.check()?;
         let metadata = Metadata::open(self.report.metadata.as_deref())?;
         allow_open_files();
+        if !self.checks() {
+            let written = self.to.or(Some(self.from).filter(|_| self.task == Task::Reencrypt));
+            written.into_iter().for_each(|directory| sweep(directory, self.session));
+        }
         let tree = Tree::new(self)?;
         // Count in advance only if the progress is shown.
         let bar = if self.session.notes.shows_progress() {
@@ -199,7 +207,7 @@ impl Directory<'_> {
                     Met::File(job) => drop(sender.send(job)),
                     Met::Skipped(path, why) => worker.skip(&path, &why),
                     Met::Excluded => lock(&tally).excluded += 1,
-                    Met::KeyStore(path) => worker.leave_out(&path),
+                    Met::LeftOut(path, why) => worker.leave_out(&path, why),
                     Met::Failed(failure) => worker.fail(&failure),
                 }
             }
@@ -227,14 +235,22 @@ fn allow_open_files() {
 fn allow_open_files() {}
 
 /// Fails if an existing file does not begin with the header of a message, such as an empty file that
-/// another program left. It is not verified.
-pub(crate) fn check_message(name: &str, file: File) -> Result<(), Failure> {
+/// another program left, or if it is too short for a plaintext of this length. It is not verified.
+pub(crate) fn check_message(name: &str, file: File, plaintext_length: Option<u64>) -> Result<(), Failure> {
     let (mut decoder, mut buffer) = (provider::client().build().header_decoder(), [0; 8 << 10]);
+    let length = file.metadata().map_err(|error| Failure::about(name, error))?.len();
     let mut file = file.take(MAX_HEADER);
     loop {
         let count = file.read(&mut buffer).map_err(|error| Failure::about(name, error))?;
         match decoder.push(&buffer[..count]) {
-            Ok((_, Some(_))) => return Ok(()),
+            Ok((_, Some(received))) => {
+                return if plaintext_length.is_some_and(|wanted| length < least_length(received.header(), wanted)) {
+                    let fix = "use --force to replace it";
+                    Err(Failure::exists(format!("{name}: the file exists and is not a whole message; {fix}")))
+                } else {
+                    Ok(())
+                };
+            }
             Ok((_, None)) if count > 0 => {}
             _ => {
                 return Err(Failure::exists(format!(
@@ -243,6 +259,24 @@ pub(crate) fn check_message(name: &str, file: File) -> Result<(), Failure> {
             }
         }
     }
+}
+
+/// Returns the least length of a message with this header and a plaintext of this length, in bytes.
+fn least_length(header: &Header, plaintext: u64) -> u64 {
+    // A sequence number, an initialization vector and a tag; in the final frame also a marker and a
+    // length.
+    const FRAME: u64 = 4 + IV_LENGTH as u64 + TAG_LENGTH as u64;
+    const FINAL: u64 = FRAME + 8;
+    const UNFRAMED: u64 = IV_LENGTH as u64 + 8 + TAG_LENGTH as u64;
+
+    let body = match header.content_type().frame_length() {
+        // The final frame may be full.
+        Some(frame) => plaintext.div_ceil(frame.into()).saturating_sub(1).saturating_mul(FRAME).saturating_add(FINAL),
+        None => UNFRAMED,
+    };
+    // A signature may be a few bytes shorter than its usual length.
+    let footer = if header.suite().is_signed() { 2 } else { 0 };
+    (header.length() as u64 + footer).saturating_add(body).saturating_add(plaintext)
 }
 
 /// Returns whether an input may have changed since its output was written, by the times of both. An
@@ -338,8 +372,10 @@ impl<W: Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Done, Failure>> Worker<'_, W>
             (Kind::File, Existing::Check) => Ok(Some(Goal::Compare(place, found))),
             (Kind::File, _) if task == Task::Decrypt => Ok(Some(Goal::Compare(place, found))),
             (Kind::File, _) => {
-                check_message(&place.display(), place.open(found)?)?;
-                if wanted == Existing::Update && may_be_outdated(job.found.modified, found.modified) {
+                let outdated = may_be_outdated(job.found.modified, found.modified);
+                let length = Some(job.found.length).filter(|_| task == Task::Encrypt && !outdated);
+                check_message(&place.display(), place.open(found)?, length)?;
+                if wanted == Existing::Update && outdated {
                     return Ok(Some(Goal::Write(place, Overwrite::Replace)));
                 }
                 let mut tally = lock(self.tally);
@@ -373,10 +409,9 @@ impl<W: Fn(&Job, Goal<'_>, &ProgressBar) -> Result<Done, Failure>> Worker<'_, W>
         self.leave(path, why, |line| self.directory.session.notes.note(line));
     }
 
-    /// Skips the key store whose keys encrypt the files, and prints that even with `--quiet`: the
-    /// encrypted copy could not be decrypted without the store.
-    fn leave_out(&self, path: &Path) {
-        let why = "the key store that encrypts these files; back it up with sealwax keys export";
+    /// Skips the key store or key file that encrypts the files, and prints that even with `--quiet`:
+    /// the encrypted copy could not be decrypted without it.
+    fn leave_out(&self, path: &Path, why: &str) {
         self.leave(path, why, say);
     }
 

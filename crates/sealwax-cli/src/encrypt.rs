@@ -14,7 +14,7 @@ use crate::{
     directories::{self, Directory, Done, Existing, Goal, Task, check_message, may_be_outdated},
     failure::Failure,
     keyring,
-    metadata::{self, Metadata},
+    metadata::Metadata,
     opening::Opening,
     operands::{self, Operand},
     preserve,
@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
         return run_recursive(arguments, session);
     }
     let (operands, mut ready) = (operands::to_encrypt(streams)?, None);
-    metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
+    session.check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
     if arguments.check {
         return check(arguments, session, &operands);
     }
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
         } else {
             streams.force
         };
-        let output = Output::create_for_message(&operand.output, replaces, &session.cleanup)?;
+        let output = Output::create_for_message(&operand.output, operand.named, replaces, &session.cleanup)?;
         let (metadata, sealing) = operands::once(&mut ready, || {
             Ok((Metadata::open(report.metadata.as_deref())?, Sealing::new(arguments, session)?))
         })?;
@@ -71,11 +71,13 @@ fn needs_update(input: &Input, output: &Path) -> Result<Option<bool>, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(false)),
         Err(error) => return Err(Failure::about(&name, error)),
     };
-    if existing.is_file() {
-        check_message(&name, File::open(output).map_err(|error| Failure::about(&name, error))?)?;
-    }
     let modified = input.found.as_ref().and_then(|found| found.modified().ok());
-    Ok(Some(true).filter(|_| may_be_outdated(modified, existing.modified().ok())))
+    let outdated = may_be_outdated(modified, existing.modified().ok());
+    if existing.is_file() {
+        let file = File::open(output).map_err(|error| Failure::about(&name, error))?;
+        check_message(&name, file, input.found.as_ref().map(fs::Metadata::len).filter(|_| !outdated))?;
+    }
+    Ok(Some(true).filter(|_| outdated))
 }
 
 /// Checks that the message of each input exists and contains it.

@@ -24,6 +24,9 @@ pub(crate) struct Failure {
     /// Whether every remaining file would fail the same way.
     #[serde(skip)]
     stops_all: bool,
+    /// Whether the failure is that the file for JSON cannot be used.
+    #[serde(skip)]
+    not_as_json: bool,
 }
 
 #[derive(Serialize)]
@@ -37,7 +40,7 @@ struct Attempt {
 impl Failure {
     /// Returns a failure with this exit code.
     pub(crate) fn new(code: u8, error: String) -> Self {
-        Self { error, code, attempts: Vec::new(), stops_all: false }
+        Self { error, code, attempts: Vec::new(), stops_all: false, not_as_json: false }
     }
 
     /// Returns the failure for a command line, or something it names, that cannot be used.
@@ -116,6 +119,12 @@ impl Failure {
         Self { stops_all: true, ..self }
     }
 
+    /// Returns the failure as one that must not be printed as JSON, because that would go into a
+    /// file that is used otherwise.
+    pub(crate) fn not_as_json(self) -> Self {
+        Self { not_as_json: true, ..self }
+    }
+
     /// Returns the failure with the name of its subject in front.
     pub(crate) fn prefixed(mut self, name: &str) -> Self {
         self.error.insert_str(0, &format!("{name}: "));
@@ -133,7 +142,7 @@ impl Failure {
         if self.error.is_empty() {
             return;
         }
-        let printed = json.is_some_and(|json| json.print(self).is_ok());
+        let printed = !self.not_as_json && json.is_some_and(|json| json.print(self).is_ok());
         // A failure is never lost because standard output is closed.
         if !printed {
             notes::say_failure(Escaped(&self.error));

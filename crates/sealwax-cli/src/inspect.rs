@@ -14,7 +14,7 @@ use crate::{
     failure::Failure,
     operands, provider,
     session::Session,
-    streams::Input,
+    streams::{Input, is_standard},
     text::hex,
 };
 
@@ -23,7 +23,9 @@ pub(crate) fn run(arguments: &InspectArguments, session: &Session) -> Result<(),
     if tree.recursive {
         return run_recursive(arguments, session);
     }
-    let input = Input::open_silently(&operands::inputs(input.as_slice())?[0])?;
+    let inputs = operands::inputs(input.as_slice())?;
+    session.check_apart(None, inputs.iter().map(|path| &**path).filter(|path| !is_standard(path)))?;
+    let input = Input::open_silently(&inputs[0])?;
     inspect(&client_of(arguments), session, input, |report| report.to_string()).map(drop)
 }
 

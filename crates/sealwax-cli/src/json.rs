@@ -2,8 +2,8 @@
 
 use std::{
     ffi::OsString,
-    fs::File,
-    io::{self, Write},
+    fs::{self, File},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -30,6 +30,7 @@ impl Json {
                 // It may have a generated passphrase, or names that are private.
                 #[cfg(unix)]
                 std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+                check_is_log(target)?;
                 Box::new(options.open(target)?)
             }
         };
@@ -51,6 +52,10 @@ impl Json {
         if self.is_standard() { "standard output".to_owned() } else { self.target.display().to_string() }
     }
 
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
     pub(crate) fn is_standard(&self) -> bool {
         is_standard(&self.target)
     }
@@ -62,6 +67,19 @@ impl Json {
         file.write_all(line.as_bytes())?;
         file.flush()
     }
+}
+
+/// Fails for a regular file that has something else than lines of JSON, such as a message.
+fn check_is_log(path: &Path) -> io::Result<()> {
+    let mut first = [b'{'];
+    if fs::metadata(path).is_ok_and(|found| found.is_file())
+        && let Ok(mut file) = File::open(path)
+        && file.read(&mut first)? > 0
+        && first != [b'{']
+    {
+        return Err(io::Error::other("the file exists and has no lines of JSON; choose another file"));
+    }
+    Ok(())
 }
 
 /// Returns a value as one line of JSON, with escapes for characters that could act on a terminal.

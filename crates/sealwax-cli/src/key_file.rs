@@ -31,7 +31,9 @@ impl KeyFile {
             return None;
         }
         let text = |part| percent_decode(part).decode_utf8().ok().map(std::borrow::Cow::into_owned);
-        let material = SecretBytes::from(BASE64_STANDARD.decode(key).ok()?);
+        let mut material = Zeroizing::new(vec![0; base64::decoded_len_estimate(key.len())]);
+        let length = BASE64_STANDARD.decode_slice(key, &mut material).ok()?;
+        let material = SecretBytes::from(&material[..length]);
         Some(Self { namespace: text(namespace)?, name: text(name)?, material })
     }
 

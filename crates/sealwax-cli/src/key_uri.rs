@@ -4,12 +4,11 @@
 mod aws_kms;
 
 use std::{
-    ffi::OsString,
     fmt::Display,
     path::{Path, PathBuf},
 };
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use sealwax::{
     SecretBytes,
     keyring::{EcdhCurve, Keyring, RawAesKeyring, RawEcdhKeyring},
@@ -20,11 +19,8 @@ use crate::{
     failure::Failure,
     key_file::{KeyFile, MAX_KEY_FILE},
     secrets::read_secret,
+    uri_paths::{RESERVED, decode_path},
 };
-
-/// The characters that must be percent-encoded in a part of a URI.
-const RESERVED: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'&').add(b'<').add(b'>').add(b'?').add(b'`').add(b'+');
 
 /// Returns the URI of a raw AES key in a file.
 pub(crate) fn raw_aes_uri(namespace: &str, name: &str, file: &str) -> String {
@@ -233,15 +229,4 @@ fn aws_kms(uri: &KeyUri<'_>, aws: &AwsKms) -> Result<Box<dyn Keyring>, Failure> 
 #[cfg(not(feature = "aws"))]
 fn aws_kms(uri: &KeyUri<'_>, _: &AwsKms) -> Result<Box<dyn Keyring>, Failure> {
     Err(uri.refuse("this sealwax was built without AWS KMS; build it with the feature aws"))
-}
-
-#[cfg(unix)]
-fn decode_path(text: &str) -> Option<PathBuf> {
-    let bytes: Vec<u8> = percent_decode_str(text).collect();
-    Some(<OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes).into())
-}
-
-#[cfg(not(unix))]
-fn decode_path(text: &str) -> Option<PathBuf> {
-    Some(OsString::from(percent_decode_str(text).decode_utf8().ok()?.into_owned()).into())
 }

@@ -27,6 +27,7 @@ use crate::{
 pub(crate) fn run(arguments: &KeygenArguments, session: &Session) -> Result<(), Failure> {
     let KeygenArguments { bits, namespace, name, raw, file } = arguments;
     session.check_output([&**file], None)?;
+    session.check_apart(None, [&**file])?;
     let standard = is_standard(file);
     let shown = if standard { "FILE".to_owned() } else { file.display().to_string() };
     let stem = || match standard {
@@ -62,7 +63,7 @@ pub(crate) fn run(arguments: &KeygenArguments, session: &Session) -> Result<(), 
 }
 
 /// Writes a new file that only its owner can read. Fails if the file exists.
-fn write_new(path: &Path, bytes: &[u8], cleanup: &Cleanup) -> Result<(), Error> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8], cleanup: &Cleanup) -> Result<(), Error> {
     let file = cleanup.guard(|| PendingFile::create(path, Overwrite::Never))?;
     file.finish(|mut file| {
         file.set_mode(0o600);

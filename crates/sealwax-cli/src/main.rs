@@ -37,6 +37,7 @@ mod session;
 mod store;
 mod streams;
 mod text;
+mod uri_paths;
 mod verify;
 
 use std::process::ExitCode;

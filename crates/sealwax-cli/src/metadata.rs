@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{failure::Failure, json};
+use crate::{failure::Failure, json, text::is_standard};
 
 /// The file that the lines are appended to.
 pub(crate) struct Metadata {
@@ -17,31 +17,37 @@ pub(crate) struct Metadata {
     file: Mutex<Box<dyn Write + Send>>,
 }
 
-/// Fails if the file for metadata is one of the inputs or outputs.
+/// Fails if the file that an option names is one of the inputs or outputs.
 pub(crate) fn check_apart<'a>(
-    metadata: Option<&Path>,
+    option: &str,
+    file: Option<&Path>,
     files: impl IntoIterator<Item = &'a Path>,
 ) -> Result<(), Failure> {
-    let Some(metadata) = metadata else { return Ok(()) };
-    match files.into_iter().find(|file| is_same(metadata, file)) {
-        Some(file) => {
-            let name = file.display();
-            Err(Failure::usage(format!("{name}: --metadata names an input or output; choose another file")))
+    let Some(file) = file else { return Ok(()) };
+    match files.into_iter().find(|other| is_same(file, other)) {
+        Some(other) => {
+            let name = other.display();
+            Err(Failure::usage(format!("{name}: {option} names an input or output; choose another file")))
         }
         None => Ok(()),
     }
 }
 
-/// Fails if the file for metadata is in this directory, whose files are inputs or outputs.
-pub(crate) fn check_outside(metadata: &Path, directory: &Path) -> Result<(), Failure> {
-    if !resolve(metadata).starts_with(resolve(directory)) {
+/// Fails if the file that an option names is in this directory, whose files are inputs or outputs,
+/// or those of a key store.
+pub(crate) fn check_outside(option: &str, file: Option<&Path>, directory: &Path) -> Result<(), Failure> {
+    let Some(file) = file.filter(|file| !is_standard(file)) else { return Ok(()) };
+    if !resolve(file).starts_with(resolve(directory)) {
         return Ok(());
     }
-    let (name, directory) = (metadata.display(), directory.display());
-    Err(Failure::usage(format!("{name}: --metadata names a file in {directory}; choose one outside of it")))
+    let (name, directory) = (file.display(), directory.display());
+    Err(Failure::usage(format!("{name}: {option} names a file in {directory}; choose one outside of it")))
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {
+    if is_standard(one) || is_standard(other) {
+        return is_standard(one) && is_standard(other);
+    }
     #[cfg(unix)]
     if let (Ok(one), Ok(other)) = (fs::metadata(one), fs::metadata(other)) {
         use std::os::unix::fs::MetadataExt;
@@ -65,7 +71,7 @@ impl Metadata {
     /// may be private.
     pub(crate) fn open(path: Option<&Path>) -> Result<Option<Self>, Failure> {
         let Some(path) = path else { return Ok(None) };
-        if path == Path::new("-") {
+        if is_standard(path) {
             return Ok(Some(Self { name: "standard output".into(), file: Mutex::new(Box::new(io::stdout())) }));
         }
         let name = path.display().to_string();

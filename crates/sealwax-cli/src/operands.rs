@@ -19,6 +19,8 @@ const SUFFIX: &str = ".sealed";
 pub(crate) struct Operand {
     pub(crate) input: PathBuf,
     pub(crate) output: PathBuf,
+    /// Whether the command line names the output.
+    pub(crate) named: bool,
 }
 
 /// Returns the inputs that the command line names; without one, standard input unless it is a
@@ -79,13 +81,14 @@ fn operands(
         let count = inputs.len();
         return Err(Failure::usage(format!("-o names one output, but there are {count} inputs; omit -o")));
     }
+    let named = output.is_some();
     let operand = |input: PathBuf| {
         let output = match output {
             Some(output) => output.to_owned(),
             None if is_standard(&input) => STANDARD.into(),
             None => default(&input)?,
         };
-        Ok(Operand { input, output })
+        Ok(Operand { input, output, named })
     };
     inputs.into_iter().map(operand).collect()
 }

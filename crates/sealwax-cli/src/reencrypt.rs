@@ -13,7 +13,7 @@ use crate::{
     directories::{self, Directory, Done, Existing, Goal, Task},
     failure::Failure,
     keyring,
-    metadata::{self, Metadata},
+    metadata::Metadata,
     operands::{self, Operand},
     report::{Report, Sizes},
     session::Session,
@@ -29,18 +29,19 @@ pub(crate) fn run(arguments: &ReencryptArguments, session: &Session) -> Result<(
         return run_recursive(arguments, session);
     }
     let (operands, mut ready) = (operands::to_reencrypt(inputs, output.as_deref())?, None);
-    metadata::check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
+    session.check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
     session.check_output(Operand::outputs(&operands), report.metadata.as_deref())?;
     operands::each(&operands, session, |operand| {
         // Open the input and the output before the keys: the first use of the key store creates it.
         let input = Input::open(&operand.input, session.notes)?;
         // In place, the output replaces the input.
-        let target = Output::create_for_message(&operand.output, *force || output.is_none(), &session.cleanup)?;
+        let replaces = *force || !operand.named;
+        let target = Output::create_for_message(&operand.output, operand.named, replaces, &session.cleanup)?;
         let (metadata, resealing) = operands::once(&mut ready, || {
             Ok((Metadata::open(report.metadata.as_deref())?, Resealing::new(arguments, session)?))
         })?;
         // In place, what was put there meanwhile must not be replaced.
-        let check = |input: &Input| if output.is_none() { input.check_still_at(&operand.input) } else { Ok(()) };
+        let check = |input: &Input| if operand.named { Ok(()) } else { input.check_still_at(&operand.input) };
         resealing.reseal(input, target, check)?.print(report, session, metadata.as_ref())
     })
 }
@@ -136,8 +137,8 @@ impl<'a> Resealing<'a> {
         };
         let done = outcome.map_err(|error| output.failure(&name, error))?;
         // What was written to the file after it was read must not be lost.
-        input.check_unchanged()?;
         check(&input)?;
+        input.check_unchanged()?;
         let output_name = output.name.clone();
         let committed = output.commit()?;
         let output_length = Some(committed.length);

@@ -40,9 +40,12 @@ pub(crate) fn passphrase_from(
 ) -> Result<SecretBytes, Failure> {
     let passphrase = match file {
         Some(file) => {
-            let bytes = read_secret(file, MAX_PASSPHRASE)
-                .map_err(|error| Failure::about(&file.display().to_string(), error))?;
+            let name = file.display().to_string();
+            let bytes = read_secret(file, MAX_PASSPHRASE + 1).map_err(|error| Failure::about(&name, error))?;
             let line = bytes.as_bytes().split(|byte| *byte == b'\n').next().unwrap_or_default();
+            if line.len() > MAX_PASSPHRASE {
+                return Err(Failure::usage(format!("{name}: the passphrase is longer than {MAX_PASSPHRASE} bytes")));
+            }
             SecretBytes::from(line.strip_suffix(b"\r").unwrap_or(line))
         }
         None => {

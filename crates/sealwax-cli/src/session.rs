@@ -17,6 +17,7 @@ use crate::{
     config::Settings,
     failure::Failure,
     json::Json,
+    metadata,
     notes::Notes,
     streams::{is_standard, print},
 };
@@ -34,6 +35,8 @@ pub(crate) struct Session {
     /// The open key stores by directory. Each store is opened once, so that its passphrase is asked
     /// for and stretched once.
     open_stores: Mutex<HashMap<PathBuf, LocalKms>>,
+    /// The files that keys are read from.
+    key_files: Mutex<Vec<PathBuf>>,
 }
 
 impl Session {
@@ -55,6 +58,7 @@ impl Session {
             store,
             aws: AwsKms::new(aws),
             open_stores: Mutex::default(),
+            key_files: Mutex::default(),
         })
     }
 
@@ -90,6 +94,30 @@ impl Session {
         Ok(())
     }
 
+    /// Fails if JSON or metadata would be written into one of the inputs and outputs.
+    pub(crate) fn check_apart<'a>(
+        &self,
+        metadata: Option<&Path>,
+        files: impl IntoIterator<Item = &'a Path>,
+    ) -> Result<(), Failure> {
+        let files: Vec<_> = files.into_iter().collect();
+        metadata::check_apart("--metadata", metadata, files.iter().copied())?;
+        // That standard output has one thing alone is checked elsewhere.
+        let json = self.json.as_ref().map(Json::target).filter(|target| !is_standard(target));
+        metadata::check_apart("--json", json, files).map_err(Failure::not_as_json)?;
+        match self.settings.store(self.store.store.as_deref()) {
+            Ok(store) => self.check_outside(metadata, &store),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Fails if JSON or metadata would be written into a file in this directory.
+    pub(crate) fn check_outside(&self, metadata: Option<&Path>, directory: &Path) -> Result<(), Failure> {
+        metadata::check_outside("--metadata", metadata, directory)?;
+        let json = self.json.as_ref().map(Json::target);
+        metadata::check_outside("--json", json, directory).map_err(Failure::not_as_json)
+    }
+
     /// Fails if JSON is requested of a command that prints none.
     pub(crate) fn refuse_json(&self) -> Result<(), Failure> {
         if self.json.is_some() { Err(Failure::usage("this command prints no JSON; omit --json")) } else { Ok(()) }
@@ -105,6 +133,15 @@ impl Session {
     /// Returns the directories of the open stores.
     pub(crate) fn store_directories(&self) -> Vec<PathBuf> {
         self.open_stores.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Returns the files that keys have been read from.
+    pub(crate) fn key_files(&self) -> Vec<PathBuf> {
+        self.key_files.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn add_key_files(&self, files: impl IntoIterator<Item = PathBuf>) {
+        self.key_files.lock().unwrap_or_else(PoisonError::into_inner).extend(files);
     }
 
     /// Returns the store in a directory, which `open` opens the first time.

@@ -15,6 +15,7 @@ use sealwax_kms::{LocalKms, LocalKmsBuilder, LocalKmsError, Root, RootKind};
 
 use crate::{
     arguments::StoreArguments, failure::Failure, key_uri, notes::say, secrets::passphrase_from, session::Session,
+    uri_paths,
 };
 
 /// The alias of the key that is used when no key is given.
@@ -44,11 +45,12 @@ impl<'a> Store<'a> {
     /// Opens the store.
     pub(crate) fn open(self) -> Result<LocalKms, Failure> {
         let directory = self.directory()?;
+        self.session.add_key_files(self.arguments.root_key_file.clone());
         self.session.store_in(directory.clone(), || match LocalKms::root_kind(&directory)? {
             Some(kind) => {
                 let kms = self.builder(&directory, self.root_for(kind)?).open().wait()?;
                 for warning in kms.warnings()? {
-                    self.session.notes.note(format!("sealwax: warning: {warning}"));
+                    say(format!("sealwax: warning: {warning}"));
                 }
                 Ok(kms)
             }
@@ -71,6 +73,7 @@ impl<'a> Store<'a> {
         if LocalKms::root_kind(&directory)?.is_some() {
             return self.open();
         }
+        self.session.add_key_files(self.arguments.root_key_file.clone());
         self.session.store_in(directory.clone(), || {
             let root = self.root_to_make()?;
             let kms = self.builder(&directory, root).open_or_create().wait()?;
@@ -119,7 +122,10 @@ impl<'a> Store<'a> {
     pub(crate) fn keyring(self, uri: &str) -> Result<Box<dyn Keyring>, Failure> {
         match key_uri::local_name(uri) {
             Some(name) => self.key(&self.open()?, &name?),
-            None => key_uri::keyring(uri, &self.session.aws),
+            None => {
+                self.session.add_key_files(uri_paths::files(uri));
+                key_uri::keyring(uri, &self.session.aws)
+            }
         }
     }
 
@@ -213,16 +219,21 @@ impl<'a> Store<'a> {
 
     /// Returns whether there is a passphrase that need not be asked for.
     fn has_passphrase(self) -> bool {
-        self.arguments.passphrase_file.is_some() || env::var_os(PASSPHRASE).is_some_and(|text| !text.is_empty())
+        self.arguments.passphrase_file.is_some() || variable().is_some()
     }
 
     fn passphrase(self, prompt: &str) -> Result<SecretBytes, Failure> {
         let file = self.arguments.passphrase_file.as_deref();
-        match env::var_os(PASSPHRASE).filter(|text| !text.is_empty() && file.is_none()) {
-            Some(text) => Ok(SecretBytes::from(text.into_encoded_bytes())),
+        match variable().filter(|_| file.is_none()) {
+            Some(passphrase) => Ok(passphrase),
             None => passphrase_from(&self.session.cleanup, file, prompt, false),
         }
     }
+}
+
+/// Returns the passphrase in the environment.
+fn variable() -> Option<SecretBytes> {
+    env::var_os(PASSPHRASE).filter(|text| !text.is_empty()).map(|text| SecretBytes::from(text.into_encoded_bytes()))
 }
 
 impl From<LocalKmsError> for Failure {

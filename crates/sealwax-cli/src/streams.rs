@@ -89,7 +89,7 @@ impl Input {
     pub(crate) fn check_unchanged(&self) -> Result<(), Failure> {
         let Some((file, before)) = self.file.as_ref().zip(self.found.as_ref()) else { return Ok(()) };
         let now = file.metadata().map_err(|error| Failure::about(&self.name, error))?;
-        if now.len() == before.len() && now.modified().ok() == before.modified().ok() {
+        if now.len() == before.len() && times(&now) == times(before) {
             return Ok(());
         }
         Err(changed(&self.name))
@@ -122,6 +122,19 @@ impl Input {
         self.by_ref().take(SMALL as u64 + 1).read_to_end(&mut bytes)?;
         Ok(if bytes.len() > SMALL { Ahead::Begun(bytes) } else { Ahead::Whole(bytes) })
     }
+}
+
+/// Returns the times at which a file changed. The second cannot be put back.
+#[cfg(unix)]
+fn times(found: &Metadata) -> (Option<std::time::SystemTime>, (i64, i64)) {
+    use std::os::unix::fs::MetadataExt;
+
+    (found.modified().ok(), (found.ctime(), found.ctime_nsec()))
+}
+
+#[cfg(not(unix))]
+fn times(found: &Metadata) -> Option<std::time::SystemTime> {
+    found.modified().ok()
 }
 
 /// Returns the failure for a file that changed while it was read.
@@ -193,14 +206,17 @@ pub(crate) struct Committed {
 }
 
 impl Output {
-    pub(crate) fn create(path: &Path, force: bool, cleanup: &Cleanup) -> Result<Self, Failure> {
+    /// Creates an output. Only one that the user named may be a pipe or a device: a default name
+    /// must not lead to a reader that someone else put there.
+    pub(crate) fn create(path: &Path, named: bool, force: bool, cleanup: &Cleanup) -> Result<Self, Failure> {
         if is_standard(path) {
             warn_if_discarded();
             let (sink, terminal) = (Sink::Stream(standard_output()?), io::stdout().is_terminal());
             return Ok(Self { terminal, ..Self::new("standard output".into(), sink) });
         }
         let name = path.display().to_string();
-        if let Some(file) = open_stream(path).map_err(|error| Failure::about(&name, error))? {
+        let stream = if named { open_stream(path) } else { Ok(None) };
+        if let Some(file) = stream.map_err(|error| Failure::about(&name, error))? {
             let terminal = file.is_terminal();
             return Ok(Self { terminal, ..Self::new(name, Sink::Stream(Box::new(file))) });
         }
@@ -226,8 +242,13 @@ impl Output {
     }
 
     /// Creates an output for a message, which must not be a terminal.
-    pub(crate) fn create_for_message(path: &Path, force: bool, cleanup: &Cleanup) -> Result<Self, Failure> {
-        let output = Self::create(path, force, cleanup)?;
+    pub(crate) fn create_for_message(
+        path: &Path,
+        named: bool,
+        force: bool,
+        cleanup: &Cleanup,
+    ) -> Result<Self, Failure> {
+        let output = Self::create(path, named, force, cleanup)?;
         if output.terminal {
             return Err(binary_to_terminal());
         }
@@ -334,15 +355,29 @@ impl Write for Nowhere {
 
 /// Opens an existing pipe or character device, such as `/dev/null` or one that the shell makes for a
 /// process substitution. Returns `None` for anything else.
+///
+/// # Errors
+/// If another user put the pipe into a directory in which every user may create files.
 #[cfg(unix)]
 fn open_stream(path: &Path) -> io::Result<Option<File>> {
-    use std::os::unix::fs::FileTypeExt;
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-    let kind = std::fs::metadata(path).map(|found| found.file_type());
-    match kind {
-        Ok(kind) if kind.is_fifo() || kind.is_char_device() => File::options().write(true).open(path).map(Some),
-        _ => Ok(None),
+    let is_stream = |found: &Metadata| found.file_type().is_fifo() || found.file_type().is_char_device();
+    if !std::fs::metadata(path).is_ok_and(|found| is_stream(&found)) {
+        return Ok(None);
     }
+    let file = File::options().write(true).open(path)?;
+    let found = file.metadata()?;
+    if !is_stream(&found) {
+        return Err(io::Error::other("the file was replaced while it was opened"));
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_shared = std::fs::metadata(parent).is_ok_and(|parent| parent.mode() & 0o1002 == 0o1002);
+    let is_own = [rustix::process::geteuid().as_raw(), 0].contains(&found.uid());
+    if found.file_type().is_fifo() && is_shared && !is_own {
+        return Err(io::Error::other("the pipe belongs to another user; remove it or choose another name"));
+    }
+    Ok(Some(file))
 }
 
 #[cfg(not(unix))]

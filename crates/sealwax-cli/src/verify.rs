@@ -6,7 +6,7 @@ use crate::{
     arguments::VerifyArguments,
     directories::{Directory, Done, Existing, Task},
     failure::Failure,
-    metadata::{self, Metadata},
+    metadata::Metadata,
     opening::Opening,
     operands,
     session::Session,
@@ -31,10 +31,8 @@ pub(crate) fn run(arguments: &VerifyArguments, session: &Session) -> Result<(), 
             .run(|job, _, bar| Ok(Done::from(opening.verify(Input::open_found(&job.from, &job.found, bar)?)?)));
     }
     let inputs = operands::inputs(inputs)?;
-    metadata::check_apart(
-        report.metadata.as_deref(),
-        inputs.iter().map(|path| &**path).filter(|path| !is_standard(path)),
-    )?;
+    let files = inputs.iter().map(|path| &**path).filter(|path| !is_standard(path));
+    session.check_apart(report.metadata.as_deref(), files)?;
     let metadata = Metadata::open(report.metadata.as_deref())?;
     session.check_output([], report.metadata.as_deref())?;
     operands::each(&inputs, session, |input| {

@@ -98,7 +98,10 @@ impl WaitingPeriod {
         match self {
             Self::Days(days @ 7..=30) => Ok(DAY * days),
             Self::Sooner(time) if time < DAY * 7 => Ok(time),
-            _ => Err(LocalKmsError::InvalidRequest(
+            Self::Sooner(_) => Err(LocalKmsError::InvalidRequest(
+                "a sooner deletion must be less than 7 days away; the usual waiting period is 7 to 30 days".into(),
+            )),
+            Self::Days(_) => Err(LocalKmsError::InvalidRequest(
                 "the waiting period must be 7 to 30 days, unless a sooner deletion is requested explicitly".into(),
             )),
         }

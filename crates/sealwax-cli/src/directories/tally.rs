@@ -61,6 +61,11 @@ impl Tally {
         let line = Line { operation, tally: &self, stopped: self.stopped.is_some() };
         let json = directory.session.emit(&line)?;
         self.code.outcome(&text, json)?;
+        if directory.task == Task::Verify && self.files == 0 && self.excluded == 0 {
+            let suffix = directory.tree.suffix.display();
+            let text = format!("{}: no file ends in {suffix}; use --suffix for other names", directory.from.display());
+            return Err(if json { Failure::said(Some(2)) } else { Failure::usage(text) });
+        }
         if !json {
             directory.session.notes.note(text);
         }

@@ -28,8 +28,8 @@ pub(super) enum Met {
     Skipped(PathBuf, Cow<'static, str>),
     /// An entry that the patterns leave out.
     Excluded,
-    /// The directory of a key store that encrypts the files.
-    KeyStore(PathBuf),
+    /// The directory of a key store, or a key file, that encrypts the files, and what to do with it.
+    LeftOut(PathBuf, &'static str),
     Failed(Failure),
 }
 
@@ -61,6 +61,8 @@ pub(super) struct Tree<'a> {
     filter: Filter,
     /// The directories of the key stores that encrypt the files.
     stores: Vec<PathBuf>,
+    /// The files of the keys that encrypt the files.
+    key_files: Vec<PathBuf>,
     root: Pair,
     /// Whether output directories are created.
     creates: bool,
@@ -96,10 +98,12 @@ impl<'a> Tree<'a> {
     /// checked.
     pub(super) fn new(directory: &Directory<'a>) -> Result<Self, Failure> {
         let Directory { task, tree, from, to, session, .. } = *directory;
-        let stores = match task {
-            Task::Encrypt => session.store_directories().iter().map(|store| canonical(store)).collect(),
-            _ => Vec::new(),
+        let (stores, key_files) = match task {
+            Task::Encrypt => (session.store_directories(), session.key_files()),
+            _ => (Vec::new(), Vec::new()),
         };
+        let [stores, key_files] =
+            [stores, key_files].map(|paths| paths.iter().map(|path| canonical(path)).collect::<Vec<_>>());
         let root = canonical(from);
         if let Some(store) = stores.iter().find(|store| root.starts_with(store)) {
             return Err(Failure::usage(format!(
@@ -113,17 +117,14 @@ impl<'a> Tree<'a> {
         let output = match to {
             None if task == Task::Reencrypt => Target::Input,
             None => Target::None,
-            Some(to) if creates => {
-                let open = fs::create_dir_all(to).and_then(|()| OpenDirectory::open(to));
-                Target::To(open.map_err(|error| fail(to, error))?)
-            }
+            Some(to) if creates => Target::To(open_or_create(to, &input).map_err(|error| fail(to, error))?),
             Some(to) => match OpenDirectory::open(to) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Target::Missing(to.to_owned()),
                 open => Target::To(open.map_err(|error| fail(to, error))?),
             },
         };
         let (root, filter) = (Pair { input, output }, Filter::new(tree)?);
-        Ok(Self { task, suffix: &tree.suffix, from, filter, stores, root, creates })
+        Ok(Self { task, suffix: &tree.suffix, from, filter, stores, key_files, root, creates })
     }
 
     /// Returns the total size of the files in bytes.
@@ -173,12 +174,17 @@ impl<'a> Tree<'a> {
                     }
                     return Some(Met::Excluded);
                 }
+                if !is_directory && is_one_of(&self.key_files, &entry) {
+                    let why = "the key file that encrypts these files; keep a copy of it elsewhere";
+                    return Some(Met::LeftOut(entry.into_path(), why));
+                }
                 if !is_directory {
                     return Some(self.meet(&entry, &mut cursor));
                 }
-                if self.is_key_store(&entry) {
+                if is_one_of(&self.stores, &entry) {
                     entries.skip_current_dir();
-                    return Some(Met::KeyStore(entry.into_path()));
+                    let why = "the key store that encrypts these files; back it up with sealwax keys export";
+                    return Some(Met::LeftOut(entry.into_path(), why));
                 }
                 if !self.filter.chooses_files()
                     && let Err(failure) = cursor.go_to(below)
@@ -188,13 +194,6 @@ impl<'a> Tree<'a> {
                 }
             }
         })
-    }
-
-    fn is_key_store(&self, entry: &DirEntry) -> bool {
-        // Links are not followed below the directory, so few entries need to be resolved.
-        !self.stores.is_empty()
-            && self.stores.iter().any(|store| store.file_name() == Some(entry.file_name()))
-            && self.stores.contains(&canonical(entry.path()))
     }
 
     fn meet(&self, entry: &DirEntry, cursor: &mut Cursor<'_, '_>) -> Met {
@@ -220,6 +219,10 @@ impl<'a> Tree<'a> {
             let why = format!("the name does not end in {}", self.suffix.display());
             return Met::Skipped(entry.path().to_owned(), why.into());
         };
+        if is_partial(&name) && !matches!(output, Target::None | Target::Input) {
+            let why = "the name of the output is that of an incomplete file; rename the input";
+            return Met::Failed(Failure::usage(format!("{}: {why}", from.display())));
+        }
         let to = match output {
             Target::None => Target::None,
             Target::Input => Target::Input,
@@ -247,6 +250,12 @@ impl<'a> Tree<'a> {
             Task::Decrypt | Task::Verify | Task::Inspect => without_suffix(name, self.suffix),
         }
     }
+}
+
+/// Returns whether an entry has one of these paths, which have no links.
+fn is_one_of(paths: &[PathBuf], entry: &DirEntry) -> bool {
+    // Links are not followed below the directory, so few entries need to be resolved.
+    paths.iter().any(|path| path.file_name() == Some(entry.file_name())) && paths.contains(&canonical(entry.path()))
 }
 
 /// An input directory, and the output directory for it.
@@ -317,6 +326,20 @@ fn of_walk(error: walkdir::Error) -> Failure {
     let name = error.path().map(|path| path.display().to_string()).unwrap_or_default();
     let error = error.into_io_error().unwrap_or_else(|| io::ErrorKind::Other.into());
     Failure::about(&name, error)
+}
+
+/// Opens an output directory, and creates it first if it does not exist, with the permissions of the
+/// input directory.
+fn open_or_create(path: &Path, input: &OpenDirectory) -> io::Result<Arc<OpenDirectory>> {
+    match (OpenDirectory::open(path), path.file_name()) {
+        (Err(error), Some(name)) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            fs::create_dir_all(parent)?;
+            OpenDirectory::open(parent)?.child_like(name, input)?;
+            OpenDirectory::open(path)
+        }
+        (opened, _) => opened,
+    }
 }
 
 /// Strips the suffix from a name; `None` if nothing usable remains.

@@ -16,6 +16,7 @@ use crate::{
     cleanup::Cleanup,
     failure::Failure,
     key_file::{KeyFile, MAX_KEY_FILE},
+    keygen::write_new,
     notes::say,
     secrets::{new_passphrase, passphrase_from, read_secret},
     session::Session,
@@ -137,6 +138,7 @@ fn export(kms: &LocalKms, command: &KeysCommand, show: Show<'_>) -> Result<(), F
     };
     let session = show.0;
     session.check_output([&**output], None)?;
+    session.check_apart(None, [&**output])?;
     let generated = generate_passphrase.then(new_passphrase).transpose()?;
     let passphrase = match &generated {
         Some(passphrase) => SecretBytes::from(passphrase.as_bytes()),
@@ -155,7 +157,9 @@ fn export(kms: &LocalKms, command: &KeysCommand, show: Show<'_>) -> Result<(), F
         generated.into_iter().for_each(|text| say(format_args!("sealwax: the passphrase of the backup is {text}")));
         return Ok(());
     }
-    kms.export(output, key.as_deref(), root).wait()?;
+    let backup = kms.export_bytes(key.as_deref(), root).wait()?;
+    let name = output.display().to_string();
+    write_new(output, &backup, &session.cleanup).map_err(|error| Failure::about(&name, error))?;
     show.exported(output, generated)
 }
 

@@ -5,7 +5,9 @@ use std::{fmt::Write as _, path::Path, time::SystemTime};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use sealwax::Escaped;
 use sealwax_kms::{Alias, AuditEntry, AuditReport, BackupReport, KeyMetadata, KeyState};
+use serde::Serialize;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::{failure::Failure, session::Session, streams::print_plaintext};
 
@@ -214,9 +216,15 @@ impl Show<'_> {
         if self.0.json.is_none() {
             return print_plaintext(plaintext);
         }
-        let plaintext = BASE64_STANDARD.encode(plaintext);
-        self.0.emit(&json!({ "key_id": key_id, "plaintext": plaintext })).map(drop)
+        let plaintext = Zeroizing::new(BASE64_STANDARD.encode(plaintext));
+        self.0.emit(&Opened { key_id, plaintext: &plaintext }).map(drop)
     }
+}
+
+#[derive(Serialize)]
+struct Opened<'a> {
+    key_id: &'a str,
+    plaintext: &'a str,
 }
 
 #[cfg(test)]

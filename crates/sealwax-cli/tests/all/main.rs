@@ -26,6 +26,8 @@ mod official;
 mod operands;
 #[cfg(target_os = "linux")]
 mod replaced;
+#[cfg(unix)]
+mod spared;
 mod stores;
 #[cfg(target_os = "linux")]
 mod terminal;
