@@ -214,7 +214,17 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
     ("directories", &[&["cache"], &["filter"], &["tree"], &["tally"]]),
     (
         "objects",
-        &[&["url"], &["error"], &["connect"], &["object"], &["download"], &["upload"], &["ranges"], &["stores"], &["without"]],
+        &[
+            &["url"],
+            &["error"],
+            &["connect"],
+            &["object"],
+            &["download"],
+            &["upload"],
+            &["ranges"],
+            &["stores"],
+            &["without"],
+        ],
     ),
     ("sync", &[&["outcome"], &["up"], &["down"]]),
 ];
@@ -317,7 +327,10 @@ fn the_crates_are_built_on_each_other_in_one_direction() {
     assert_eq!(own_dependencies("crates/sealwax-aws/Cargo.toml"), ["sealwax"]);
     assert_eq!(own_dependencies("crates/sealwax-kms/Cargo.toml"), ["sealwax"]);
     assert_eq!(own_dependencies("crates/sealwax-object-store/Cargo.toml"), ["sealwax"]);
-    assert_eq!(own_dependencies("crates/sealwax-cli/Cargo.toml"), ["sealwax", "sealwax-aws", "sealwax-kms", "sealwax-object-store"]);
+    assert_eq!(
+        own_dependencies("crates/sealwax-cli/Cargo.toml"),
+        ["sealwax", "sealwax-aws", "sealwax-kms", "sealwax-object-store"]
+    );
     // And the library's own tests need none of them either.
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let package = manifest.split("\n[package]\n").nth(1).expect("a package");

@@ -259,7 +259,7 @@ pub(crate) struct DecryptArguments {
     pub(crate) release_unverified: bool,
 
     /// Decrypt only bytes A to B of the plaintext, both inclusive, or A- or -COUNT
-    #[arg(long, value_name = "A-B", conflicts_with_all = ["recursive", "preserve", "check"])]
+    #[arg(long, value_name = "A-B", allow_hyphen_values = true, conflicts_with_all = ["recursive", "preserve", "check"])]
     pub(crate) range: Option<ByteRange>,
 
     /// Restore the mode and modification time that encrypt --preserve stored

@@ -6,15 +6,22 @@ use object_store::Error;
 
 use crate::failure::Failure;
 
+const MISSING: &str = "no such object or bucket";
+
 /// Returns the failure for an error on the object or store of this name.
 pub(super) fn failure(name: &str, error: &Error) -> Failure {
-    Failure::about(name, sealwax::Error::from(convert(error)))
+    match error {
+        Error::AlreadyExists { .. } => {
+            Failure::exists(format!("{name}: the object exists (use --force to replace it)"))
+        }
+        error => Failure::other(format!("{name}: {}", convert(error))),
+    }
 }
 
 /// Returns an error of a store as one of a file, with its text in one line.
 pub(super) fn convert(error: &Error) -> io::Error {
     let kind = match error {
-        Error::NotFound { .. } => return io::Error::new(io::ErrorKind::NotFound, "no such object or bucket"),
+        Error::NotFound { .. } => return io::Error::new(io::ErrorKind::NotFound, MISSING),
         Error::AlreadyExists { .. } => return io::ErrorKind::AlreadyExists.into(),
         Error::Precondition { .. } => {
             return io::Error::other("the object was changed meanwhile; try again when nothing writes to it");
@@ -37,6 +44,10 @@ fn describe(error: &Error) -> String {
             let _ = write!(text, ": {more}");
         }
         next = cause.source();
+    }
+    // A listing has no kind of error for this.
+    if text.contains("NoSuchBucket") {
+        return MISSING.to_owned();
     }
     // The last place where credentials are looked for.
     if text.contains("169.254.169.254") {

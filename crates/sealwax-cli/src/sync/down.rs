@@ -11,7 +11,7 @@ use std::{
 use sealwax::io::Overwrite;
 use walkdir::WalkDir;
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::{
     arguments::SyncArguments,
     failure::Failure,

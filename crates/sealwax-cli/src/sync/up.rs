@@ -10,7 +10,7 @@ use std::{
 
 use walkdir::WalkDir;
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::{
     arguments::SyncArguments,
     encrypt::Sealing,

@@ -159,7 +159,7 @@ fn every_command_prints_the_documented_schema() {
         assert_eq!(expect(arguments, b"", 2, &["error"])[0]["code"], 2);
     }
     if !cfg!(feature = "object-store") {
-        ["listed", "deleted", "synchronized"].map(|name| schemas_left.remove(name));
+        schemas_left.retain(|name, _| !["listed", "deleted", "synchronized"].contains(&name.as_str()));
     }
     assert!(schemas_left.is_empty(), "no command printed {:?}", schemas_left.keys());
 }

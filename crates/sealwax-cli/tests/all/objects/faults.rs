@@ -14,12 +14,11 @@ use crate::{
     support::pattern,
 };
 
-/// A request: its method, its target, and the header `range`.
+/// A request.
 #[derive(Clone, Debug)]
 struct Request {
     method: String,
     target: String,
-    range: Option<(u64, u64)>,
     /// The length of the answer's body.
     answered: u64,
 }
@@ -86,15 +85,9 @@ fn pass_on(connection: TcpStream, upstream: &str, fault: Fault, seen: &Mutex<Vec
     let lines = head(&mut reader)?;
     let mut words = lines[0].split(' ').map(str::to_owned);
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let range = header(&lines, "range").and_then(|value| {
-        value
-            .strip_prefix("bytes=")?
-            .split_once('-')
-            .map(|(a, b)| (a.parse().unwrap_or(u64::MAX), b.parse().unwrap_or(u64::MAX)))
-    });
     let mut body = vec![0; header(&lines, "content-length").and_then(|value| value.parse().ok()).unwrap_or(0)];
     reader.read_exact(&mut body)?;
-    let mut request = Request { method, target, range, answered: 0 };
+    let mut request = Request { method, target, answered: 0 };
     if let Some(status) = fault(&request) {
         seen.lock().unwrap().push(request);
         let text = "<Error><Code>Refused</Code><Message>as the test asks</Message></Error>";
