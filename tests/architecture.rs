@@ -217,6 +217,7 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
         &[
             &["url"],
             &["error"],
+            &["profile"],
             &["connect"],
             &["object"],
             &["download"],

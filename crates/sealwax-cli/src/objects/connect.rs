@@ -10,11 +10,17 @@ use object_store::{
     http::HttpBuilder,
     local::LocalFileSystem,
 };
+use tokio::runtime::Handle;
+
+#[cfg(feature = "aws")]
+use super::profile::{self, Credentials};
 
 /// How stores are reached.
 pub(super) struct Place {
     pub(super) endpoint: Option<String>,
     pub(super) region: Option<String>,
+    #[cfg(feature = "aws")]
+    pub(super) profile: Option<String>,
 }
 
 /// The longest time for one request. A part of an upload must fit.
@@ -41,10 +47,10 @@ fn variable(names: &[&str]) -> Option<String> {
 
 impl Place {
     /// Returns a store. Nothing is requested yet.
-    pub(super) fn connect(&self, scheme: &str, authority: &str) -> Result<Arc<dyn ObjectStore>> {
+    pub(super) fn connect(&self, scheme: &str, authority: &str, runtime: &Handle) -> Result<Arc<dyn ObjectStore>> {
         let endpoint = self.endpoint.clone();
         Ok(match scheme {
-            "s3" => Arc::new(self.s3(authority)?),
+            "s3" => Arc::new(self.s3(authority, runtime)?),
             "gs" => {
                 let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(authority).with_retry(retries());
                 let builder = builder.with_client_options(options(endpoint.as_deref()));
@@ -73,10 +79,23 @@ impl Place {
         })
     }
 
-    fn s3(&self, bucket: &str) -> Result<impl ObjectStore> {
+    fn s3(&self, bucket: &str, runtime: &Handle) -> Result<impl ObjectStore + use<>> {
         let endpoint = self.endpoint.clone().or_else(|| variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]));
         let region = self.region.clone().or_else(|| variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
         let builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retries());
+        #[cfg(feature = "aws")]
+        let (builder, endpoint, region) = {
+            let config = runtime.block_on(profile::load(self.profile.as_deref(), region.as_deref()));
+            let credentials = config.credentials_provider().map(Credentials::new);
+            let builder = match credentials {
+                Some(credentials) => builder.with_credentials(Arc::new(credentials)),
+                None => builder,
+            };
+            let region = config.region().map(|region| region.as_ref().to_owned());
+            (builder, endpoint.or_else(|| config.endpoint_url().map(str::to_owned)), region)
+        };
+        #[cfg(not(feature = "aws"))]
+        let _ = runtime;
         let mut builder = builder.with_client_options(options(endpoint.as_deref()));
         if let Some(endpoint) = endpoint {
             builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);

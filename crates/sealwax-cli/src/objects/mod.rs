@@ -10,6 +10,8 @@ mod download;
 mod error;
 #[cfg(feature = "object-store")]
 mod object;
+#[cfg(all(feature = "aws", feature = "object-store"))]
+mod profile;
 #[cfg(feature = "object-store")]
 mod ranges;
 #[cfg(feature = "object-store")]

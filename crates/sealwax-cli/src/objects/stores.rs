@@ -46,7 +46,12 @@ pub(crate) struct Objects {
 impl Objects {
     pub(crate) fn new(arguments: ObjectArguments, aws: &AwsArguments) -> Self {
         let ObjectArguments { endpoint_url, bind, store_name, header_length } = arguments;
-        let place = Place { endpoint: endpoint_url, region: aws.region.clone() };
+        let place = Place {
+            endpoint: endpoint_url,
+            region: aws.region.clone(),
+            #[cfg(feature = "aws")]
+            profile: aws.profile.clone(),
+        };
         let (connected, runtime) = (Mutex::default(), OnceLock::new());
         Self { bind, store_name, header_length, place, connected, runtime }
     }
@@ -105,9 +110,7 @@ impl Objects {
         if let Some(store) = connected.get(&base) {
             return Ok(Object::new(store.clone(), path, base));
         }
-        // Some stores start tasks when they are built.
-        let _runtime = self.runtime()?.enter();
-        let store = self.place.connect(scheme, authority).map_err(|error| failure(&name, &error))?;
+        let store = self.place.connect(scheme, authority, self.runtime()?).map_err(|error| failure(&name, &error))?;
         connected.insert(base.clone(), store.clone());
         Ok(Object::new(store, path, base))
     }

@@ -59,7 +59,8 @@ fn objects_are_written_read_listed_and_opened_by_python() {
     let stored = bucket.stored(key);
     assert_eq!(inspected["message_length"], stored.len());
     let context = [("sealwax-path", key), ("tenant", "blue")].into();
-    let opening = peer.decrypt(&[key_of.clone()], &context, &stored).unwrap_or_else(|refused| panic!("{refused:?}"));
+    let opening =
+        peer.decrypt(std::slice::from_ref(&key_of), &context, &stored).unwrap_or_else(|refused| panic!("{refused:?}"));
     assert_eq!(opening.plaintext, text);
     assert!(peer.decrypt(&[key_of], &[("tenant", "blue")].into(), &stored).is_err());
     // The frames that are read without the header follow from the length; a whole read agrees.
@@ -165,6 +166,25 @@ fn ranges_are_those_of_the_plaintext() {
     signed[100_000] ^= 1;
     bucket.tool.place.write("signed", &signed);
     bucket.tool.refused(&read, 3, "signed");
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn a_profile_has_credentials_region_and_endpoint() {
+    let Some(mut bucket) = Bucket::new() else { return };
+    let directory = bucket.tool.place.directory.path().to_owned();
+    let profile = format!(
+        "[profile far]\nregion = eu-west-1\naws_access_key_id = A\naws_secret_access_key = B\nendpoint_url = {}\n",
+        bucket.server.endpoint
+    );
+    fs::write(directory.join("config"), profile).unwrap();
+    fs::write(directory.join("plain"), b"text").unwrap();
+    bucket.tool.environment = Vec::new();
+    bucket.tool.with_key(&["encrypt", "--profile", "far", "plain", "-o", "s3://lake/a"]);
+    bucket.tool.environment.push(("AWS_PROFILE", "far".to_owned()));
+    assert_eq!(bucket.tool.with_key(&["decrypt", "s3://lake/a", "-o", "-"]), b"text");
+    bucket.tool.environment.pop();
+    bucket.tool.refused(&["verify", "s3://lake/a"], 1, "s3://lake/a");
 }
 
 #[test]

@@ -41,7 +41,10 @@ impl Tool {
                 command.env_remove(name);
             }
         }
-        command.envs(self.environment.iter().cloned());
+        for (name, file) in [("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")] {
+            command.env(name, self.place.directory.path().join(file));
+        }
+        command.env("AWS_EC2_METADATA_DISABLED", "true").envs(self.environment.iter().cloned());
         command
     }
 
