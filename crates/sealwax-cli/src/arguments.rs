@@ -20,7 +20,9 @@ pub(crate) use config::{ConfigArguments, ConfigCommand};
 pub(crate) use directories::{DirectoryArguments, TreeArguments};
 pub(crate) use keys::{AliasCommand, KeysArguments, KeysCommand};
 pub(crate) use messages::{KeyArguments, LimitArguments, context_of};
-pub(crate) use objects::{Bind, CpArguments, LsArguments, ObjectArguments, SyncArguments};
+#[cfg(feature = "object-store")]
+pub(crate) use objects::Bind;
+pub(crate) use objects::{CpArguments, LsArguments, ObjectArguments, SyncArguments};
 pub(crate) use range::ByteRange;
 pub(crate) use reencrypt::ReencryptArguments;
 pub(crate) use store::{AwsArguments, StoreArguments};

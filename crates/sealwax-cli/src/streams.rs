@@ -4,7 +4,6 @@ use std::{
     fs::{File, Metadata},
     io::{self, IsTerminal, Read, Write},
     path::Path,
-    time::SystemTime,
 };
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
@@ -98,6 +97,7 @@ impl Input {
     }
 
     /// Shows the progress on a bar that several inputs share.
+    #[cfg(feature = "object-store")]
     pub(crate) fn set_progress(&mut self, bar: ProgressBar) {
         self.bar = bar;
     }
@@ -213,10 +213,12 @@ enum Sink {
     /// Standard output, a pipe or a device: what is written is visible at once.
     Stream(Box<dyn Write + Send>),
     /// An object, which appears when it is complete.
+    #[cfg(feature = "object-store")]
     Object(Guarded<Box<dyn Upload>>),
 }
 
 /// Something that appears under its name when it is committed.
+#[cfg(feature = "object-store")]
 pub(crate) trait Upload: Write + Send {
     fn commit(self: Box<Self>) -> io::Result<()>;
 }
@@ -278,7 +280,8 @@ impl Output {
     }
 
     /// Gives a file this time of change.
-    pub(crate) fn set_modified(&self, time: SystemTime) {
+    #[cfg(feature = "object-store")]
+    pub(crate) fn set_modified(&self, time: std::time::SystemTime) {
         if let Sink::File(file) = &self.sink {
             file.with(|file| file.set_modified(time));
         }
@@ -339,6 +342,7 @@ impl Output {
                 let warnings = replaced.map(|replaced| replaced.give_to(&mut file, has_own_mode));
                 file.commit().map(|()| warnings.unwrap_or_default())
             }),
+            #[cfg(feature = "object-store")]
             Sink::Object(object) => object.finish(Upload::commit).map(|()| Vec::new()).map_err(Error::from),
             Sink::Stream(mut stream) => stream.flush().map(|()| Vec::new()).map_err(Error::from),
         };
@@ -351,6 +355,7 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = match &mut self.sink {
             Sink::File(file) => file.with(|file| file.write(bytes)),
+            #[cfg(feature = "object-store")]
             Sink::Object(object) => object.with(|object| object.write(bytes)),
             Sink::Stream(stream) => stream.write(bytes),
         };
@@ -364,6 +369,7 @@ impl Write for Output {
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.sink {
             Sink::File(file) => file.with(Write::flush),
+            #[cfg(feature = "object-store")]
             Sink::Object(object) => object.with(Write::flush),
             Sink::Stream(stream) => stream.flush(),
         }

@@ -11,6 +11,8 @@ use crate::{arguments::SyncArguments, failure::Failure, objects::is_url, session
 
 pub(crate) fn run(arguments: &SyncArguments, session: &Session) -> Result<(), Failure> {
     let SyncArguments { from, to, .. } = arguments;
+    #[cfg(not(feature = "object-store"))]
+    let _ = session;
     match (is_url(from), is_url(to)) {
         (false, false) => {
             let text = "neither is the URL of an object; use sealwax encrypt -r or decrypt -r for directories";
