@@ -7,6 +7,10 @@ until stdin ends. Binary values are base64. As in peer.py, what fails answers {"
         -> {"ok":true,"port":..,"version":..,"moto":..}
     {"op":"call","service":"kms","region":"us-east-1","method":"create_key","arguments":{..}}
         a call of boto3, with its names -> {"ok":true,"answer":{..}}
+    {"op":"object","bucket":..,"key":..}
+        -> {"ok":true,"bytes":..}
+    {"op":"put_object","bucket":..,"key":..,"bytes":..}
+        -> {"ok":true}
     {"op":"enforce"}
         from here on every request needs credentials that a policy allows -> {"ok":true}
     {"op":"encrypt","way":"provider"|"mpl"|"mpl-multi","keys":[ARN,..],"suite":"0x0478","frame_length":4096,"context":{..},"plaintext":..}
@@ -135,6 +139,17 @@ def call(request):
     return {"answer": answer}
 
 
+def read_object(request):
+    answer = client("s3", "us-east-1").get_object(Bucket=request["bucket"], Key=request["key"])
+    return {"bytes": to_base64(answer["Body"].read())}
+
+
+def put_object(request):
+    body = unbase64(request["bytes"])
+    client("s3", "us-east-1").put_object(Bucket=request["bucket"], Key=request["key"], Body=body)
+    return {}
+
+
 def enforce(_request):
     # A call of moto's own: how many requests more are let through without a look at who asks.
     headers = {"Content-Type": "text/plain"}
@@ -146,7 +161,15 @@ def hello(_request):
     return {"port": PORT, "version": aws_encryption_sdk.__version__, "moto": moto.__version__}
 
 
-OPERATIONS = {"hello": hello, "call": call, "enforce": enforce, "encrypt": encrypt, "decrypt": decrypt}
+OPERATIONS = {
+    "hello": hello,
+    "call": call,
+    "object": read_object,
+    "put_object": put_object,
+    "enforce": enforce,
+    "encrypt": encrypt,
+    "decrypt": decrypt,
+}
 
 
 def unbase64(text):

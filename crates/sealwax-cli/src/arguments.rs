@@ -11,6 +11,8 @@ mod config;
 mod directories;
 mod keys;
 mod messages;
+mod objects;
+mod range;
 mod reencrypt;
 mod store;
 
@@ -18,6 +20,10 @@ pub(crate) use config::{ConfigArguments, ConfigCommand};
 pub(crate) use directories::{DirectoryArguments, TreeArguments};
 pub(crate) use keys::{AliasCommand, KeysArguments, KeysCommand};
 pub(crate) use messages::{KeyArguments, LimitArguments, context_of};
+#[cfg(feature = "object-store")]
+pub(crate) use objects::Bind;
+pub(crate) use objects::{CpArguments, LsArguments, ObjectArguments, SyncArguments};
+pub(crate) use range::ByteRange;
 pub(crate) use reencrypt::ReencryptArguments;
 pub(crate) use store::{AwsArguments, StoreArguments};
 
@@ -66,6 +72,9 @@ pub(crate) struct GlobalArguments {
 
     #[command(flatten)]
     pub(crate) aws: AwsArguments,
+
+    #[command(flatten)]
+    pub(crate) objects: ObjectArguments,
 }
 
 /// What the exit codes mean, for the help and the manual pages.
@@ -95,6 +104,15 @@ pub(crate) enum Command {
     /// Show the header and the sizes of a message, or of each in a directory; needs no key and
     /// verifies nothing
     Inspect(InspectArguments),
+    /// List the objects of a store with the lengths of their plaintexts; needs no key
+    #[command(hide = objects::HIDDEN)]
+    Ls(LsArguments),
+    /// Copy a file to an object, an object to a file, or an object to another
+    #[command(hide = objects::HIDDEN)]
+    Cp(CpArguments),
+    /// Update a path of objects from a directory, or a directory from objects
+    #[command(hide = objects::HIDDEN)]
+    Sync(SyncArguments),
     /// Remove incomplete files that a killed run left in directories
     Clean(CleanArguments),
     /// Create a file with a random AES key, and print its key URI
@@ -198,17 +216,30 @@ pub(crate) struct MessageArguments {
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) quorum: Option<usize>,
 
-    /// Plaintext bytes per frame
-    #[arg(long, hide_short_help = true, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
-    pub(crate) frame_length: u32,
+    /// Plaintext bytes per frame [default: 4096]
+    #[arg(long, hide_short_help = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
+    pub(crate) frame_length: Option<u32>,
 }
 
 impl MessageArguments {
     pub(crate) fn apply<'a>(&self, encrypt: sealwax::Encrypt<'a>) -> sealwax::Encrypt<'a> {
-        let encrypt = encrypt.frame_length(self.frame_length);
+        let encrypt = encrypt.frame_length(self.frame_length.unwrap_or(4096));
         match self.suite {
             Some(suite) => encrypt.suite(suite),
             None => encrypt,
+        }
+    }
+
+    /// Fails if these are not the options of the messages of objects.
+    pub(crate) fn check_for_objects(&self) -> Result<(), Failure> {
+        match (self.suite, self.frame_length) {
+            (Some(suite), _) if suite != AlgorithmSuite::Aes256GcmHkdfSha512CommitKey => {
+                Err(Failure::usage("objects have suite 0x0478, so that ranges of them can be read; use --suite 0x0478"))
+            }
+            (_, Some(length)) if length != 65_536 => {
+                Err(Failure::usage("objects have frames of 65536 bytes, which give their lengths; omit --frame-length"))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -228,6 +259,10 @@ pub(crate) struct DecryptArguments {
     /// Write the plaintext of a signed message to standard output before its signature is verified
     #[arg(long, hide_short_help = true, conflicts_with = "recursive")]
     pub(crate) release_unverified: bool,
+
+    /// Decrypt only bytes A to B of the plaintext, both inclusive, or A- or -COUNT
+    #[arg(long, value_name = "A-B", allow_hyphen_values = true, conflicts_with_all = ["recursive", "preserve", "check"])]
+    pub(crate) range: Option<ByteRange>,
 
     /// Restore the mode and modification time that encrypt --preserve stored
     #[arg(long, hide_short_help = true)]

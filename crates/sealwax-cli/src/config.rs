@@ -197,6 +197,8 @@ impl Settings {
                 self.apply_suite(&mut arguments.message);
             }
             Command::Decrypt(arguments) => self.apply_keys(&mut arguments.keys, true),
+            Command::Cp(arguments) => self.apply_keys(&mut arguments.keys, true),
+            Command::Sync(arguments) => self.apply_keys(&mut arguments.keys, true),
             Command::Verify(arguments) => self.apply_keys(&mut arguments.keys, true),
             Command::Reencrypt(arguments) => {
                 // By default the context of the old message is kept.

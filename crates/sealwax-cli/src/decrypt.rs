@@ -2,17 +2,19 @@
 
 use crate::{
     arguments::DecryptArguments,
+    comparison::open_existing,
     directories::{Directory, Done, Existing, Goal, Task},
     failure::Failure,
     metadata::Metadata,
+    objects::is_url,
     opening::Opening,
     operands::{self, Operand},
     session::Session,
-    streams::{Input, Output, open_existing},
+    streams::{Input, Output, is_standard},
 };
 
 pub(crate) fn run(arguments: &DecryptArguments, session: &Session) -> Result<(), Failure> {
-    let DecryptArguments { keys, limits, release_unverified, preserve, check, directories, report, streams } =
+    let DecryptArguments { keys, limits, release_unverified, preserve, check, directories, report, streams, range } =
         arguments;
     if directories.recursive() {
         return run_recursive(arguments, session);
@@ -25,14 +27,26 @@ pub(crate) fn run(arguments: &DecryptArguments, session: &Session) -> Result<(),
     };
     session.check_output(Operand::outputs(&operands), report.metadata.as_deref())?;
     operands::each(&operands, session, |operand| {
-        let mut input = Input::open(&operand.input, session.notes)?;
+        if let Some(range) = range {
+            if is_standard(&operand.input) {
+                return Err(Failure::usage("--range needs a file or an object, not standard input"));
+            }
+            let output = session.output(&operand.output, operand.named, streams.force)?;
+            let (metadata, opening) = operands::once(&mut ready, make)?;
+            let done = opening.open_range(session, &operand.input, *range, output, *release_unverified)?;
+            return done.print(report, session, metadata.as_ref());
+        }
+        if *check && is_url(&operand.output) {
+            return Err(Failure::usage("--check does not work on objects; use sealwax verify"));
+        }
+        let mut input = session.input(&operand.input)?;
         if *check {
             let (existing, name) = open_existing(&operand.output)?;
             let (metadata, opening) = operands::once(&mut ready, make)?;
             let from = input.name.clone();
             return opening.check(input, existing, &name, &from)?.print(report, session, metadata.as_ref());
         }
-        let output = Output::create(&operand.output, operand.named, streams.force, &session.cleanup)?;
+        let output = session.output(&operand.output, operand.named, streams.force)?;
         if output.is_terminal() {
             input.hide_progress();
         }

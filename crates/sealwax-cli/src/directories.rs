@@ -40,9 +40,9 @@ mod filter;
 mod tally;
 mod tree;
 
+pub(crate) use tally::Tally;
 pub(crate) use tree::Job;
 
-use tally::Tally;
 use tree::{Met, Target, Tree};
 
 /// The most files processed in parallel, whatever was requested: more threads gain nothing, and the
@@ -216,7 +216,7 @@ impl Directory<'_> {
         })?;
         bar.finish_and_clear();
         let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-        tally.print(self)
+        tally.print(self.task, self.checks(), self.session)
     }
 }
 

@@ -6,21 +6,23 @@ use std::{
     path::Path,
 };
 
-use sealwax::{Client, EncryptionContext, Error, Escaped, materials::MaterialsManager};
+use sealwax::{Client, EncryptionContext, Error, Escaped, keyring::Keyring, materials::MaterialsManager};
 
 use crate::{
-    arguments::{EncryptArguments, MessageArguments},
+    arguments::{EncryptArguments, KeyArguments, MessageArguments},
     behind::write_behind,
+    comparison::open_existing,
     directories::{self, Directory, Done, Existing, Goal, Task, check_message, may_be_outdated},
     failure::Failure,
     keyring,
     metadata::Metadata,
+    objects::{Messages, is_url, with_bound},
     opening::Opening,
     operands::{self, Operand},
     preserve,
     report::{Report, Sizes},
     session::Session,
-    streams::{Ahead, Input, Output, changed, is_standard, open_existing},
+    streams::{Ahead, Input, Output, changed, is_standard},
 };
 
 pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(), Failure> {
@@ -29,6 +31,10 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
         return run_recursive(arguments, session);
     }
     let (operands, mut ready) = (operands::to_encrypt(streams)?, None);
+    let to_object = streams.output.as_deref().is_some_and(is_url);
+    if to_object && (arguments.update || arguments.check) {
+        return Err(Failure::usage("--update and --check do not work on objects; use sealwax sync"));
+    }
     session.check_apart(report.metadata.as_deref(), Operand::paths(&operands))?;
     if arguments.check {
         return check(arguments, session, &operands);
@@ -36,7 +42,7 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
     session.check_output(Operand::outputs(&operands), report.metadata.as_deref())?;
     operands::each(&operands, session, |operand| {
         // Open the input and the output before the keys: the first use of the key store creates it.
-        let input = Input::open(&operand.input, session.notes)?;
+        let input = session.input(&operand.input)?;
         let replaces = if arguments.update {
             match needs_update(&input, &operand.output)? {
                 Some(replaces) => replaces,
@@ -51,9 +57,9 @@ pub(crate) fn run(arguments: &EncryptArguments, session: &Session) -> Result<(),
         } else {
             streams.force
         };
-        let output = Output::create_for_message(&operand.output, operand.named, replaces, &session.cleanup)?;
+        let output = session.output_for_message(&operand.output, operand.named, replaces)?;
         let (metadata, sealing) = operands::once(&mut ready, || {
-            Ok((Metadata::open(report.metadata.as_deref())?, Sealing::new(arguments, session)?))
+            Ok((Metadata::open(report.metadata.as_deref())?, Sealing::new(arguments, session, to_object)?))
         })?;
         sealing.seal(input, output)?.print(report, session, metadata.as_ref())
     })
@@ -124,7 +130,7 @@ fn run_recursive(arguments: &EncryptArguments, session: &Session) -> Result<(), 
             Ok(Done::from(opening.check(message, plaintext, &name, &job.from.display())?))
         });
     }
-    let sealing = Sealing::new(arguments, session)?;
+    let sealing = Sealing::new(arguments, session, false)?;
     // Detect once, before anything is written, what would make every file fail.
     sealing.try_out()?;
     directory.run(|job, goal, bar| {
@@ -135,21 +141,28 @@ fn run_recursive(arguments: &EncryptArguments, session: &Session) -> Result<(), 
 }
 
 /// How messages are written.
-struct Sealing<'a> {
+pub(crate) struct Sealing<'a> {
     client: Client,
     manager: Box<dyn MaterialsManager>,
     context: EncryptionContext,
-    message: &'a MessageArguments,
+    message: Option<&'a MessageArguments>,
     preserve: bool,
     /// The number of threads for one message.
     threads: usize,
     /// Whether messages share a data key, whose bytes the manager counts.
     shares: bool,
+    /// The form of the messages, if they are those of objects.
+    objects: Option<Messages>,
 }
 
 impl<'a> Sealing<'a> {
-    fn new(arguments: &'a EncryptArguments, session: &Session) -> Result<Self, Failure> {
+    fn new(arguments: &'a EncryptArguments, session: &Session, to_object: bool) -> Result<Self, Failure> {
         let EncryptArguments { keys, message, directories, preserve, create_store, .. } = arguments;
+        if to_object {
+            message.check_for_objects()?;
+            let keyring = keyring::to_encrypt(session, &keys.keys, message.quorum, *create_store)?;
+            return Ok(Self { preserve: *preserve, ..Self::of_objects(session, keys, keyring, false)? });
+        }
         let mut manager = keys.manager(keyring::to_encrypt(session, &keys.keys, message.quorum, *create_store)?)?;
         // Files with contexts of their own cannot share a data key.
         let shares = directories.shared_by().is_some() && !preserve;
@@ -160,32 +173,60 @@ impl<'a> Sealing<'a> {
             client: keys.client(directories.recursive()).build(),
             manager,
             context: keys.context()?,
-            message,
+            message: Some(message),
             preserve: *preserve,
             threads: keys.threads(directories.recursive()),
             shares,
+            objects: None,
         })
+    }
+
+    /// Returns how the messages of objects are written, one or `many`.
+    pub(crate) fn of_objects(
+        session: &Session,
+        keys: &KeyArguments,
+        keyring: Box<dyn Keyring>,
+        many: bool,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            client: keys.client(many).build(),
+            manager: session.objects.manager(keys.manager(keyring)?)?,
+            context: keys.context()?,
+            message: None,
+            preserve: false,
+            threads: keys.threads(many),
+            shares: false,
+            objects: Some(session.objects.messages()?),
+        })
+    }
+
+    fn form<'e>(&self, encrypt: sealwax::Encrypt<'e>) -> sealwax::Encrypt<'e> {
+        match (&self.objects, self.message) {
+            (Some(objects), _) => objects.form(encrypt),
+            (None, Some(message)) => message.apply(encrypt),
+            (None, None) => encrypt,
+        }
     }
 
     /// Encrypts an empty message, to check the keys and options.
     fn try_out(&self) -> Result<(), Failure> {
         let encrypt = self.client.encrypt_with(&*self.manager).context(self.context.clone());
-        self.message.apply(encrypt).bytes(b"").wait().map_err(Failure::of_encryption)?;
+        self.form(encrypt).bytes(b"").wait().map_err(Failure::of_encryption)?;
         Ok(())
     }
 
     /// Encrypts an input into an output and commits the output.
-    fn seal(&self, mut input: Input, mut output: Output) -> Result<Report, Failure> {
+    pub(crate) fn seal(&self, mut input: Input, mut output: Output) -> Result<Report, Failure> {
         let name = input.name.clone();
         let fail = |error: Error| Failure::of_encryption(error).prefixed(&name);
-        let mut context = self.context.clone();
+        let mut context = with_bound(&self.context, output.bound.as_ref());
         if self.preserve {
             let found = input.found.as_ref().ok_or_else(|| {
                 Failure::usage("--preserve needs an input file; standard input has no mode or modification time")
             })?;
             preserve::store(found, &mut context)?;
         }
-        let encrypt = self.message.apply(self.client.encrypt_with(&*self.manager).context(context));
+        let encrypt = self.form(self.client.encrypt_with(&*self.manager).context(context));
         let (header, keys) = match input.read_ahead().map_err(|error| fail(error.into()))? {
             Ahead::Whole(plaintext) => {
                 let sealed = encrypt.bytes(&plaintext).wait().map_err(fail)?;

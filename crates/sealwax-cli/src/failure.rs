@@ -131,6 +131,12 @@ impl Failure {
         self
     }
 
+    /// Returns the failure with a hint at the end.
+    pub(crate) fn hinted(mut self, hint: &str) -> Self {
+        let _ = write!(self.error, " ({hint})");
+        self
+    }
+
     /// Prints the failure, and returns the exit code.
     pub(crate) fn report(self, json: Option<&Json>) -> ExitCode {
         self.say(json);

@@ -1,9 +1,9 @@
 //! `sealwax inspect`.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use sealwax::{
-    Client, ContentType, Escaped, Header,
+    Client, ContentType, EncryptionContext, Escaped, Header,
     io::{BodyOutline, Outline},
 };
 use serde::Serialize;
@@ -12,11 +12,19 @@ use crate::{
     arguments::{InspectArguments, ReportArguments},
     directories::{Directory, Done, Existing, Task},
     failure::Failure,
+    objects::is_url,
     operands, provider,
     session::Session,
     streams::{Input, is_standard},
     text::hex,
 };
+
+#[cfg(feature = "object-store")]
+use crate::objects::Messages;
+
+/// The number of bytes that are read of an object for its header.
+#[cfg(feature = "object-store")]
+const MAX_HEADER: u64 = 16 << 10;
 
 pub(crate) fn run(arguments: &InspectArguments, session: &Session) -> Result<(), Failure> {
     let InspectArguments { tree, input, .. } = arguments;
@@ -24,8 +32,12 @@ pub(crate) fn run(arguments: &InspectArguments, session: &Session) -> Result<(),
         return run_recursive(arguments, session);
     }
     let inputs = operands::inputs(input.as_slice())?;
-    session.check_apart(None, inputs.iter().map(|path| &**path).filter(|path| !is_standard(path)))?;
-    let input = Input::open_silently(&inputs[0])?;
+    let input = &inputs[0];
+    if is_url(input) {
+        return inspect_object(&client_of(arguments), session, input);
+    }
+    session.check_apart(None, [&**input].into_iter().filter(|path| !is_standard(path)))?;
+    let input = Input::open_silently(input)?;
     inspect(&client_of(arguments), session, input, |report| report.to_string()).map(drop)
 }
 
@@ -63,10 +75,34 @@ fn inspect(
     text: impl FnOnce(&Report<'_>) -> String,
 ) -> Result<u64, Failure> {
     let name = input.name.clone();
+    let required = input.bound.clone().unwrap_or_default();
     let outline = Outline::read(input, client.header_decoder()).map_err(|error| Failure::about(&name, error))?;
-    let report = Report::new(&name, &outline);
+    let header = &outline.header;
+    let sizes = outline.body.as_ref().map_or_else(|_| Sizes::default(), |body| Sizes::new(header, body));
+    let report = Report::new(&name, header, sizes, &required);
     session.show(&report, || text(&report))?;
     outline.body.map(|body| body.plaintext_length).map_err(|error| Failure::about(&name, error))
+}
+
+/// Prints what the message of an object says. Of a message in the form of the tool only the header
+/// is read, because the rest follows from the length.
+#[cfg(feature = "object-store")]
+fn inspect_object(client: &Client, session: &Session, url: &Path) -> Result<(), Failure> {
+    let (object, messages) = (session.objects.object(url)?, session.objects.messages()?);
+    let (begin, length) = session.objects.begin(&object, MAX_HEADER)?;
+    let (name, required) = (object.name(), session.objects.context(&object)?);
+    if let Ok((_, Some(received))) = client.header_decoder().push(&begin)
+        && let Some(sizes) = Sizes::of_object(received.header(), length, &messages)
+    {
+        let report = Report::new(&name, received.header(), sizes, &required);
+        return session.show(&report, || report.to_string());
+    }
+    inspect(client, session, session.input(url)?, |report| report.to_string()).map(drop)
+}
+
+#[cfg(not(feature = "object-store"))]
+fn inspect_object(_: &Client, session: &Session, url: &Path) -> Result<(), Failure> {
+    session.input(url).map(drop)
 }
 
 /// What is shown of a message.
@@ -80,6 +116,8 @@ struct Report<'a> {
     signed: bool,
     message_id: String,
     encryption_context: BTreeMap<&'a str, &'a str>,
+    /// The pairs that an object is bound with, and that no message stores.
+    required_encryption_context: BTreeMap<&'a str, &'a str>,
     encrypted_data_keys: Vec<Key<'a>>,
     body: &'static str,
     frame_length: Option<u32>,
@@ -109,8 +147,7 @@ struct Sizes {
 }
 
 impl<'a> Report<'a> {
-    fn new(input: &'a str, outline: &'a Outline) -> Self {
-        let header = &outline.header;
+    fn new(input: &'a str, header: &'a Header, sizes: Sizes, required: &'a EncryptionContext) -> Self {
         let suite = header.suite();
         let key = |key: &'a sealwax::EncryptedDataKey| Key {
             provider_id: key.provider_id(),
@@ -127,6 +164,7 @@ impl<'a> Report<'a> {
             signed: suite.is_signed(),
             message_id: hex(header.message_id()),
             encryption_context: header.context().iter().collect(),
+            required_encryption_context: required.iter().collect(),
             encrypted_data_keys: header.encrypted_data_keys().iter().map(key).collect(),
             body: match header.content_type() {
                 ContentType::Framed { .. } => "framed",
@@ -134,7 +172,7 @@ impl<'a> Report<'a> {
             },
             frame_length: header.content_type().frame_length(),
             header_length: header.length(),
-            sizes: outline.body.as_ref().map_or_else(|_| Sizes::default(), |body| Sizes::new(header, body)),
+            sizes,
             verified: false,
         }
     }
@@ -153,6 +191,27 @@ impl Sizes {
     }
 }
 
+#[cfg(feature = "object-store")]
+impl Sizes {
+    /// Returns the lengths of a message in the form of the objects of the tool; `None` for any other.
+    fn of_object(header: &Header, length: u64, messages: &Messages) -> Option<Self> {
+        let body_length = length.checked_sub(header.length() as u64)?;
+        let plaintext_length = messages.plaintext_length(length)?;
+        let (header_length, frame_length) = messages.layout();
+        let is_ours = (header.length() as u64, header.content_type().frame_length(), header.suite().is_signed())
+            == (header_length, Some(frame_length), false);
+        // A frame adds 32 bytes, and the last one 8 more.
+        let frames = (body_length - plaintext_length).checked_sub(8)? / 32;
+        is_ours.then_some(Self {
+            message_length: Some(length),
+            body_length: Some(body_length),
+            footer_length: Some(0),
+            plaintext_length: Some(plaintext_length),
+            frames: Some(u32::try_from(frames).ok()?),
+        })
+    }
+}
+
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "suite        {} {}", self.suite, self.suite_name)?;
@@ -163,6 +222,10 @@ impl fmt::Display for Report<'_> {
         }
         for (position, (key, value)) in self.encryption_context.iter().enumerate() {
             let title = if position == 0 { "context" } else { "" };
+            writeln!(f, "{title:<12} {} = {}", Escaped(key), Escaped(value))?;
+        }
+        for (position, (key, value)) in self.required_encryption_context.iter().enumerate() {
+            let title = if position == 0 { "required" } else { "" };
             writeln!(f, "{title:<12} {} = {}", Escaped(key), Escaped(value))?;
         }
         for (position, key) in self.encrypted_data_keys.iter().enumerate() {

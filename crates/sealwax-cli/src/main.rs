@@ -7,8 +7,10 @@ mod aws;
 mod behind;
 mod clean;
 mod cleanup;
+mod comparison;
 mod complete;
 mod config;
+mod cp;
 mod decrypt;
 mod directories;
 mod encrypt;
@@ -20,9 +22,13 @@ mod key_uri;
 mod keygen;
 mod keyring;
 mod keys;
+mod ls;
 mod manual;
 mod metadata;
 mod notes;
+mod objects;
+#[cfg(feature = "object-store")]
+mod objects_below;
 mod opening;
 mod operands;
 mod partial;
@@ -34,8 +40,11 @@ mod replaced;
 mod report;
 mod secrets;
 mod session;
+#[cfg(feature = "object-store")]
+mod several;
 mod store;
 mod streams;
+mod sync;
 mod text;
 mod uri_paths;
 mod verify;
@@ -72,6 +81,9 @@ fn run(command: &Command, session: &Session) -> Result<(), Failure> {
         Command::Verify(arguments) => verify::run(arguments, session),
         Command::Reencrypt(arguments) => reencrypt::run(arguments, session),
         Command::Inspect(arguments) => inspect::run(arguments, session),
+        Command::Ls(arguments) => ls::run(arguments, session),
+        Command::Cp(arguments) => cp::run(arguments, session),
+        Command::Sync(arguments) => sync::run(arguments, session),
         Command::Clean(arguments) => clean::run(arguments, session),
         Command::Keygen(arguments) => keygen::run(arguments, session),
         Command::Completions(arguments) => manual::completions(arguments, session),

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     arguments::StreamArguments,
     failure::{Failure, SharedCode},
+    objects::is_url,
     session::Session,
     streams::{STANDARD, is_standard},
 };
@@ -42,6 +43,7 @@ pub(crate) fn inputs(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 /// Returns the messages to write: by default `FILE.sealed` for each `FILE`.
 pub(crate) fn to_encrypt(streams: &StreamArguments) -> Result<Vec<Operand>, Failure> {
     operands(&streams.inputs, streams.output.as_deref(), |input| {
+        check_no_url(input)?;
         if input.as_os_str().as_encoded_bytes().ends_with(SUFFIX.as_bytes()) {
             let name = input.display();
             return Err(Failure::usage(format!(
@@ -57,6 +59,7 @@ pub(crate) fn to_encrypt(streams: &StreamArguments) -> Result<Vec<Operand>, Fail
 /// Returns the plaintexts to write: by default `FILE` for each `FILE.sealed`.
 pub(crate) fn to_decrypt(streams: &StreamArguments) -> Result<Vec<Operand>, Failure> {
     operands(&streams.inputs, streams.output.as_deref(), |input| {
+        check_no_url(input)?;
         let stem = input.file_stem().filter(|_| input.extension().is_some_and(|end| end == &SUFFIX[1..]));
         stem.map(|stem| input.with_file_name(stem)).ok_or_else(|| {
             let name = input.display();
@@ -69,6 +72,14 @@ pub(crate) fn to_decrypt(streams: &StreamArguments) -> Result<Vec<Operand>, Fail
 /// Returns the messages to replace, or the one message to write to `output`.
 pub(crate) fn to_reencrypt(named: &[PathBuf], output: Option<&Path>) -> Result<Vec<Operand>, Failure> {
     operands(named, output, |input| Ok(input.to_owned()))
+}
+
+/// Fails if the output of a URL is not named.
+fn check_no_url(input: &Path) -> Result<(), Failure> {
+    if !is_url(input) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("{}: use -o OUT to name the output of an object", input.display())))
 }
 
 fn operands(
@@ -112,6 +123,10 @@ pub(crate) fn directories<'a>(
     output: Option<&'a Path>,
 ) -> Result<(&'a Path, &'a Path), Failure> {
     match (inputs, output) {
+        ([input], Some(output)) if is_url(input) || is_url(output) => {
+            let url = if is_url(input) { input.display() } else { output.display() };
+            Err(Failure::usage(format!("{url}: --recursive is for directories here; use sealwax sync")))
+        }
         ([input], Some(output)) => Ok((input, output)),
         _ => Err(Failure::usage("--recursive needs one input directory and one output directory; use IN -o DIR")),
     }

@@ -19,7 +19,8 @@ use crate::{
     json::Json,
     metadata,
     notes::Notes,
-    streams::{is_standard, print},
+    objects::{Objects, is_url},
+    streams::{Input, Output, is_standard, print},
 };
 
 /// The options that apply to every command, and the key services that are already open.
@@ -32,6 +33,7 @@ pub(crate) struct Session {
     /// The location of the key store and of its root key.
     pub(crate) store: StoreArguments,
     pub(crate) aws: AwsKms,
+    pub(crate) objects: Objects,
     /// The open key stores by directory. Each store is opened once, so that its passphrase is asked
     /// for and stretched once.
     open_stores: Mutex<HashMap<PathBuf, LocalKms>>,
@@ -43,7 +45,7 @@ impl Session {
     /// Returns the session for these options. `apply` is given the settings of the configuration
     /// file and the environment.
     pub(crate) fn new(arguments: GlobalArguments, apply: impl FnOnce(&Settings)) -> Result<Self, Failure> {
-        let GlobalArguments { quiet, color: _, json, config, store, aws } = arguments;
+        let GlobalArguments { quiet, color: _, json, config, store, aws, objects } = arguments;
         let json = json.map(|target| {
             Json::open(&target).map_err(|error| Failure::about(&format!("--json {}", target.display()), error))
         });
@@ -56,10 +58,34 @@ impl Session {
             json,
             settings,
             store,
+            objects: Objects::new(objects, &aws),
             aws: AwsKms::new(aws),
             open_stores: Mutex::default(),
             key_files: Mutex::default(),
         })
+    }
+
+    /// Opens a file, standard input or an object, with a progress bar on a terminal.
+    pub(crate) fn input(&self, path: &Path) -> Result<Input, Failure> {
+        if is_url(path) { self.objects.open(path, self.notes) } else { Input::open(path, self.notes) }
+    }
+
+    /// Creates an output for a message: a file, an object, or standard output, which must not be a
+    /// terminal.
+    pub(crate) fn output_for_message(&self, path: &Path, named: bool, force: bool) -> Result<Output, Failure> {
+        if is_url(path) {
+            return self.objects.create(path, force, &self.cleanup);
+        }
+        Output::create_for_message(path, named, force, &self.cleanup)
+    }
+
+    /// Creates an output for plaintext: a file or standard output.
+    pub(crate) fn output(&self, path: &Path, named: bool, force: bool) -> Result<Output, Failure> {
+        if is_url(path) {
+            let text = "refusing to write plaintext to an object store; use -o FILE";
+            return Err(Failure::usage(format!("{}: {text}", path.display())));
+        }
+        Output::create(path, named, force, &self.cleanup)
     }
 
     /// Prints a value as JSON, if that is requested, and returns whether it is.

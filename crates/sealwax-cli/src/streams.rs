@@ -31,6 +31,8 @@ pub(crate) struct Input {
     pub(crate) name: String,
     /// The metadata of the input, if it is a regular file.
     pub(crate) found: Option<Metadata>,
+    /// The pairs of the encryption context that an object is bound with; `None` for anything else.
+    pub(crate) bound: Option<EncryptionContext>,
     reader: Box<dyn Read>,
     /// Another handle of a regular file, for [`Input::check_unchanged`].
     file: Option<File>,
@@ -56,7 +58,15 @@ impl Input {
         let bar = ProgressBar::hidden();
         if is_standard(path) {
             let reader = standard_input()?;
-            return Ok(Self { name: "standard input".into(), found: None, reader, file: None, bar, read: 0 });
+            return Ok(Self {
+                name: "standard input".into(),
+                found: None,
+                bound: None,
+                reader,
+                file: None,
+                bar,
+                read: 0,
+            });
         }
         let name = path.display().to_string();
         let fail = |error: io::Error| Failure::about(&name, error);
@@ -71,7 +81,25 @@ impl Input {
         }
         let found = Some(found).filter(Metadata::is_file);
         let again = found.is_some().then(|| file.try_clone()).transpose().map_err(fail)?;
-        Ok(Self { name, found, reader: Box::new(file), file: again, bar, read: 0 })
+        Ok(Self { name, found, bound: None, reader: Box::new(file), file: again, bar, read: 0 })
+    }
+
+    /// Returns an input of the bytes of an object.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn of_object(
+        name: String,
+        reader: Box<dyn Read>,
+        length: u64,
+        bound: EncryptionContext,
+        notes: Notes,
+    ) -> Self {
+        Self { name, found: None, bound: Some(bound), reader, file: None, bar: bar(Some(length), notes), read: 0 }
+    }
+
+    /// Shows the progress on a bar that several inputs share.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn set_progress(&mut self, bar: ProgressBar) {
+        self.bar = bar;
     }
 
     /// Shows no progress, because the output is on the same terminal.
@@ -179,6 +207,8 @@ fn style(template: &str) -> ProgressStyle {
 /// A sink of bytes, and its name.
 pub(crate) struct Output {
     pub(crate) name: String,
+    /// The pairs of the encryption context that an object is bound with; `None` for anything else.
+    pub(crate) bound: Option<EncryptionContext>,
     sink: Sink,
     /// Whether the output is a terminal.
     terminal: bool,
@@ -195,6 +225,15 @@ enum Sink {
     File(Guarded<PendingFile>),
     /// Standard output, a pipe or a device: what is written is visible at once.
     Stream(Box<dyn Write + Send>),
+    /// An object, which appears when it is complete.
+    #[cfg(feature = "object-store")]
+    Object(Guarded<Box<dyn Upload>>),
+}
+
+/// Something that appears under its name when it is committed.
+#[cfg(feature = "object-store")]
+pub(crate) trait Upload: Write + Send {
+    fn commit(self: Box<Self>) -> io::Result<()>;
 }
 
 /// The result of [`Output::commit`].
@@ -238,7 +277,30 @@ impl Output {
     }
 
     fn new(name: String, sink: Sink) -> Self {
-        Self { name, sink, terminal: false, written: 0, failed: false, replaced: None, has_own_mode: false }
+        Self {
+            name,
+            bound: None,
+            sink,
+            terminal: false,
+            written: 0,
+            failed: false,
+            replaced: None,
+            has_own_mode: false,
+        }
+    }
+
+    /// Returns an output into an object.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn of_object(name: String, upload: Guarded<Box<dyn Upload>>, bound: EncryptionContext) -> Self {
+        Self { bound: Some(bound), ..Self::new(name, Sink::Object(upload)) }
+    }
+
+    /// Gives a file this time of change.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn set_modified(&self, time: std::time::SystemTime) {
+        if let Sink::File(file) = &self.sink {
+            file.with(|file| file.set_modified(time));
+        }
     }
 
     /// Creates an output for a message, which must not be a terminal.
@@ -301,6 +363,8 @@ impl Output {
                 let warnings = replaced.map(|replaced| replaced.give_to(&mut file, has_own_mode));
                 file.commit().map(|()| warnings.unwrap_or_default())
             }),
+            #[cfg(feature = "object-store")]
+            Sink::Object(object) => object.finish(Upload::commit).map(|()| Vec::new()).map_err(Error::from),
             Sink::Stream(mut stream) => stream.flush().map(|()| Vec::new()).map_err(Error::from),
         };
         let warnings = warnings.map_err(|error| Failure::about(&name, error))?;
@@ -312,6 +376,8 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = match &mut self.sink {
             Sink::File(file) => file.with(|file| file.write(bytes)),
+            #[cfg(feature = "object-store")]
+            Sink::Object(object) => object.with(|object| object.write(bytes)),
             Sink::Stream(stream) => stream.write(bytes),
         };
         match &written {
@@ -324,6 +390,8 @@ impl Write for Output {
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.sink {
             Sink::File(file) => file.with(Write::flush),
+            #[cfg(feature = "object-store")]
+            Sink::Object(object) => object.with(Write::flush),
             Sink::Stream(stream) => stream.flush(),
         }
     }
@@ -407,59 +475,6 @@ pub(crate) fn print_plaintext(bytes: &[u8]) -> Result<(), Failure> {
 
 fn binary_to_terminal() -> Failure {
     Failure::usage("refusing to write binary data to a terminal; use -o FILE or redirect standard output")
-}
-
-/// Opens an output that `--check` looks for, and returns it with its name.
-pub(crate) fn open_existing(path: &Path) -> Result<(File, String), Failure> {
-    if is_standard(path) {
-        return Err(Failure::usage("--check needs an output file; use -o FILE"));
-    }
-    let name = path.display().to_string();
-    match File::open(path) {
-        Ok(file) => Ok((file, name)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::to_do(format!("{name}: does not exist"))),
-        Err(error) => Err(Failure::about(&name, error)),
-    }
-}
-
-/// A sink that compares bytes with those of a file.
-pub(crate) struct Comparison {
-    existing: File,
-    count: u64,
-    /// Whether everything so far is in the file.
-    equal: bool,
-}
-
-impl Comparison {
-    pub(crate) fn new(existing: File) -> Self {
-        Self { existing, count: 0, equal: true }
-    }
-
-    /// Returns how many bytes were written.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// Returns whether the file consists of what was written, and nothing more.
-    pub(crate) fn finish(mut self) -> io::Result<bool> {
-        Ok(self.equal && self.existing.read(&mut [0])? == 0)
-    }
-}
-
-impl Write for Comparison {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.equal {
-            let mut existing = Zeroizing::new(Vec::with_capacity(bytes.len()));
-            Read::by_ref(&mut self.existing).take(bytes.len() as u64).read_to_end(&mut existing)?;
-            self.equal = **existing == *bytes;
-        }
-        self.count += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Returns standard input without the standard library's buffer.

@@ -7,16 +7,33 @@ use crate::{
     directories::{Directory, Done, Existing, Task},
     failure::Failure,
     metadata::Metadata,
+    objects::is_url,
     opening::Opening,
     operands,
     session::Session,
     streams::{Input, is_standard},
 };
 
+/// Verifies all objects below a URL.
+#[cfg(feature = "object-store")]
+fn run_below(arguments: &VerifyArguments, session: &Session, opening: &Opening) -> Result<(), Failure> {
+    let VerifyArguments { directories, report, inputs, .. } = arguments;
+    let url = operands::directory(inputs)?;
+    crate::objects_below::run(Task::Verify, directories, report, session, url, |_, input, _| opening.verify(input))
+}
+
+#[cfg(not(feature = "object-store"))]
+fn run_below(arguments: &VerifyArguments, _: &Session, _: &Opening) -> Result<(), Failure> {
+    Err(crate::objects::refuse(operands::directory(&arguments.inputs)?))
+}
+
 pub(crate) fn run(arguments: &VerifyArguments, session: &Session) -> Result<(), Failure> {
     let VerifyArguments { keys, limits, directories, report, inputs } = arguments;
     let opening = Opening::new(session, keys, Some(limits), directories)?;
     if directories.recursive() {
+        if is_url(operands::directory(inputs)?) {
+            return run_below(arguments, session, &opening);
+        }
         let directory = Directory {
             task: Task::Verify,
             tree: &directories.tree,
@@ -36,7 +53,7 @@ pub(crate) fn run(arguments: &VerifyArguments, session: &Session) -> Result<(), 
     let metadata = Metadata::open(report.metadata.as_deref())?;
     session.check_output([], report.metadata.as_deref())?;
     operands::each(&inputs, session, |input| {
-        let verified = opening.verify(Input::open(input, session.notes)?)?;
+        let verified = opening.verify(session.input(input)?)?;
         if session.json.is_none() && !report.verbose {
             session.notes.note(format_args!("{}: verified", Escaped(&verified.input)));
         }

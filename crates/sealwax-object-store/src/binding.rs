@@ -1,6 +1,6 @@
 //! What an object is bound to.
 
-use sealwax::EncryptionContext;
+use sealwax::{EncryptionContext, Error, Result};
 
 /// The key of the encryption context for the name of the store.
 pub(crate) const STORE_KEY: &str = "sealwax-store";
@@ -32,6 +32,16 @@ pub enum Binding {
 }
 
 impl Binding {
+    /// Fails if objects cannot be bound so to a store of this name.
+    pub(crate) fn check(self, store: Option<&str>) -> Result<()> {
+        let why = match (self, store) {
+            (Self::Store, None) => "objects are bound to a store that has no name; set the store name",
+            (Self::None, Some(_)) => "objects are bound to nothing, so the store name has no effect",
+            _ => return Ok(()),
+        };
+        Err(Error::Configuration(why.to_owned()))
+    }
+
     /// Returns the keys of the context that are authenticated but not stored.
     pub(crate) fn keys(self, store: Option<&str>) -> Vec<&'static str> {
         let store = store.map(|_| STORE_KEY);

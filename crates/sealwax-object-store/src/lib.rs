@@ -85,6 +85,7 @@ compile_error!("enable the feature `object-store` or `object-store-0-13`");
 mod binding;
 mod cache;
 mod layout;
+mod messages;
 mod padding;
 mod settings;
 #[cfg(feature = "object-store-0-13")]
@@ -94,6 +95,7 @@ mod v0_14;
 
 pub use binding::Binding;
 pub use layout::Sizes;
+pub use messages::Messages;
 pub use settings::{Parts, Scope};
 #[cfg(feature = "object-store")]
 pub use v0_14::{SealedStore, SealedStoreBuilder};

@@ -11,6 +11,7 @@ use sealwax::{
 use crate::{
     binding::Binding,
     layout::{Layout, SUITE, Sizes},
+    messages::{FRAME_LENGTH, HEADER_LENGTH},
     padding::PaddingManager,
 };
 
@@ -79,8 +80,8 @@ impl Options {
             context: EncryptionContext::new(),
             sizes: Sizes::default(),
             scope: Arc::new(|_| Scope::Sealed),
-            header_length: 1024,
-            frame_length: 64 << 10,
+            header_length: HEADER_LENGTH,
+            frame_length: FRAME_LENGTH,
             parts: Parts::default(),
             cache_capacity: 256,
             release_unverified: false,
@@ -93,13 +94,7 @@ impl Options {
         let Some(manager) = self.manager else {
             return refuse("a sealed store needs a keyring or a materials manager");
         };
-        match (self.binding, &self.store_name) {
-            (Binding::Store, None) => {
-                return refuse("objects are bound to a store that has no name; set the store name");
-            }
-            (Binding::None, Some(_)) => return refuse("objects are bound to nothing, so the store name has no effect"),
-            _ => {}
-        }
+        self.binding.check(self.store_name.as_deref())?;
         if !(1..=i32::MAX as u32).contains(&self.frame_length) {
             return refuse("the frame length must be between 1 and 2147483647 bytes");
         }

@@ -40,8 +40,8 @@ pub(crate) struct StoreArguments {
 #[derive(Args)]
 #[command(next_help_heading = "AWS KMS")]
 pub(crate) struct AwsArguments {
-    /// AWS region of keys whose URI names none [default: that of the environment or the profile]
-    #[cfg(feature = "aws")]
+    /// AWS region of keys whose URI names none, and of buckets [default: that of the environment or the profile]
+    #[cfg(any(feature = "aws", feature = "object-store"))]
     #[arg(long, value_name = "REGION", global = true)]
     pub(crate) region: Option<String>,
 

@@ -3,7 +3,7 @@
 #[path = "../../../../tests/forge/mod.rs"]
 mod forge;
 mod place;
-#[cfg(feature = "aws")]
+#[cfg(any(feature = "aws", feature = "object-store"))]
 #[path = "../../../../tests/support/server.rs"]
 mod server;
 #[path = "../../../../tests/support/mod.rs"]
@@ -22,6 +22,10 @@ mod keys;
 mod kills;
 mod manual;
 mod messages;
+#[cfg(not(feature = "object-store"))]
+mod no_objects;
+#[cfg(feature = "object-store")]
+mod objects;
 mod official;
 mod operands;
 #[cfg(target_os = "linux")]

@@ -7,6 +7,10 @@ use crate::{
     support,
 };
 
+#[cfg(feature = "object-store")]
+const OBJECT_COMMANDS: [&str; 3] = ["ls", "cp", "sync"];
+#[cfg(not(feature = "object-store"))]
+const OBJECT_COMMANDS: [&str; 0] = [];
 const COMMANDS: [&str; 10] =
     ["encrypt", "decrypt", "verify", "reencrypt", "inspect", "keygen", "completions", "man", "keys", "config"];
 
@@ -14,7 +18,7 @@ const COMMANDS: [&str; 10] =
 fn every_command_and_option_has_help() {
     let place = Place::new();
     let help = String::from_utf8(place.ok(&["--help"])).unwrap();
-    for command in COMMANDS {
+    for command in COMMANDS.into_iter().chain(OBJECT_COMMANDS) {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         let help = String::from_utf8(place.ok(&[command, "--help"])).unwrap();
         assert!(help.contains("--quiet"), "{help}");
@@ -154,7 +158,7 @@ fn manual_pages_are_there_for_every_command() {
         assert!(page.contains(part), "{part}: {page}");
     }
     place.ok(&["man", "share/man1"]);
-    for command in COMMANDS {
+    for command in COMMANDS.into_iter().chain(OBJECT_COMMANDS) {
         let page = fs::read_to_string(place.path(&format!("share/man1/sealwax-{command}.1"))).unwrap();
         for section in ["OPTIONS", "SYNOPSIS", "\"ENVIRONMENT\"", "FILES", "\"EXIT STATUS\""] {
             assert!(page.replace("\"FILES\"", "FILES").contains(&format!(".SH {section}")), "{section}: {page}");

@@ -42,6 +42,7 @@ fn a_default_name_is_never_a_pipe_or_a_device() {
     });
     let _ = child.kill();
     assert_eq!(ended.and_then(|status| status.code()), Some(2));
+    fs::remove_file(place.path("report")).unwrap();
 
     place.write("f", b"private");
     symlink("/dev/null", place.path("f.sealed")).unwrap();
@@ -268,6 +269,6 @@ fn verifying_no_message_is_no_success() {
     place.write("d/a", b"text");
     let output = place.run(&["verify", "-r", "-k", &place.key, "d"]);
     assert_eq!(code(&output), 2, "{}", stderr(&output));
-    assert!(stderr(&output).contains("no file ends in .sealed"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("there is no message; use --suffix"), "{}", stderr(&output));
     assert_eq!(code(&place.run(&["verify", "-r", "-k", &place.key, "--exclude", "*", "d"])), 0);
 }
