@@ -68,7 +68,17 @@ const SEALWAX: &[(&str, Layers)] = &[
     ("keyring::raw_ecdh", &[&["keys"], &["wrapping"]]),
     (
         "materials::cache",
-        &[&["sync"], &["metrics"], &["lru"], &["usage"], &["flight"], &["identity"], &["memory"], &["manager"]],
+        &[
+            &["sync"],
+            &["metrics"],
+            &["lru"],
+            &["usage"],
+            &["flight"],
+            &["identity"],
+            &["memory"],
+            &["values"],
+            &["manager"],
+        ],
     ),
     (
         "message",
@@ -92,6 +102,7 @@ const SEALWAX_AWS: &[(&str, Layers)] = &[
         &[
             &["arn"],
             &["supplier"],
+            &["hierarchy"],
             &["sdk"],
             &["candidates"],
             &["keyring"],
@@ -101,7 +112,20 @@ const SEALWAX_AWS: &[(&str, Layers)] = &[
             &["multi"],
         ],
     ),
-    ("sdk", &[&["answer"], &["connect"], &["failure"], &["regions"]]),
+    (
+        "hierarchy",
+        &[
+            &["error", "item", "storage"],
+            &["kms"],
+            &["store"],
+            &["identity"],
+            &["wrapping"],
+            &["keyring"],
+            &["file"],
+            &["conformance"],
+        ],
+    ),
+    ("sdk", &[&["answer"], &["connect"], &["failure"], &["runtime"], &["regions"], &["dynamodb"]]),
 ];
 
 const SEALWAX_KMS: &[(&str, Layers)] = &[(
@@ -187,11 +211,15 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
             &["clean"],
             &["keygen"],
             &["keys"],
+            &["branch_keys"],
             &["manual"],
             &["complete"],
         ],
     ),
-    ("arguments", &[&["config"], &["directories"], &["keys"], &["messages"], &["reencrypt"], &["store"]]),
+    (
+        "arguments",
+        &[&["branch_keys"], &["config"], &["directories"], &["keys"], &["messages"], &["reencrypt"], &["store"]],
+    ),
     ("directories", &[&["cache"], &["filter"], &["tree"], &["tally"]]),
 ];
 

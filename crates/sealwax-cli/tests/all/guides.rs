@@ -6,7 +6,7 @@ use std::{env, path::Path};
 const NOT_RUN: &str = "<!-- not run: ";
 
 /// The guides that have blocks, and how many of them are run.
-const GUIDES: [(&str, usize); 10] = [
+const GUIDES: [(&str, usize); 11] = [
     ("README.md", 1),
     ("crates/sealwax-aws/README.md", 0),
     ("crates/sealwax-cli/README.md", 0),
@@ -14,6 +14,7 @@ const GUIDES: [(&str, usize); 10] = [
     ("crates/sealwax-object-store/README.md", 0),
     ("docs/AWS-KMS.md", 0),
     ("docs/COMMAND-LINE.md", 14),
+    ("docs/HIERARCHICAL.md", 0),
     ("docs/JSON.md", 2),
     ("docs/KEY-STORE.md", 7),
     ("docs/PERFORMANCE.md", 0),
@@ -21,7 +22,7 @@ const GUIDES: [(&str, usize); 10] = [
 
 /// The first commands of the blocks that are not run. A block is here because it needs AWS or a
 /// network, or compiles the project.
-const LEFT_OUT: [(&str, &str); 19] = [
+const LEFT_OUT: [(&str, &str); 20] = [
     ("README.md", "examples/demo.sh README.md"),
     ("README.md", "cargo test --workspace --all-features"),
     ("README.md", "cargo add sealwax --path ../sealwax --features fs"),
@@ -36,6 +37,7 @@ const LEFT_OUT: [(&str, &str); 19] = [
     ),
     ("docs/AWS-KMS.md", "cargo install --path crates/sealwax-cli --features aws"),
     ("docs/COMMAND-LINE.md", "cargo install --path crates/sealwax-cli"),
+    ("docs/HIERARCHICAL.md", "KMS=$(aws kms create-key --query KeyMetadata.Arn --output text)"),
     ("docs/PERFORMANCE.md", "benches/compare/run.py --rust-peers --svg docs/performance.svg"),
     ("docs/PERFORMANCE.md", "cargo build --release --package sealwax-cli && benches/files.py"),
     ("docs/PERFORMANCE.md", "cargo bench --features fs,aws-lc-rs --bench messages"),
