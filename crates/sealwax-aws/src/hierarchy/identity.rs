@@ -31,12 +31,3 @@ pub(super) fn cache_id(partition: &[u8], logical_name: &str, id: &str, version: 
     }
     CacheId::new(digest.finalize().into())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hex(id: CacheId) -> String {
-        id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}

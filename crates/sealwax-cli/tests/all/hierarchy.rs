@@ -8,6 +8,7 @@ use crate::{
     aws_kms::{HERE, THERE, Tool, call, create_key},
     json::{check, schemas},
     server::Server,
+    support::say,
 };
 
 const TABLE: &str = "branch-keys";
@@ -203,8 +204,10 @@ fn of_64_processes_that_rotate_at_once_none_loses_a_version() {
         let output = tool.run(&["branch-keys", "version", "--key", &uri, "--region", HERE]);
         let (text, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         match output.status.code() {
-            Some(0) => Some(text.trim().to_owned()),
-            Some(4) if error.contains("rotated by another process") => None,
+            Some(0) => Rotation::Won(text.trim().to_owned()),
+            Some(4) if error.contains("rotated by another process") => Rotation::Lost,
+            // The server is one process too, and the machine may be busy.
+            Some(4) if error.contains("timed out") => Rotation::Unknown,
             code => panic!("{code:?}: {error}"),
         }
     };
@@ -212,17 +215,33 @@ fn of_64_processes_that_rotate_at_once_none_loses_a_version() {
         let threads: Vec<_> = (0..CROWD).map(|_| scope.spawn(|| rotate(setting.directory.path()))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let mut won: Vec<_> = outcomes.into_iter().flatten().collect();
+    let count = |wanted: &Rotation| outcomes.iter().filter(|outcome| *outcome == wanted).count();
+    let (lost, unknown) = (count(&Rotation::Lost), count(&Rotation::Unknown));
+    let won: Vec<_> = outcomes
+        .into_iter()
+        .filter_map(|outcome| match outcome {
+            Rotation::Won(version) => Some(version),
+            _ => None,
+        })
+        .collect();
+    say(&format!("{CROWD} processes that rotate at once: {} won, {lost} lost, {unknown} timed out", won.len()));
     let description = setting.describe("one");
     let versions = description["versions"].as_array().unwrap();
-    // Each winner's version is there, beside the first one.
-    let mut found: Vec<_> = versions.iter().map(|version| version["version"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(found.len(), 1 + won.len());
-    found.retain(|version| won.contains(version));
-    won.sort();
-    found.sort();
-    assert_eq!(found, won);
-    assert!(won.iter().any(|version| description["active"] == version.as_str()));
+    // Each winner's version is there, beside the first one, and nothing of those that lost.
+    assert!((1 + won.len()..=1 + won.len() + unknown).contains(&versions.len()), "{description}");
+    for version in &won {
+        assert!(versions.iter().any(|found| found["version"] == version.as_str()), "{version}: {description}");
+    }
+    let active = versions.iter().filter(|found| found["version"] == description["active"]).count();
+    assert_eq!(active, 1);
+}
+
+/// What became of a process.
+#[derive(PartialEq)]
+enum Rotation {
+    Won(String),
+    Lost,
+    Unknown,
 }
 
 #[test]

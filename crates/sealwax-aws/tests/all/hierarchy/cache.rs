@@ -153,6 +153,27 @@ async fn while_one_caller_refreshes_the_others_do_not_wait() {
 }
 
 #[tokio::test]
+async fn a_caller_that_cannot_wait_is_served_while_there_is_something_to_serve() {
+    let setting = Setting::new().await;
+    let (time, cache) = clocked();
+    let keyring = setting.keyring().cache(cache);
+    let wait = || Client::new().encrypt(&keyring).suite(UNSIGNED).bytes(b"text").wait();
+    assert!(matches!(cause_text(&wait().err().unwrap()), text if text.contains("`wait` would block")));
+    seal(&keyring).await.unwrap();
+    setting.kms.calls();
+    // In the last part of the age, too: it could not refresh the branch key.
+    advance(&time, 55_000);
+    wait().unwrap();
+    assert_eq!(setting.kms.calls(), []);
+}
+
+/// Returns the texts of an error and its causes.
+fn cause_text(error: &Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect()
+}
+
+#[tokio::test]
 async fn a_failed_fetch_fails_its_callers_and_does_not_hold_up_the_next() {
     let setting = Setting::new().await;
     let keyring = setting.keyring();

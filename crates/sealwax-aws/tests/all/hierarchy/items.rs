@@ -1,6 +1,6 @@
 //! Items that someone altered, and the configurations of keys.
 
-use sealwax::keyring::{KmsOperation, KmsReEncrypt};
+use sealwax::keyring::{KmsErrorKind, KmsOperation, KmsReEncrypt};
 
 use super::*;
 
@@ -162,6 +162,10 @@ async fn attack_altered_items_of_branch_keys_are_refused() {
                 Ok(_) => panic!("{what} was accepted"),
                 Err(BranchKeyError::NotAuthentic { id, item, .. }) => {
                     assert_eq!((&*id, &*item, kms.calls().len()), (ID, &**kind, 1), "{what}");
+                }
+                // The fake has the key in its ciphertexts, and so has AWS KMS.
+                Err(BranchKeyError::Kms(error)) => {
+                    assert_eq!((error.kind(), kms.calls().len()), (KmsErrorKind::IncorrectKey, 1), "{what}");
                 }
                 // Everything else is found before the service is called.
                 Err(error) => {

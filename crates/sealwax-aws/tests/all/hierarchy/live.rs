@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    kms_support::SECRET_KEY,
     server::Server,
     support::{client_for, from_base64, say, suite_name, to_base64},
 };
@@ -21,7 +22,7 @@ pub(super) fn config(endpoint: &str) -> aws_sdk_dynamodb::config::Builder {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(HERE))
         .endpoint_url(endpoint)
-        .credentials_provider(Credentials::new("AKIDTEST", "secret", None, None, "test"))
+        .credentials_provider(Credentials::new("AKIDTEST", SECRET_KEY, None, None, "test"))
 }
 
 fn table(server: &Server, name: &str) -> DynamoDbTable {
@@ -190,7 +191,7 @@ fn compare_items(shared: &mut Shared) {
                 let (kind, text) = value.as_object().unwrap().iter().next().unwrap();
                 let text = text.as_str().unwrap();
                 assert!(check(text), "{name}: {text}");
-                *value = json!({kind.clone(): "checked"});
+                *value = json!({ kind.clone(): if name == "enc" { text.len() } else { 0 } });
             }
         };
         let is_version = |text: &str| {
@@ -203,7 +204,7 @@ fn compare_items(shared: &mut Shared) {
         replace("version", &is_version);
         replace("type", &|kind| is_version(kind) || kind == ACTIVE || kind == BEACON);
         replace("create-time", &|time| time.len() == 27 && time.ends_with('Z') && &time[19..20] == ".");
-        replace("enc", &|sealed| from_base64(sealed).len() == 152);
+        replace("enc", &|sealed| from_base64(sealed).len() > 60);
         item
     };
     let of = |items: Vec<serde_json::Map<String, Value>>| {

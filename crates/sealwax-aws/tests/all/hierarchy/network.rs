@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{live::config, *};
 use crate::{
     kms_support::{
-        ATTEMPTS,
+        ATTEMPTS, SECRET_KEY,
         scripted::{Scripted, Step},
     },
     support::to_base64,
@@ -205,7 +205,7 @@ async fn no_error_repeats_private_parts_of_a_request() {
                 let _ = write!(text, "{error}\n{error:?}\n");
                 cause = error.source();
             }
-            for private in [VALUE, &to_base64(SEALED), "secret"] {
+            for private in [VALUE, &to_base64(SEALED), SECRET_KEY] {
                 assert!(!text.contains(private), "{code}: {text}");
             }
         }
