@@ -116,7 +116,7 @@ const SEALWAX_AWS: &[(&str, Layers)] = &[
         "hierarchy",
         &[
             &["error", "item", "storage"],
-            &["kms"],
+            &["kms", "derivation"],
             &["store"],
             &["identity"],
             &["wrapping"],

@@ -34,7 +34,21 @@ import urllib.request
 # The protocol has this process's standard output for itself.
 PROTOCOL, sys.stdout = sys.stdout, sys.stderr
 
+import threading
+
+from moto.dynamodb.models import DynamoDBBackend
 from moto.server import ThreadedMotoServer
+
+# A transaction that fails puts back the tables as they were before it, and with them what others wrote meanwhile. DynamoDB does not.
+transact_write_items, TRANSACTION = DynamoDBBackend.transact_write_items, threading.Lock()
+
+
+def one_transaction_at_a_time(*arguments, **named):
+    with TRANSACTION:
+        return transact_write_items(*arguments, **named)
+
+
+DynamoDBBackend.transact_write_items = one_transaction_at_a_time
 
 SERVER = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
 SERVER.start()
@@ -143,7 +157,7 @@ def branch_keys(request):
     found = found.branch_key_materials
     return {
         "key": to_base64(found.branch_key),
-        "version": found.branch_key_version.decode(),
+        "version": found.branch_key_version,
         "context": found.encryption_context,
     }
 

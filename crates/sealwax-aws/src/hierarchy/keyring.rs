@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use sealwax::{
     BoxError, Cause, EncryptedDataKey, EncryptionContext, Error, Escaped, Result, UnwrapReason,
     keyring::{BoxFuture, Keyring, UnwrapRequest, Unwrapped, WrapRequest, Wrapped as WrappedKey},
-    materials::{MemoryCache, ValueCache},
+    materials::{CacheId, MemoryCache, ValueCache},
 };
 use uuid::Uuid;
 
@@ -82,6 +82,8 @@ pub struct AwsKmsHierarchicalKeyring {
     branch_key: Choice,
     max_age: Duration,
     partition: Vec<u8>,
+    /// The cache id of the active version, for a keyring with one branch key.
+    active: Option<CacheId>,
     cache: Arc<BranchKeyCache>,
     label: Arc<str>,
 }
@@ -124,7 +126,15 @@ impl AwsKmsHierarchicalKeyring {
         }
         let cache = Arc::new(BranchKeyCache::new(Arc::new(MemoryCache::new(CAPACITY)?)));
         let partition = Uuid::new_v4().into_bytes().to_vec();
-        Ok(Self { store, branch_key, max_age, partition, cache, label })
+        Ok(Self { store, branch_key, max_age, partition: Vec::new(), active: None, cache, label }.within(partition))
+    }
+
+    fn within(mut self, partition: Vec<u8>) -> Self {
+        self.active = match &self.branch_key {
+            Choice::Id(id) => Some(cache_id(&partition, self.store.logical_name(), id, None)),
+            Choice::Supplier(_) => None,
+        };
+        Self { partition, ..self }
     }
 
     /// Sets the cache; by default a keyring has one of its own, for 1,000 branch keys.
@@ -145,7 +155,7 @@ impl AwsKmsHierarchicalKeyring {
                 "the cache partition must not be empty or contain a zero byte".to_owned(),
             ));
         }
-        Ok(Self { partition: partition.as_bytes().to_vec(), ..self })
+        Ok(self.within(partition.as_bytes().to_vec()))
     }
 
     fn id(&self, context: &EncryptionContext) -> Result<std::borrow::Cow<'_, str>, BoxError> {
@@ -162,7 +172,10 @@ impl AwsKmsHierarchicalKeyring {
     /// Returns a branch key, from the cache if it is there: a version or, without one, the active
     /// one.
     async fn branch_key(&self, id: &str, version: Option<Uuid>) -> Result<Arc<BranchKey>, Cause> {
-        let cache_id = cache_id(&self.partition, self.store.logical_name(), id, version);
+        let cache_id = match self.active {
+            Some(active) if version.is_none() => active,
+            _ => cache_id(&self.partition, self.store.logical_name(), id, version),
+        };
         let load = || async {
             let kind = version.map_or_else(|| ACTIVE.to_owned(), version_type);
             Ok(self.store.read(id, kind).await?)

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "conformance")]
 pub(crate) mod conformance;
+mod derivation;
 mod error;
 #[cfg(feature = "branch-key-file")]
 mod file;

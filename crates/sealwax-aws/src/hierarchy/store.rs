@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{
     BranchKeyError, BranchKeyItem, BranchKeyStorage, Condition, ItemValue, KmsConfiguration, PutItem, StorageErrorKind,
+    derivation::Derivation,
     item::{
         ACTIVE, BEACON, CIPHERTEXT, CREATED, MAX_CIPHERTEXT, Record, VERSION_PREFIX, active_item, beacon_item,
         parse_version, version_item, version_type,
@@ -64,7 +65,8 @@ pub struct BranchKeyStore {
 pub struct BranchKey {
     pub(super) id: String,
     pub(super) version: Uuid,
-    pub(super) key: SecretBytes,
+    key: SecretBytes,
+    pub(super) derivation: Derivation,
     context: EncryptionContext,
 }
 
@@ -320,7 +322,8 @@ impl BranchKeyStore {
             return wrong("the branch key does not have 32 bytes");
         }
         let version = record.version.unwrap_or_default();
-        Ok(BranchKey { id: id.to_owned(), version, key: answer.plaintext, context: item.custom_context() })
+        let (key, context) = (answer.plaintext, item.custom_context());
+        Ok(BranchKey { id: id.to_owned(), version, derivation: Derivation::new(&key)?, key, context })
     }
 
     async fn fetch(&self, id: &str, kind: &str) -> Result<BranchKeyItem> {

@@ -3,18 +3,15 @@
 //! Specification: framework/aws-kms/aws-kms-hierarchical-keyring, "Branch Key Wrapping" and "Branch
 //! Key Unwrapping".
 
-use hmac::{Hmac, KeyInit, Mac};
 use sealwax::{
     EncryptionContext, Error, Result, SecretBytes,
     crypto::{CryptoProvider, IV_LENGTH, Iv, TAG_LENGTH},
 };
-use sha2::Sha256;
-use zeroize::Zeroizing;
 
-use super::BranchKey;
+use super::{BranchKey, derivation::LABEL};
 
-/// The key provider id in messages, and the label of the derivation.
-pub(super) const PROVIDER_ID: &str = "aws-kms-hierarchy";
+/// The key provider id in messages.
+pub(super) const PROVIDER_ID: &str = LABEL;
 
 const SALT_LENGTH: usize = 16;
 const VERSION_LENGTH: usize = 16;
@@ -43,7 +40,7 @@ fn seal(
     let (salt, iv) = random.split_at(SALT_LENGTH);
     let iv = Iv::try_from(iv).map_err(|_| Error::Integrity)?;
     let version = branch_key.version.as_bytes();
-    let key = provider.aes_gcm(&*derive(&branch_key.key, salt)?)?;
+    let key = provider.aes_gcm(&*branch_key.derivation.key(salt))?;
     let mut wrapped = Vec::with_capacity(OVERHEAD + data_key.len());
     wrapped.extend_from_slice(random);
     wrapped.extend_from_slice(version);
@@ -84,26 +81,11 @@ impl<'a> Wrapped<'a> {
         branch_key: &BranchKey,
         context: &EncryptionContext,
     ) -> Result<SecretBytes> {
-        let key = provider.aes_gcm(&*derive(&branch_key.key, self.salt)?)?;
+        let key = provider.aes_gcm(&*branch_key.derivation.key(self.salt))?;
         let mut data_key = SecretBytes::zeroed(self.encrypted.len());
         key.open(self.iv, &aad(&branch_key.id, self.version, context)?, self.encrypted, self.tag, data_key.as_mut())?;
         Ok(data_key)
     }
-}
-
-/// Derives the key of one wrapping: the KDF in counter mode of SP 800-108 with HMAC-SHA-256, one
-/// block, and the salt in place of the context.
-fn derive(branch_key: &SecretBytes, salt: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
-    let mut hmac = <Hmac<Sha256> as KeyInit>::new_from_slice(branch_key.as_bytes())
-        .map_err(|_| Error::Provider("HMAC takes keys of any length"))?;
-    // The counter, the label, a separator, the salt, and the length of the output in bits.
-    for part in [&1_u32.to_be_bytes()[..], PROVIDER_ID.as_bytes(), &[0], salt, &256_u32.to_be_bytes()] {
-        hmac.update(part);
-    }
-    let mut output = hmac.finalize().into_bytes();
-    let key = Zeroizing::new(output.into());
-    zeroize::Zeroize::zeroize(output.as_mut_slice());
-    Ok(key)
 }
 
 fn aad(id: &str, version: &[u8; VERSION_LENGTH], context: &EncryptionContext) -> Result<Vec<u8>> {

@@ -171,7 +171,8 @@ async fn attack_altered_items_of_branch_keys_are_refused() {
                 Err(error) => {
                     assert_eq!(kms.calls(), [], "{what}: {error}");
                     let text = error.to_string();
-                    let named = ["enc", "kms", "create-time", "type", "version", "tablename", "id", "unknown"];
+                    let named =
+                        ["enc", "kms-arn", "KMS key", "create-time", "type", "version", "tablename", "id", "unknown"];
                     assert!(text.contains(ID) && named.iter().any(|name| text.contains(name)), "{what}: {text}");
                 }
             }
