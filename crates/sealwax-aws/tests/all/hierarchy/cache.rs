@@ -180,7 +180,7 @@ async fn a_failed_fetch_fails_its_callers_and_does_not_hold_up_the_next() {
     setting.kms.fail([Fault::Error(KmsErrorKind::Throttled)]);
     let outcomes = join_all((0..50).map(|_| seal(&keyring))).await;
     for outcome in &outcomes {
-        let error = outcome.as_ref().err().expect("the fetch failed");
+        let error = outcome.as_ref().expect_err("the fetch failed");
         assert!(matches!(cause(error), BranchKeyError::Kms(error) if error.kind() == KmsErrorKind::Throttled));
     }
     assert_eq!(setting.kms.calls().len(), 1);
@@ -242,7 +242,7 @@ async fn a_supplier_chooses_the_branch_key() {
         assert!(matches!(failure.attempts()[0].reason, UnwrapReason::NoMatch));
         assert_eq!(setting.kms.calls(), []);
     }
-    let error = client.encrypt(&keyring).bytes(b"text").await.err().expect("there is no tenant");
+    let error = client.encrypt(&keyring).bytes(b"text").await.expect_err("there is no tenant");
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the message has no tenant");
     let sealed = client.encrypt(&setting.keyring()).bytes(b"text").await.unwrap();
     let Err(Error::NotUnwrapped(failure)) = open(&keyring, &sealed.message).await else { panic!("it opens") };
