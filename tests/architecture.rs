@@ -68,7 +68,17 @@ const SEALWAX: &[(&str, Layers)] = &[
     ("keyring::raw_ecdh", &[&["keys"], &["wrapping"]]),
     (
         "materials::cache",
-        &[&["sync"], &["metrics"], &["lru"], &["usage"], &["flight"], &["identity"], &["memory"], &["manager"]],
+        &[
+            &["sync"],
+            &["metrics"],
+            &["lru"],
+            &["usage"],
+            &["flight"],
+            &["identity"],
+            &["memory"],
+            &["values"],
+            &["manager"],
+        ],
     ),
     (
         "message",
@@ -92,6 +102,7 @@ const SEALWAX_AWS: &[(&str, Layers)] = &[
         &[
             &["arn"],
             &["supplier"],
+            &["hierarchy"],
             &["sdk"],
             &["candidates"],
             &["keyring"],
@@ -101,7 +112,20 @@ const SEALWAX_AWS: &[(&str, Layers)] = &[
             &["multi"],
         ],
     ),
-    ("sdk", &[&["answer"], &["connect"], &["failure"], &["regions"]]),
+    (
+        "hierarchy",
+        &[
+            &["error", "item", "storage"],
+            &["kms", "derivation"],
+            &["store"],
+            &["identity"],
+            &["wrapping"],
+            &["keyring"],
+            &["file"],
+            &["conformance"],
+        ],
+    ),
+    ("sdk", &[&["answer"], &["connect"], &["failure"], &["runtime"], &["regions"], &["dynamodb"]]),
 ];
 
 const SEALWAX_KMS: &[(&str, Layers)] = &[(
@@ -195,6 +219,7 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
             &["sync"],
             &["keygen"],
             &["keys"],
+            &["branch_keys"],
             &["manual"],
             &["complete"],
         ],
@@ -202,6 +227,7 @@ const SEALWAX_CLI: &[(&str, Layers)] = &[
     (
         "arguments",
         &[
+            &["branch_keys"],
             &["config"],
             &["directories"],
             &["keys"],

@@ -36,7 +36,7 @@ mod report;
 pub use kms::{
     DeriveSharedSecret, GenerateDataKey, GeneratedDataKey, GetPublicKey, KmsAlgorithm, KmsApi, KmsCandidate,
     KmsCiphertext, KmsDecrypt, KmsEncrypt, KmsError, KmsErrorKind, KmsKeyUsage, KmsKeyring, KmsOperation, KmsPlaintext,
-    KmsPublicKey, KmsService, KmsSharedSecret,
+    KmsPublicKey, KmsReEncrypt, KmsReEncrypted, KmsService, KmsSharedSecret,
 };
 pub use multi::MultiKeyring;
 pub use raw_aes::RawAesKeyring;

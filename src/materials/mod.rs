@@ -22,7 +22,7 @@ mod default;
 mod required_context;
 
 pub use cache::{
-    Cache, CacheEntry, CacheId, CachingManager, CachingManagerBuilder, Clock, MemoryCache, MonotonicClock,
+    Cache, CacheEntry, CacheId, CachingManager, CachingManagerBuilder, Clock, MemoryCache, MonotonicClock, ValueCache,
 };
 pub use default::DefaultMaterialsManager;
 pub use required_context::RequiredContextManager;

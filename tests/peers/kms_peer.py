@@ -20,6 +20,13 @@ until stdin ends. Binary values are base64. As in peer.py, what fails answers {"
 
 "provider" is the SDK's own KMS master key provider, "mpl" are the AWS KMS keyrings of the material providers library; the discovery
 ones take the account and partition of the first key as their filter, and with "mpl" its region.
+
+    {"op":"branch-keys","do":"create-table"|"create"|"version"|"active"|"of-version"|"beacon","store":{"table":..,"logical":..},
+     "keys":[ARN],"id":..,"version":..,"context":{..}}
+        -> {"ok":true,"id":..} or {"ok":true,"key":..,"version":..,"context":{..}}
+
+With the way "hierarchy", "encrypt" and "decrypt" use the hierarchical keyring over that store: under "branch_key", or under the branch
+key whose id is the value of the context key "supplier".
 """
 
 import base64
@@ -31,7 +38,21 @@ import urllib.request
 # The protocol has this process's standard output for itself.
 PROTOCOL, sys.stdout = sys.stdout, sys.stderr
 
+import threading
+
+from moto.dynamodb.models import DynamoDBBackend
 from moto.server import ThreadedMotoServer
+
+# A transaction that fails puts back the tables as they were before it, and with them what others wrote meanwhile. DynamoDB does not.
+transact_write_items, TRANSACTION = DynamoDBBackend.transact_write_items, threading.Lock()
+
+
+def one_transaction_at_a_time(*arguments, **named):
+    with TRANSACTION:
+        return transact_write_items(*arguments, **named)
+
+
+DynamoDBBackend.transact_write_items = one_transaction_at_a_time
 
 SERVER = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
 SERVER.start()
@@ -54,8 +75,12 @@ os.environ.update(
 import aws_encryption_sdk
 import boto3
 import moto
+from aws_cryptographic_material_providers.keystore import KeyStore
+from aws_cryptographic_material_providers.keystore import models as keystore
+from aws_cryptographic_material_providers.keystore.config import KeyStoreConfig
 from aws_cryptographic_material_providers.mpl import AwsCryptographicMaterialProviders, models
 from aws_cryptographic_material_providers.mpl.config import MaterialProvidersConfig
+from aws_cryptographic_material_providers.mpl.references import IBranchKeyIdSupplier
 from aws_encryption_sdk import (
     CommitmentPolicy,
     DiscoveryAwsKmsMasterKeyProvider,
@@ -87,6 +112,60 @@ def kms_of(arn):
     return client("kms", arn.split(":")[3])
 
 
+class Supplier(IBranchKeyIdSupplier):
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def get_branch_key_id(self, param):
+        return models.GetBranchKeyIdOutput(branch_key_id=param.encryption_context[self.name])
+
+
+def store_of(request):
+    arn, store = request["keys"][0], request["store"]
+    return KeyStore(
+        config=KeyStoreConfig(
+            ddb_table_name=store["table"],
+            logical_key_store_name=store["logical"],
+            kms_configuration=keystore.KMSConfigurationKmsKeyArn(arn),
+            ddb_client=client("dynamodb", "us-east-1"),
+            kms_client=kms_of(arn),
+        )
+    )
+
+
+def hierarchy(request):
+    which = {"branch_key_id": request["branch_key"]} if "branch_key" in request else {"branch_key_id_supplier": Supplier(request["supplier"])}
+    one = models.CreateAwsKmsHierarchicalKeyringInput(key_store=store_of(request), ttl_seconds=600, **which)
+    return MPL.create_aws_kms_hierarchical_keyring(input=one)
+
+
+def branch_keys(request):
+    store, do, name = store_of(request), request["do"], request.get("id")
+    if do == "create-table":
+        return {"id": store.create_key_store(keystore.CreateKeyStoreInput()).table_arn}
+    if do == "create":
+        made = keystore.CreateKeyInput(branch_key_identifier=name, encryption_context=request.get("context"))
+        return {"id": store.create_key(made).branch_key_identifier}
+    if do == "version":
+        store.version_key(keystore.VersionKeyInput(branch_key_identifier=name))
+        return {"id": name}
+    if do == "beacon":
+        found = store.get_beacon_key(keystore.GetBeaconKeyInput(branch_key_identifier=name)).beacon_key_materials
+        return {"key": to_base64(found.beacon_key), "version": None, "context": found.encryption_context}
+    if do == "active":
+        found = store.get_active_branch_key(keystore.GetActiveBranchKeyInput(branch_key_identifier=name))
+    else:
+        asked = keystore.GetBranchKeyVersionInput(branch_key_identifier=name, branch_key_version=request["version"])
+        found = store.get_branch_key_version(asked)
+    found = found.branch_key_materials
+    return {
+        "key": to_base64(found.branch_key),
+        "version": found.branch_key_version,
+        "context": found.encryption_context,
+    }
+
+
 def materials(request):
     keys, way = request["keys"], request["way"]
     _, partition, _, _, account, _ = keys[0].split(":")
@@ -105,6 +184,8 @@ def materials(request):
         found = models.DiscoveryFilter(account_ids=[account], partition=partition)
         any_key = models.CreateAwsKmsDiscoveryKeyringInput(kms_client=kms_of(keys[0]), discovery_filter=found)
         return {"keyring": MPL.create_aws_kms_discovery_keyring(input=any_key)}
+    if way == "hierarchy":
+        return {"keyring": hierarchy(request)}
     raise BadRequest("way %r" % way)
 
 
@@ -169,6 +250,7 @@ OPERATIONS = {
     "enforce": enforce,
     "encrypt": encrypt,
     "decrypt": decrypt,
+    "branch-keys": branch_keys,
 }
 
 
@@ -178,6 +260,10 @@ def unbase64(text):
 
 def to_base64(data):
     return base64.b64encode(data).decode("ascii")
+
+
+def plain(value):
+    return to_base64(value) if isinstance(value, bytes) else str(value)
 
 
 def answer(line):
@@ -192,7 +278,7 @@ def answer(line):
 
 def main():
     for line in sys.stdin:
-        PROTOCOL.write(json.dumps(answer(line), default=str) + "\n")
+        PROTOCOL.write(json.dumps(answer(line), default=plain) + "\n")
         PROTOCOL.flush()
 
 

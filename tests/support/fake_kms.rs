@@ -18,7 +18,7 @@ use sealwax::{
     keyring::{
         BoxFuture, DeriveSharedSecret, GenerateDataKey, GeneratedDataKey, GetPublicKey, KmsAlgorithm, KmsApi,
         KmsCiphertext, KmsDecrypt, KmsEncrypt, KmsError, KmsErrorKind, KmsKeyUsage, KmsOperation, KmsPlaintext,
-        KmsPublicKey, KmsSharedSecret,
+        KmsPublicKey, KmsReEncrypt, KmsReEncrypted, KmsSharedSecret,
     },
 };
 
@@ -58,6 +58,8 @@ pub enum Fault {
     Error(KmsErrorKind),
     /// The answer names another key.
     KeyId(&'static str),
+    /// The answer names another source key.
+    SourceKeyId(&'static str),
     /// The answer contains another plaintext, data key, or shared secret.
     Plaintext(Vec<u8>),
     Ciphertext(Vec<u8>),
@@ -314,6 +316,48 @@ impl KmsApi for FakeKms {
                 Fault::KeyId(other) => KmsSharedSecret { key_id: other.to_owned(), shared_secret },
                 Fault::Plaintext(other) => KmsSharedSecret { key_id, shared_secret: other.into() },
                 _ => KmsSharedSecret { key_id, shared_secret },
+            })
+        })
+    }
+
+    fn generate_data_key_without_plaintext<'a>(
+        &'a self,
+        request: GenerateDataKey<'a>,
+    ) -> BoxFuture<'a, Result<KmsCiphertext, KmsError>> {
+        let GenerateDataKey { key_id, length, context, grant_tokens, .. } = request;
+        Box::pin(async move {
+            let operation = KmsOperation::GenerateDataKeyWithoutPlaintext;
+            let call = call(operation, key_id, context, grant_tokens, KmsAlgorithm::Symmetric, length);
+            let (key_id, material, fault) = self.begin(call).await?;
+            let Material::Symmetric(key) = &*material else { return unsuitable(operation) };
+            let ciphertext = seal(key, context, RustCrypto.random_key(length).unwrap().as_bytes());
+            Ok(match fault {
+                Fault::KeyId(other) => KmsCiphertext { key_id: other.to_owned(), ciphertext },
+                Fault::Ciphertext(other) => KmsCiphertext { key_id, ciphertext: other },
+                _ => KmsCiphertext { key_id, ciphertext },
+            })
+        })
+    }
+
+    fn re_encrypt<'a>(&'a self, request: KmsReEncrypt<'a>) -> BoxFuture<'a, Result<KmsReEncrypted, KmsError>> {
+        Box::pin(async move {
+            let operation = KmsOperation::ReEncrypt;
+            assert_eq!(request.source_key_id, request.destination_key_id, "the fake moves within one key");
+            let (context, grant_tokens) = (request.source_context, request.grant_tokens);
+            let call = call(operation, request.source_key_id, context, grant_tokens, KmsAlgorithm::Symmetric, 0);
+            let (key_id, material, fault) = self.begin(call).await?;
+            let Material::Symmetric(key) = &*material else { return unsuitable(operation) };
+            let opened = open(key, context, request.ciphertext);
+            let opened = opened.map_err(|kind| KmsError::new(operation, kind).key(&key_id))?;
+            let ciphertext = seal(key, request.destination_context, opened.as_bytes());
+            let (source_key_id, moved) = (key_id.clone(), ciphertext);
+            Ok(match fault {
+                Fault::KeyId(other) => KmsReEncrypted { source_key_id, key_id: other.to_owned(), ciphertext: moved },
+                Fault::SourceKeyId(other) => {
+                    KmsReEncrypted { source_key_id: other.to_owned(), key_id, ciphertext: moved }
+                }
+                Fault::Ciphertext(other) => KmsReEncrypted { source_key_id, key_id, ciphertext: other },
+                _ => KmsReEncrypted { source_key_id, key_id, ciphertext: moved },
             })
         })
     }

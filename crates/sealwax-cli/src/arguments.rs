@@ -7,6 +7,7 @@ use sealwax::AlgorithmSuite;
 
 use crate::{failure::Failure, provider};
 
+mod branch_keys;
 mod config;
 mod directories;
 mod keys;
@@ -16,6 +17,7 @@ mod range;
 mod reencrypt;
 mod store;
 
+pub(crate) use branch_keys::{BranchKeysArguments, BranchKeysCommand};
 pub(crate) use config::{ConfigArguments, ConfigCommand};
 pub(crate) use directories::{DirectoryArguments, TreeArguments};
 pub(crate) use keys::{AliasCommand, KeysArguments, KeysCommand};
@@ -123,6 +125,8 @@ pub(crate) enum Command {
     Man(ManArguments),
     /// Manage the embedded key store, which holds the local:NAME keys and the default key
     Keys(KeysArguments),
+    /// Manage branch keys in Amazon DynamoDB, under which aws-kms-hierarchy: keys wrap data keys
+    BranchKeys(BranchKeysArguments),
     /// Show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

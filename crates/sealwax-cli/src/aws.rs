@@ -25,11 +25,13 @@ mod with_aws {
         thread,
     };
 
-    use sealwax_aws::AwsSdkKmsSupplier;
+    use sealwax_aws::{AwsSdkKmsSupplier, DynamoDbTable};
     use tokio::runtime::{Builder, Handle};
 
     use super::AwsArguments;
     use crate::failure::Failure;
+
+    const CONFIGURATION: &str = "cannot read the AWS configuration; check its files and variables";
 
     /// AWS KMS with each region and profile that is in use.
     pub(crate) struct AwsKms {
@@ -68,12 +70,21 @@ mod with_aws {
                     AwsSdkKmsSupplier::from_environment(region.as_deref(), profile.as_deref()).await
                 })
             };
-            let configured = runtime
-                .block_on(configured)
-                .map_err(|_| Failure::usage("cannot read the AWS configuration; check its files and variables"))?;
+            let configured = runtime.block_on(configured).map_err(|_| Failure::usage(CONFIGURATION))?;
             let regions = Arc::new(configured.on(runtime));
             connected.insert(place, regions.clone());
             Ok(regions)
+        }
+
+        /// Returns a table of DynamoDB, with the region and the profile of the command line.
+        pub(crate) fn table(&self, name: &str) -> Result<DynamoDbTable, Failure> {
+            let runtime = self.runtime()?;
+            let (name, Place { region, profile }) = (name.to_owned(), self.defaults.clone());
+            let configured = runtime.spawn(async move {
+                DynamoDbTable::from_environment(name, region.as_deref(), profile.as_deref()).await
+            });
+            let configured = runtime.block_on(configured).map_err(|_| Failure::usage(CONFIGURATION))?;
+            Ok(configured.on(runtime))
         }
 
         /// Returns a handle to Tokio, which the AWS SDK requires. A dedicated thread drives it, and

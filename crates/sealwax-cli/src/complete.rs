@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Forms of keys that are not in the key store.
-const OTHER_KEYS: [&str; 5] = ["file:", "aws-kms:", "raw-aes://", "raw-rsa://", "raw-ecdh://"];
+const OTHER_KEYS: [&str; 6] = ["file:", "aws-kms:", "aws-kms-hierarchy:", "raw-aes://", "raw-rsa://", "raw-ecdh://"];
 
 /// Answers a shell that asks for completions, and then ends the program. Does nothing otherwise.
 pub(crate) fn answer() {

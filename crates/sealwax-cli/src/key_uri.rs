@@ -2,6 +2,8 @@
 
 #[cfg(feature = "aws")]
 mod aws_kms;
+#[cfg(feature = "aws")]
+mod hierarchy;
 
 use std::{
     fmt::Display,
@@ -21,6 +23,9 @@ use crate::{
     secrets::read_secret,
     uri_paths::{RESERVED, decode_path},
 };
+
+#[cfg(feature = "aws")]
+pub(crate) use hierarchy::Hierarchy;
 
 /// Returns the URI of a raw AES key in a file.
 pub(crate) fn raw_aes_uri(namespace: &str, name: &str, file: &str) -> String {
@@ -46,7 +51,7 @@ impl<'a> KeyUri<'a> {
     fn new(whole: &'a str) -> Result<Self, Failure> {
         let mut uri = Self { whole, scheme: "", path: "", parameters: Vec::new() };
         // ARNs contain colons of their own, and have no authority.
-        let is_short = ["aws-kms:", "file:"].iter().any(|scheme| whole.starts_with(scheme));
+        let is_short = ["aws-kms:", "aws-kms-hierarchy:", "file:"].iter().any(|scheme| whole.starts_with(scheme));
         let parts = if is_short { whole.split_once(':') } else { whole.split_once("://") };
         let (scheme, rest) = parts.ok_or_else(|| uri.refuse(FORMS))?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -120,7 +125,7 @@ pub(crate) fn keyring(uri: &str, aws: &AwsKms) -> Result<Box<dyn Keyring>, Failu
         "raw-aes" => Ok(Box::new(raw_aes(&uri)?)),
         "raw-rsa" => raw_rsa(&uri),
         "raw-ecdh" => raw_ecdh(&uri),
-        "aws-kms" => aws_kms(&uri, aws),
+        "aws-kms" | "aws-kms-hierarchy" => aws_kms(&uri, aws),
         _ => Err(uri.refuse(FORMS)),
     }
 }
@@ -223,7 +228,17 @@ fn raw_ecdh(uri: &KeyUri<'_>) -> Result<Box<dyn Keyring>, Failure> {
 
 #[cfg(feature = "aws")]
 fn aws_kms(uri: &KeyUri<'_>, aws: &AwsKms) -> Result<Box<dyn Keyring>, Failure> {
-    aws_kms::keyring(uri, aws)
+    if uri.scheme == hierarchy::SCHEME { hierarchy::keyring(uri, aws) } else { aws_kms::keyring(uri, aws) }
+}
+
+/// Returns the table and the key store of branch keys that a URI names.
+#[cfg(feature = "aws")]
+pub(crate) fn hierarchy(uri: &str, aws: &AwsKms) -> Result<Hierarchy, Failure> {
+    let uri = KeyUri::new(uri)?;
+    if uri.scheme != hierarchy::SCHEME {
+        return Err(uri.refuse("use aws-kms-hierarchy:TABLE?logical-name=NAME&kms=ARN&branch-key=ID"));
+    }
+    hierarchy::parse(&uri, aws)
 }
 
 #[cfg(not(feature = "aws"))]

@@ -5,6 +5,7 @@
 mod arguments;
 mod aws;
 mod behind;
+mod branch_keys;
 mod clean;
 mod cleanup;
 mod comparison;
@@ -89,6 +90,7 @@ fn run(command: &Command, session: &Session) -> Result<(), Failure> {
         Command::Completions(arguments) => manual::completions(arguments, session),
         Command::Man(arguments) => manual::man(arguments, session),
         Command::Keys(arguments) => keys::run(arguments, session),
+        Command::BranchKeys(arguments) => branch_keys::run(arguments, session),
         Command::Config(arguments) => session.show_settings(arguments),
     }
 }

@@ -5,7 +5,7 @@ use sealwax::{
     crypto::{CryptoProvider, RustCrypto},
     keyring::{
         BoxFuture, GenerateDataKey, GeneratedDataKey, KmsAlgorithm, KmsApi, KmsCiphertext, KmsDecrypt, KmsEncrypt,
-        KmsError, KmsErrorKind, KmsOperation, KmsPlaintext,
+        KmsError, KmsErrorKind, KmsOperation, KmsPlaintext, KmsReEncrypt, KmsReEncrypted,
     },
 };
 
@@ -113,6 +113,16 @@ impl LocalKms {
         length: usize,
         context: &EncryptionContext,
     ) -> Result<GeneratedDataKey> {
+        self.generate("GenerateDataKey", name, length, context)
+    }
+
+    fn generate(
+        &self,
+        operation: &'static str,
+        name: &str,
+        length: usize,
+        context: &EncryptionContext,
+    ) -> Result<GeneratedDataKey> {
         let mut session = self.store.session()?;
         let made = if (1..=MAX_DATA_KEY).contains(&length) {
             RustCrypto.random_key(length).map_err(LocalKmsError::Crypto).and_then(|plaintext| {
@@ -123,7 +133,7 @@ impl LocalKms {
             Err(LocalKmsError::InvalidRequest(format!("a data key must have 1 to {MAX_DATA_KEY} bytes, not {length}")))
         };
         let id = made.as_ref().map_or(name, |made| &made.key_id);
-        let event = Event::new("GenerateDataKey").key(id).context(context);
+        let event = Event::new(operation).key(id).context(context);
         session.answer(event, made)
     }
 
@@ -209,15 +219,27 @@ impl LocalKms {
         new_key: &str,
         new_context: &EncryptionContext,
     ) -> Result<KmsCiphertext> {
+        let moved = self.re_encrypt_from(None, ciphertext, context, new_key, new_context)?;
+        Ok(KmsCiphertext { key_id: moved.key_id, ciphertext: moved.ciphertext })
+    }
+
+    fn re_encrypt_from(
+        &self,
+        named: Option<&str>,
+        ciphertext: &[u8],
+        context: &EncryptionContext,
+        new_key: &str,
+        new_context: &EncryptionContext,
+    ) -> Result<KmsReEncrypted> {
         let mut session = self.store.session()?;
         let mut source = None;
-        let opened = session.decrypt(None, ciphertext, context, &mut source);
+        let opened = session.decrypt(named, ciphertext, context, &mut source);
         let sealed = opened.and_then(|plaintext| session.encrypt(new_key, plaintext.as_bytes(), new_context));
         let id = sealed.as_ref().map_or(new_key, |(id, _)| id);
         let mut event = Event::new("ReEncrypt").key(id).context(new_context);
-        event.source_key_id = source;
+        event.source_key_id.clone_from(&source);
         let (key_id, ciphertext) = session.answer(event, sealed)?;
-        Ok(KmsCiphertext { key_id, ciphertext })
+        Ok(KmsReEncrypted { source_key_id: source.unwrap_or_default(), key_id, ciphertext })
     }
 }
 
@@ -247,6 +269,32 @@ impl KmsApi for LocalKms {
             symmetric(KmsOperation::Decrypt, request.algorithm, request.key_id)?;
             let opened = self.decrypt_under(Some(request.key_id), request.ciphertext, request.context);
             opened.map_err(|error| error.of_operation(KmsOperation::Decrypt, request.key_id))
+        })
+    }
+
+    fn generate_data_key_without_plaintext<'a>(
+        &'a self,
+        request: GenerateDataKey<'a>,
+    ) -> BoxFuture<'a, Result<KmsCiphertext, KmsError>> {
+        Box::pin(async move {
+            let operation = KmsOperation::GenerateDataKeyWithoutPlaintext;
+            let made =
+                self.generate("GenerateDataKeyWithoutPlaintext", request.key_id, request.length, request.context);
+            let made = made.map_err(|error| error.of_operation(operation, request.key_id))?;
+            Ok(KmsCiphertext { key_id: made.key_id, ciphertext: made.ciphertext })
+        })
+    }
+
+    fn re_encrypt<'a>(&'a self, request: KmsReEncrypt<'a>) -> BoxFuture<'a, Result<KmsReEncrypted, KmsError>> {
+        Box::pin(async move {
+            let moved = self.re_encrypt_from(
+                Some(request.source_key_id),
+                request.ciphertext,
+                request.source_context,
+                request.destination_key_id,
+                request.destination_context,
+            );
+            moved.map_err(|error| error.of_operation(KmsOperation::ReEncrypt, request.source_key_id))
         })
     }
 }

@@ -9,8 +9,8 @@ use crate::{context::EncryptionContext, keyring::BoxFuture, secret::SecretBytes}
 ///
 /// The operations have the names and the meaning that they have in AWS KMS.
 /// [`KmsKeyring`](super::KmsKeyring) needs `decrypt`, `encrypt` and `generate_data_key`; the others
-/// are for key pairs, and a service without key pairs need not implement them. Timeouts and retries
-/// are up to the implementation. Dropping a future must cancel its call and leave nothing behind.
+/// are for key pairs and for key hierarchies, and a service without these need not implement them.
+/// Timeouts and retries are up to the implementation. Dropping a future must cancel its call and leave nothing behind.
 ///
 /// An implementation must return the id of the key that was actually used, whichever alias the
 /// request named: the keyrings compare it.
@@ -87,6 +87,19 @@ pub trait KmsApi: Send + Sync {
     ) -> BoxFuture<'a, Result<KmsSharedSecret, KmsError>> {
         unsupported(KmsOperation::DeriveSharedSecret, request.key_id)
     }
+
+    /// Generates a data key and returns it only in its encrypted form.
+    fn generate_data_key_without_plaintext<'a>(
+        &'a self,
+        request: GenerateDataKey<'a>,
+    ) -> BoxFuture<'a, Result<KmsCiphertext, KmsError>> {
+        unsupported(KmsOperation::GenerateDataKeyWithoutPlaintext, request.key_id)
+    }
+
+    /// Decrypts a ciphertext and encrypts its plaintext again, which does not leave the service.
+    fn re_encrypt<'a>(&'a self, request: KmsReEncrypt<'a>) -> BoxFuture<'a, Result<KmsReEncrypted, KmsError>> {
+        unsupported(KmsOperation::ReEncrypt, request.source_key_id)
+    }
 }
 
 macro_rules! forward {
@@ -120,6 +133,17 @@ macro_rules! forward {
             ) -> BoxFuture<'a, Result<KmsSharedSecret, KmsError>> {
                 (**self).derive_shared_secret(request)
             }
+
+            fn generate_data_key_without_plaintext<'a>(
+                &'a self,
+                request: GenerateDataKey<'a>,
+            ) -> BoxFuture<'a, Result<KmsCiphertext, KmsError>> {
+                (**self).generate_data_key_without_plaintext(request)
+            }
+
+            fn re_encrypt<'a>(&'a self, request: KmsReEncrypt<'a>) -> BoxFuture<'a, Result<KmsReEncrypted, KmsError>> {
+                (**self).re_encrypt(request)
+            }
         }
     )*};
 }
@@ -145,6 +169,10 @@ pub enum KmsOperation {
     GetPublicKey,
     /// [`KmsApi::derive_shared_secret`]
     DeriveSharedSecret,
+    /// [`KmsApi::generate_data_key_without_plaintext`]
+    GenerateDataKeyWithoutPlaintext,
+    /// [`KmsApi::re_encrypt`]
+    ReEncrypt,
 }
 
 impl fmt::Display for KmsOperation {
@@ -166,7 +194,7 @@ pub enum KmsAlgorithm {
     RsaOaepSha256,
 }
 
-/// A request for [`KmsApi::generate_data_key`].
+/// A request for [`KmsApi::generate_data_key`] or [`KmsApi::generate_data_key_without_plaintext`].
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct GenerateDataKey<'a> {
@@ -266,6 +294,52 @@ impl<'a> KmsDecrypt<'a> {
     }
 }
 
+/// A request for [`KmsApi::re_encrypt`], from one symmetric key and encryption context to another.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct KmsReEncrypt<'a> {
+    /// The key under which the ciphertext must have been encrypted.
+    pub source_key_id: &'a str,
+    /// The encryption context of the ciphertext.
+    pub source_context: &'a EncryptionContext,
+    /// The ciphertext.
+    pub ciphertext: &'a [u8],
+    /// The key to encrypt under: an id, an ARN, or an alias.
+    pub destination_key_id: &'a str,
+    /// The encryption context to encrypt with.
+    pub destination_context: &'a EncryptionContext,
+    /// Tokens of grants that may not have taken effect throughout the service yet.
+    pub grant_tokens: &'a [String],
+}
+
+impl<'a> KmsReEncrypt<'a> {
+    /// Creates a request that keeps the key and changes the encryption context, without grant
+    /// tokens.
+    #[must_use]
+    pub fn new(key_id: &'a str, ciphertext: &'a [u8], from: &'a EncryptionContext, to: &'a EncryptionContext) -> Self {
+        Self {
+            source_key_id: key_id,
+            source_context: from,
+            ciphertext,
+            destination_key_id: key_id,
+            destination_context: to,
+            grant_tokens: &[],
+        }
+    }
+
+    /// Returns this request with another key to encrypt under.
+    #[must_use]
+    pub fn with_destination(self, destination_key_id: &'a str) -> Self {
+        Self { destination_key_id, ..self }
+    }
+
+    /// Returns this request with grant tokens.
+    #[must_use]
+    pub fn with_grant_tokens(self, grant_tokens: &'a [String]) -> Self {
+        Self { grant_tokens, ..self }
+    }
+}
+
 /// A request for [`KmsApi::get_public_key`].
 #[derive(Clone, Copy)]
 #[non_exhaustive]
@@ -326,7 +400,7 @@ pub struct GeneratedDataKey {
     pub ciphertext: Vec<u8>,
 }
 
-/// The response of [`KmsApi::encrypt`].
+/// The response of [`KmsApi::encrypt`] and [`KmsApi::generate_data_key_without_plaintext`].
 pub struct KmsCiphertext {
     /// The id of the key that was used; in AWS KMS, its ARN.
     pub key_id: String,
@@ -370,4 +444,14 @@ pub struct KmsSharedSecret {
     pub key_id: String,
     /// The shared secret.
     pub shared_secret: SecretBytes,
+}
+
+/// The response of [`KmsApi::re_encrypt`].
+pub struct KmsReEncrypted {
+    /// The id of the key that the ciphertext was under; in AWS KMS, its ARN.
+    pub source_key_id: String,
+    /// The id of the key that the new ciphertext is under; in AWS KMS, its ARN.
+    pub key_id: String,
+    /// The new ciphertext.
+    pub ciphertext: Vec<u8>,
 }

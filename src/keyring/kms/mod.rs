@@ -9,7 +9,8 @@ mod service_keyring;
 
 pub use api::{
     DeriveSharedSecret, GenerateDataKey, GeneratedDataKey, GetPublicKey, KmsAlgorithm, KmsApi, KmsCiphertext,
-    KmsDecrypt, KmsEncrypt, KmsKeyUsage, KmsOperation, KmsPlaintext, KmsPublicKey, KmsSharedSecret,
+    KmsDecrypt, KmsEncrypt, KmsKeyUsage, KmsOperation, KmsPlaintext, KmsPublicKey, KmsReEncrypt, KmsReEncrypted,
+    KmsSharedSecret,
 };
 pub use error::{KmsError, KmsErrorKind};
 pub use service::{KmsCandidate, KmsService};

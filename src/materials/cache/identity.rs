@@ -30,6 +30,11 @@ pub(super) struct Identity {
 }
 
 impl Identity {
+    /// Returns the identity of a value that is not materials, whose id is unambiguous.
+    pub(super) fn of_value(id: CacheId) -> Self {
+        Self { id, lengths: [0; 3] }
+    }
+
     /// Returns the identity of an encryption request: its suite and context. The required context
     /// keys, which are not in the formula, follow if there are any.
     pub(super) fn of_encryption(partition: &str, request: &EncryptionRequest<'_>) -> Result<Self> {

@@ -91,7 +91,8 @@ const MAX_BYTES: u64 = (1 << 63) - 1;
 /// | `sealwax_cache_evictions_total` | counter | `cause`: `capacity`, `age` |
 ///
 /// Every request is a hit, a miss or a bypass. A miss that waits for another request's call makes
-/// none itself.
+/// none itself. A [`ValueCache`](super::ValueCache) reports the same with the operation
+/// `wrapping-key`.
 ///
 /// Specification: framework/caching-cmm.
 ///

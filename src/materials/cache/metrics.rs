@@ -1,22 +1,29 @@
 //! The cache's metrics, listed at [`CachingManager`](super::CachingManager). Without the feature
 //! `metrics` they compile to nothing.
 
-use crate::error::{Direction, Result};
+use crate::error::Direction;
 
-#[cfg(feature = "metrics")]
-fn operation(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Encrypt => "encrypt",
-        Direction::Decrypt => "decrypt",
+/// What an entry of the cache is used for.
+pub(super) struct Purpose(#[cfg_attr(not(feature = "metrics"), allow(dead_code))] &'static str);
+
+/// A value in place of materials, which is a wrapping key.
+pub(super) const WRAPPING_KEY: Purpose = Purpose("wrapping-key");
+
+impl From<Direction> for Purpose {
+    fn from(direction: Direction) -> Self {
+        Self(match direction {
+            Direction::Encrypt => "encrypt",
+            Direction::Decrypt => "decrypt",
+        })
     }
 }
 
 macro_rules! count {
     ($name:ident, $metric:literal, $of:literal) => {
         #[doc = concat!("Counts one ", $of, ".")]
-        pub(super) fn $name(_direction: Direction) {
+        pub(super) fn $name(_purpose: impl Into<Purpose>) {
             #[cfg(feature = "metrics")]
-            metrics::counter!($metric, "operation" => operation(_direction)).increment(1);
+            metrics::counter!($metric, "operation" => _purpose.into().0).increment(1);
         }
     };
 }
@@ -37,14 +44,17 @@ pub(super) fn evicted(_cause: &'static str, _count: usize) {
     }
 }
 
-/// Counts and times a call of the inner manager.
-pub(super) async fn inner_call<T>(_direction: Direction, call: impl Future<Output = Result<T>>) -> Result<T> {
+/// Counts and times a call of the inner manager or of a service.
+pub(super) async fn inner_call<T, E>(
+    _purpose: impl Into<Purpose>,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     #[cfg(feature = "metrics")]
     let start = std::time::Instant::now();
     let outcome = call.await;
     #[cfg(feature = "metrics")]
     {
-        let (operation, result) = (operation(_direction), if outcome.is_ok() { "ok" } else { "error" });
+        let (operation, result) = (_purpose.into().0, if outcome.is_ok() { "ok" } else { "error" });
         metrics::counter!("sealwax_cache_inner_calls_total", "operation" => operation, "outcome" => result)
             .increment(1);
         metrics::histogram!("sealwax_cache_inner_call_seconds", "operation" => operation).record(start.elapsed());

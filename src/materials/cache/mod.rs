@@ -18,6 +18,7 @@ use std::{
 use self::{
     identity::Identity,
     usage::{Usage, UsageLimits},
+    values::Value,
 };
 use super::{DecryptionMaterials, EncryptionMaterials};
 use crate::format::EncryptedDataKey;
@@ -30,11 +31,13 @@ mod memory;
 mod metrics;
 mod sync;
 mod usage;
+mod values;
 
 pub use manager::{CachingManager, CachingManagerBuilder};
 pub use memory::MemoryCache;
+pub use values::ValueCache;
 
-/// A store of entries for one or more [`CachingManager`]s.
+/// A store of entries for one or more [`CachingManager`]s and [`ValueCache`]s.
 ///
 /// A cache is a map that may drop any entry at any time and need not know what an entry is. The
 /// managers check everything it returns: age, usage, suite, and that the entry is the requested
@@ -92,11 +95,18 @@ pub trait Cache: Send + Sync {
     fn remove(&self, id: &CacheId, entry: &Arc<CacheEntry>);
 }
 
-/// The id of a cache entry: a SHA-384 digest of everything in a request for materials.
+/// The id of a cache entry: a SHA-384 digest of everything in a request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CacheId([u8; 48]);
 
 impl CacheId {
+    /// Creates the id of a value in a [`ValueCache`] from a digest of everything that determines
+    /// it.
+    #[must_use]
+    pub const fn new(digest: [u8; 48]) -> Self {
+        Self(digest)
+    }
+
     /// Returns the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 48] {
@@ -112,7 +122,7 @@ impl fmt::Debug for CacheId {
     }
 }
 
-/// Cached materials with their age and usage.
+/// Cached materials, or another cached value, with their age and usage.
 ///
 /// The key is overwritten once the cache and everyone else that holds the entry have dropped it.
 pub struct CacheEntry {
@@ -132,6 +142,7 @@ enum Content {
         /// The encrypted data key that was unwrapped. Its index can differ in another message.
         opened: Option<EncryptedDataKey>,
     },
+    Value(Value),
 }
 
 impl CacheEntry {
@@ -148,7 +159,7 @@ impl CacheEntry {
     }
 }
 
-/// A source of time for a [`CachingManager`].
+/// A source of time for a [`CachingManager`] or a [`ValueCache`].
 ///
 /// Only differences matter: the clock returns the time since a fixed origin, which must be the same
 /// for all managers that share entries. It must not go backwards. Any closure that returns a

@@ -18,12 +18,30 @@ use sealwax::{
 };
 use zeroize::Zeroizing;
 
-/// A request, as far as errors name it or must not repeat it.
+/// A request of AWS KMS, as far as errors name it or must not repeat it.
 pub(super) struct Asked<'a> {
     operation: KmsOperation,
     key_id: &'a str,
-    context: Option<&'a EncryptionContext>,
-    sent: &'a [u8],
+    private: Private<'a>,
+}
+
+/// The parts of a request that errors must not repeat.
+#[derive(Default)]
+pub(super) struct Private<'a> {
+    values: Vec<&'a str>,
+    sent: Vec<&'a [u8]>,
+}
+
+/// An error of the SDK: its kind, and a text that is safe to show.
+pub(super) struct Explained {
+    pub(super) kind: KmsErrorKind,
+    pub(super) cause: Option<Cause>,
+}
+
+impl Explained {
+    fn new(kind: KmsErrorKind, cause: impl Into<String>) -> Self {
+        Self { kind, cause: Some(Cause(cause.into())) }
+    }
 }
 
 /// Shorter values occur in texts by chance, so that finding one proves nothing.
@@ -34,16 +52,19 @@ const MAX_TEXT: usize = 500;
 
 impl<'a> Asked<'a> {
     pub(super) fn new(operation: KmsOperation, key_id: &'a str) -> Self {
-        Self { operation, key_id, context: None, sent: &[] }
+        Self { operation, key_id, private: Private::default() }
     }
 
-    pub(super) fn context(self, context: &'a EncryptionContext) -> Self {
-        Self { context: Some(context), ..self }
+    /// Adds an encryption context of the request.
+    pub(super) fn context(mut self, context: &'a EncryptionContext) -> Self {
+        context.iter().for_each(|(_, value)| self.private.hide(value));
+        self
     }
 
-    /// Sets the plaintext or ciphertext of the request.
-    pub(super) fn sent(self, sent: &'a [u8]) -> Self {
-        Self { sent, ..self }
+    /// Adds a plaintext or ciphertext of the request.
+    pub(super) fn sent(mut self, sent: &'a [u8]) -> Self {
+        self.private.hide_bytes(sent);
+        self
     }
 
     pub(super) fn failed(&self, kind: KmsErrorKind) -> KmsError {
@@ -60,42 +81,52 @@ impl<'a> Asked<'a> {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        match &error {
-            SdkError::TimeoutError(_) => {
-                self.failed(KmsErrorKind::TimedOut).caused_by("the configured timeout elapsed")
-            }
+        let Explained { kind, cause } = self.private.explain(&error);
+        match cause {
+            Some(cause) => self.failed(kind).caused_by(cause),
+            None => self.failed(kind),
+        }
+    }
+}
+
+impl<'a> Private<'a> {
+    pub(super) fn hide(&mut self, value: &'a str) {
+        self.values.push(value);
+    }
+
+    pub(super) fn hide_bytes(&mut self, sent: &'a [u8]) {
+        self.sent.push(sent);
+    }
+
+    /// Explains an error of the SDK.
+    pub(super) fn explain<E>(&self, error: &SdkError<E, HttpResponse>) -> Explained
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        match error {
+            SdkError::TimeoutError(_) => Explained::new(KmsErrorKind::TimedOut, "the configured timeout elapsed"),
             SdkError::DispatchFailure(failure) => {
-                let kind = match causes(&error).find_map(|cause| cause.downcast_ref()) {
+                let kind = match causes(error).find_map(|cause| cause.downcast_ref()) {
                     Some(CredentialsError::ProviderTimedOut(_)) => KmsErrorKind::TimedOut,
                     // The credentials provider failed, so the call would be anonymous.
                     Some(_) => KmsErrorKind::AccessDenied,
                     None if failure.is_timeout() => KmsErrorKind::TimedOut,
                     None => KmsErrorKind::Unavailable,
                 };
-                self.failed(kind).caused_by(self.chain(&error))
+                Explained::new(kind, self.chain(error))
             }
-            SdkError::ConstructionFailure(_) => self.failed(KmsErrorKind::InvalidRequest).caused_by(self.chain(&error)),
-            SdkError::ResponseError(failure) => self.unreadable(&error, failure.raw()),
+            SdkError::ConstructionFailure(_) => Explained::new(KmsErrorKind::InvalidRequest, self.chain(error)),
+            SdkError::ResponseError(failure) => unreadable(error, failure.raw()),
             SdkError::ServiceError(answer) => self.answered(answer.err(), answer.raw()),
-            _ => self.failed(KmsErrorKind::Other),
+            _ => Explained { kind: KmsErrorKind::Other, cause: None },
         }
-    }
-
-    /// Converts an error for a response that was cut off or is too long.
-    fn unreadable(&self, error: &(dyn Error + 'static), answer: &HttpResponse) -> KmsError {
-        if causes(error).any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
-            return self
-                .failed(KmsErrorKind::InvalidAnswer("it is longer than any valid response"))
-                .caused_by(status(answer));
-        }
-        self.failed(KmsErrorKind::Unavailable).caused_by(format!("the response was cut off ({})", status(answer)))
     }
 
     /// Converts an error response of the service.
-    fn answered(&self, error: &impl ProvideErrorMetadata, answer: &HttpResponse) -> KmsError {
+    fn answered(&self, error: &impl ProvideErrorMetadata, answer: &HttpResponse) -> Explained {
         let Some(code) = error.code() else {
             let kind = kind_of_status(answer.status().as_u16());
-            return self.failed(kind).caused_by(format!("a response without an error code ({})", status(answer)));
+            return Explained::new(kind, format!("a response without an error code ({})", status(answer)));
         };
         let kind = kind_of_code(code).unwrap_or_else(|| kind_of_status(answer.status().as_u16()));
         let message = error.message().unwrap_or_default();
@@ -114,19 +145,19 @@ impl<'a> Asked<'a> {
         if let Some(id) = answer.headers().get("x-amzn-requestid").filter(|id| is_name(id) && self.may_show(id)) {
             let _ = write!(text, ", request {id}");
         }
-        self.failed(kind).caused_by(text + ")")
+        Explained::new(kind, text + ")")
     }
 
     /// Joins the texts of the causes, skipping the SDK's own layers, which add nothing.
-    fn chain(&self, error: &(dyn Error + 'static)) -> Cause {
+    fn chain(&self, error: &(dyn Error + 'static)) -> String {
         let texts: Vec<_> =
             causes(error).skip(1).filter(|cause| !cause.is::<ConnectorError>()).map(ToString::to_string).collect();
         let text = texts.join(": ");
-        Cause(if self.may_show(&text) {
+        if self.may_show(&text) {
             Escaped(&shorten(&text)).to_string()
         } else {
             "(withheld: it repeats parts of the request)".to_owned()
-        })
+        }
     }
 
     /// Returns whether a text from outside repeats nothing from the request that must not be
@@ -140,13 +171,22 @@ impl<'a> Asked<'a> {
         // Quoting JSON keeps its backslashes and may add more.
         let bare = |text: &str| text.replace('\\', "");
         let text = bare(text);
-        let mut values = self.context.into_iter().flat_map(EncryptionContext::iter).map(|(_, value)| value);
-        if values.any(|value| value.len() >= SHORTEST_VALUE && text.contains(&bare(value))) {
+        if self.values.iter().any(|value| value.len() >= SHORTEST_VALUE && text.contains(&bare(value))) {
             return false;
         }
-        let sent = Zeroizing::new(BASE64_STANDARD.encode(self.sent));
-        sent.is_empty() || !text.contains(&**sent)
+        self.sent.iter().all(|sent| {
+            let sent = Zeroizing::new(BASE64_STANDARD.encode(sent));
+            sent.is_empty() || !text.contains(&**sent)
+        })
     }
+}
+
+/// Explains an error for a response that was cut off or is too long.
+fn unreadable(error: &(dyn Error + 'static), answer: &HttpResponse) -> Explained {
+    if causes(error).any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
+        return Explained::new(KmsErrorKind::InvalidAnswer("it is longer than any valid response"), status(answer));
+    }
+    Explained::new(KmsErrorKind::Unavailable, format!("the response was cut off ({})", status(answer)))
 }
 
 /// Iterates over an error and its causes.
@@ -156,7 +196,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 
 /// The text of an error from the SDK or the network.
 #[derive(Debug)]
-struct Cause(String);
+pub(super) struct Cause(String);
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -169,7 +209,7 @@ impl Error for Cause {}
 fn kind_of_code(code: &str) -> Option<KmsErrorKind> {
     // AWS services write some of these codes with and some without the suffix.
     Some(match code.strip_suffix("Exception").unwrap_or(code) {
-        "NotFound" => KmsErrorKind::NotFound,
+        "NotFound" | "ResourceNotFound" => KmsErrorKind::NotFound,
         "Disabled" => KmsErrorKind::Disabled,
         "KMSInvalidState" => KmsErrorKind::InvalidState,
         "IncorrectKey" => KmsErrorKind::IncorrectKey,
@@ -188,6 +228,7 @@ fn kind_of_code(code: &str) -> Option<KmsErrorKind> {
         | "TooManyRequests"
         | "RequestLimitExceeded"
         | "SlowDown"
+        | "ProvisionedThroughputExceeded"
         | "LimitExceeded" => KmsErrorKind::Throttled,
         "DependencyTimeout" | "RequestTimeout" => KmsErrorKind::TimedOut,
         "KeyUnavailable"

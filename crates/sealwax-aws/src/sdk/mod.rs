@@ -3,8 +3,11 @@
 mod answer;
 #[cfg(feature = "config")]
 mod connect;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 mod failure;
 mod regions;
+mod runtime;
 
 use std::collections::HashMap;
 
@@ -19,13 +22,16 @@ use sealwax::{
     keyring::{
         BoxFuture, DeriveSharedSecret, GenerateDataKey, GeneratedDataKey, GetPublicKey, KmsAlgorithm, KmsApi,
         KmsCiphertext, KmsDecrypt, KmsEncrypt, KmsError, KmsErrorKind, KmsKeyUsage, KmsOperation, KmsPlaintext,
-        KmsPublicKey, KmsSharedSecret,
+        KmsPublicKey, KmsReEncrypt, KmsReEncrypted, KmsSharedSecret,
     },
 };
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::runtime::Handle;
 
+#[cfg(feature = "dynamodb")]
+pub use self::dynamodb::DynamoDbTable;
 pub use self::regions::AwsSdkKmsSupplier;
-use self::{answer::Guard, failure::Asked};
+use self::{answer::Guard, failure::Asked, runtime::Runtime};
+
 /// A client for AWS KMS in one region, based on `aws-sdk-kms`.
 ///
 /// The region, credentials, endpoint, timeouts and retries come from the SDK's configuration. By
@@ -78,7 +84,7 @@ use self::{answer::Guard, failure::Asked};
 #[derive(Clone)]
 pub struct AwsSdkKms {
     client: Client,
-    runtime: Option<Handle>,
+    runtime: Runtime,
 }
 
 impl AwsSdkKms {
@@ -90,12 +96,12 @@ impl AwsSdkKms {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let mut builder = config.to_builder();
-        builder.push_interceptor(SharedInterceptor::new(Guard));
+        builder.push_interceptor(SharedInterceptor::new(Guard::KMS));
         #[cfg(feature = "config")]
         if config.http_client().is_none() {
             builder.set_http_client(Some(connect::direct()));
         }
-        Self { client: Client::from_conf(builder.build()), runtime: None }
+        Self { client: Client::from_conf(builder.build()), runtime: Runtime::default() }
     }
 
     /// Makes all calls on this runtime, whichever thread awaits them.
@@ -120,48 +126,16 @@ impl AwsSdkKms {
     /// ```
     #[must_use]
     pub fn on(self, runtime: Handle) -> Self {
-        Self { runtime: Some(runtime), ..self }
+        Self { runtime: Runtime(Some(runtime)), ..self }
     }
 
-    /// Runs a call on a runtime, if there is one.
+    /// Runs a call on the runtime.
     async fn call<T: Send + 'static>(
         &self,
         asked: &Asked<'_>,
         call: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, KmsError> {
-        let Some(runtime) = &self.runtime else {
-            return match Handle::try_current() {
-                Ok(_) => Ok(call.await),
-                Err(_) => Err(asked.failed(KmsErrorKind::Unavailable).caused_by(NO_RUNTIME)),
-            };
-        };
-        match AbortOnDrop(runtime.spawn(call)).outcome().await {
-            Ok(outcome) => Ok(outcome),
-            Err(error) if error.is_panic() => Err(asked.failed(KmsErrorKind::Other).caused_by(PANIC)),
-            Err(_) => Err(asked
-                .failed(KmsErrorKind::Unavailable)
-                .caused_by("the runtime passed to `AwsSdkKms::on` has shut down")),
-        }
-    }
-}
-
-const NO_RUNTIME: &str = "the AWS SDK needs a Tokio runtime and this thread has none; await the operation in one, \
-                          or pass one to `AwsSdkKms::on`";
-
-const PANIC: &str = "the AWS SDK panicked; enable I/O and time in the runtime passed to `AwsSdkKms::on`";
-
-/// A task that is aborted on drop, as a future would be.
-struct AbortOnDrop<T>(JoinHandle<T>);
-
-impl<T> AbortOnDrop<T> {
-    async fn outcome(mut self) -> Result<T, tokio::task::JoinError> {
-        (&mut self.0).await
-    }
-}
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
+        self.runtime.call(call).await.map_err(|(kind, cause)| asked.failed(kind).caused_by(cause))
     }
 }
 
@@ -249,6 +223,43 @@ impl KmsApi for AwsSdkKms {
             })
         })
     }
+
+    fn generate_data_key_without_plaintext<'a>(
+        &'a self,
+        request: GenerateDataKey<'a>,
+    ) -> BoxFuture<'a, Result<KmsCiphertext, KmsError>> {
+        Box::pin(async move {
+            let operation = KmsOperation::GenerateDataKeyWithoutPlaintext;
+            let asked = Asked::new(operation, request.key_id).context(request.context);
+            let length = i32::try_from(request.length).map_err(|_| asked.failed(KmsErrorKind::InvalidRequest))?;
+            let call = self.client.generate_data_key_without_plaintext();
+            let call = call.key_id(request.key_id).number_of_bytes(length);
+            let call = call.set_encryption_context(pairs(request.context));
+            let call = call.set_grant_tokens(tokens(request.grant_tokens)).send();
+            let answer = self.call(&asked, call).await?.map_err(|error| asked.refused(error))?;
+            let ciphertext = asked.present(answer.ciphertext_blob, "it lacks the encrypted data key")?;
+            Ok(KmsCiphertext { key_id: asked.present(answer.key_id, NO_KEY_ID)?, ciphertext: ciphertext.into_inner() })
+        })
+    }
+
+    fn re_encrypt<'a>(&'a self, request: KmsReEncrypt<'a>) -> BoxFuture<'a, Result<KmsReEncrypted, KmsError>> {
+        Box::pin(async move {
+            let asked = Asked::new(KmsOperation::ReEncrypt, request.source_key_id).context(request.source_context);
+            let asked = asked.context(request.destination_context).sent(request.ciphertext);
+            let call = self.client.re_encrypt().ciphertext_blob(Blob::new(request.ciphertext));
+            let call = call.source_key_id(request.source_key_id).destination_key_id(request.destination_key_id);
+            let call = call.set_source_encryption_context(pairs(request.source_context));
+            let call = call.set_destination_encryption_context(pairs(request.destination_context));
+            let call = call.set_grant_tokens(tokens(request.grant_tokens)).send();
+            let answer = self.call(&asked, call).await?.map_err(|error| asked.refused(error))?;
+            let ciphertext = asked.present(answer.ciphertext_blob, "it lacks the ciphertext")?;
+            Ok(KmsReEncrypted {
+                source_key_id: asked.present(answer.source_key_id, "it does not name the source key")?,
+                key_id: asked.present(answer.key_id, NO_KEY_ID)?,
+                ciphertext: ciphertext.into_inner(),
+            })
+        })
+    }
 }
 
 const NO_KEY_ID: &str = "it does not name the key";
@@ -287,3 +298,8 @@ fn spec(asked: &Asked<'_>, algorithm: KmsAlgorithm) -> Result<EncryptionAlgorith
 #[cfg(all(doctest, feature = "config"))]
 #[doc = include_str!("../../../../docs/AWS-KMS.md")]
 struct Guide;
+
+/// Compiles the program in the guide to key hierarchies.
+#[cfg(all(doctest, feature = "config", feature = "dynamodb"))]
+#[doc = include_str!("../../../../docs/HIERARCHICAL.md")]
+struct HierarchyGuide;

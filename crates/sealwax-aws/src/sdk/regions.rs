@@ -13,7 +13,7 @@ use aws_sdk_kms::{Config, config::Region};
 use sealwax::{BoxError, Error, Result, keyring::KmsApi};
 use tokio::runtime::Handle;
 
-use super::AwsSdkKms;
+use super::{AwsSdkKms, runtime::Runtime};
 use crate::KmsClientSupplier;
 
 /// A supplier of AWS KMS clients: one configuration for all regions, and one client for each
@@ -54,6 +54,22 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 #[cfg(feature = "config")]
 const OPERATION: Duration = Duration::from_secs(30);
 
+/// Reads the configuration of the AWS tools.
+#[cfg(feature = "config")]
+pub(super) async fn environment(region: Option<&str>, profile: Option<&str>) -> aws_config::SdkConfig {
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(super::connect::from_environment())
+        .timeout_config(timeouts);
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region.to_owned()));
+    }
+    if let Some(profile) = profile {
+        loader = loader.profile_name(profile);
+    }
+    loader.load().await
+}
+
 impl AwsSdkKmsSupplier {
     /// Creates a supplier with this configuration, whose region is the default one. See
     /// [`AwsSdkKms`] for what it should contain.
@@ -92,17 +108,7 @@ impl AwsSdkKmsSupplier {
     /// ```
     #[cfg(feature = "config")]
     pub async fn from_environment(region: Option<&str>, profile: Option<&str>) -> Self {
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(super::connect::from_environment())
-            .timeout_config(timeouts);
-        if let Some(region) = region {
-            loader = loader.region(Region::new(region.to_owned()));
-        }
-        if let Some(profile) = profile {
-            loader = loader.profile_name(profile);
-        }
-        Self::new(Config::new(&loader.load().await))
+        Self::new(Config::new(&environment(region, profile).await))
     }
 
     /// Makes calls on the caller's runtime: see [`AwsSdkKms::on`].
@@ -133,7 +139,7 @@ impl AwsSdkKmsSupplier {
         }
         let config = self.config.to_builder().region(Region::new(region.to_owned())).build();
         let mut client = AwsSdkKms::new(config);
-        client.runtime.clone_from(&self.runtime);
+        client.runtime = Runtime(self.runtime.clone());
         let client = Arc::new(client);
         if clients.len() < MOST_CLIENTS {
             clients.insert(region.to_owned(), client.clone());

@@ -18,6 +18,8 @@ mod support;
 mod aws_kms;
 #[cfg(feature = "config")]
 mod faults;
+#[cfg(all(feature = "dynamodb", feature = "branch-key-file", feature = "conformance"))]
+mod hierarchy;
 mod key_pairs;
 mod keyrings;
 mod official;

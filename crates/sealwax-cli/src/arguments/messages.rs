@@ -29,6 +29,9 @@ pub(crate) struct KeyArguments {
     /// aws-kms:ARN: a key in AWS KMS; to encrypt, also aws-kms:alias/NAME; to decrypt, also
     /// aws-kms:discovery?account=ACCOUNT.
     ///
+    /// aws-kms-hierarchy:TABLE?logical-name=NAME&kms=ARN&branch-key=ID: a branch key in a table of
+    /// DynamoDB, which `sealwax branch-keys` manages.
+    ///
     /// raw-aes://NAMESPACE/NAME?file=PATH: 16, 24 or 32 bytes in a file.
     ///
     /// raw-rsa://NAMESPACE/NAME?file=PEM&padding=oaep-sha256: to encrypt, the public or the private

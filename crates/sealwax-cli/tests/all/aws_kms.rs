@@ -12,19 +12,23 @@ use serde_json::{Value, json};
 
 use crate::server::Server;
 
-const HERE: &str = "us-east-1";
-const THERE: &str = "eu-west-1";
+pub(crate) const HERE: &str = "us-east-1";
+pub(crate) const THERE: &str = "eu-west-1";
 
 /// The account of both servers.
 const ACCOUNT: &str = "123456789012";
 
-/// Makes a call of the service and returns the answer. The servers check no signature, and take the
-/// region from it.
-fn call(server: &Server, region: &str, operation: &str, body: &Value) -> Value {
+/// Makes a call of AWS KMS, or with a whole name another one's, and returns the answer. The servers
+/// check no signature, and take the region from it.
+pub(crate) fn call(server: &Server, region: &str, operation: &str, body: &Value) -> Value {
     let (address, body) = (server.endpoint.strip_prefix("http://").expect("an address"), body.to_string());
-    let credential = format!("AKIDTEST/20260101/{region}/kms/aws4_request");
+    let (service, operation) = match operation.split_once('.') {
+        Some(_) => ("dynamodb", operation.to_owned()),
+        None => ("kms", format!("TrentService.{operation}")),
+    };
+    let credential = format!("AKIDTEST/20260101/{region}/{service}/aws4_request");
     let request = format!(
-        "POST / HTTP/1.1\r\nHost: {address}\r\nX-Amz-Target: TrentService.{operation}\r\n\
+        "POST / HTTP/1.1\r\nHost: {address}\r\nX-Amz-Target: {operation}\r\n\
          X-Amz-Date: 20260101T000000Z\r\nContent-Type: application/x-amz-json-1.1\r\n\
          Authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -44,18 +48,18 @@ fn call(server: &Server, region: &str, operation: &str, body: &Value) -> Value {
 }
 
 /// Creates a key, and returns its ARN.
-fn create_key(server: &Server, region: &str, arguments: &Value) -> String {
+pub(crate) fn create_key(server: &Server, region: &str, arguments: &Value) -> String {
     call(server, region, "CreateKey", arguments)["KeyMetadata"]["Arn"].as_str().expect("an ARN").to_owned()
 }
 
 /// The tool in a directory, with an environment that contains only this server.
-struct Tool<'a> {
+pub(crate) struct Tool<'a> {
     directory: &'a Path,
-    environment: Vec<(&'a str, String)>,
+    pub(crate) environment: Vec<(&'a str, String)>,
 }
 
 impl<'a> Tool<'a> {
-    fn new(directory: &'a Path, endpoint: &str) -> Self {
+    pub(crate) fn new(directory: &'a Path, endpoint: &str) -> Self {
         let environment = vec![
             ("AWS_ENDPOINT_URL", endpoint.to_owned()),
             ("AWS_ACCESS_KEY_ID", "AKIDTEST".to_owned()),
@@ -64,7 +68,7 @@ impl<'a> Tool<'a> {
         Self { directory, environment }
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealwax"));
         command.args(arguments).current_dir(self.directory).stdin(Stdio::null());
         for name in std::env::vars_os().map(|(name, _)| name) {
@@ -78,14 +82,14 @@ impl<'a> Tool<'a> {
         command.envs(self.environment.iter().cloned()).output().expect("the tool")
     }
 
-    fn ok(&self, arguments: &[&str]) -> Vec<u8> {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> Vec<u8> {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     }
 
     #[track_caller]
-    fn refused(&self, arguments: &[&str], code: i32, text: &str) {
+    pub(crate) fn refused(&self, arguments: &[&str], code: i32, text: &str) {
         let output = self.run(arguments);
         let line = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {line}");

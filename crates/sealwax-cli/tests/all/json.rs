@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::place::{Place, code, json_lines, stderr};
 
 /// The schemas of the guide by name.
-fn schemas() -> BTreeMap<String, Value> {
+pub(crate) fn schemas() -> BTreeMap<String, Value> {
     let guide = include_str!("../../../../docs/JSON.md");
     let blocks = guide.split("```json ").skip(1).map(|rest| rest.split_once("```").unwrap().0);
     let schema = |block: &str| {
@@ -19,7 +19,7 @@ fn schemas() -> BTreeMap<String, Value> {
 
 /// Fails unless a value has exactly the fields and types of a schema.
 #[track_caller]
-fn check(schema: &Value, value: &Value, at: &str) {
+pub(crate) fn check(schema: &Value, value: &Value, at: &str) {
     match (schema, value) {
         (Value::String(types), value) => {
             let is = |name: &str| match name {
@@ -56,6 +56,8 @@ fn check(schema: &Value, value: &Value, at: &str) {
 fn every_command_prints_the_documented_schema() {
     let (place, mut schemas_left) = (Place::new(), schemas());
     let all = schemas();
+    // These need AWS: `hierarchy.rs` compares them.
+    schemas_left.retain(|name, _| !name.starts_with("branch-key"));
     let mut expect = |arguments: &[&str], input: &[u8], expected_code: i32, names: &[&str]| {
         let output = place.run_with_input(&[arguments, &["--json"]].concat(), input);
         assert_eq!(code(&output), expected_code, "{arguments:?}: {}", stderr(&output));

@@ -14,6 +14,8 @@ mod aws_kms;
 mod configuration;
 mod directories;
 mod guides;
+#[cfg(feature = "aws")]
+mod hierarchy;
 mod interrupted;
 mod json;
 mod key_uris;

@@ -5,5 +5,6 @@ mod support;
 
 #[cfg(unix)]
 mod crash;
+mod hierarchy;
 mod peers;
 mod store;
