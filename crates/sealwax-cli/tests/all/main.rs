@@ -30,3 +30,4 @@ mod stores;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod tool;
+mod workshop;
