@@ -72,6 +72,10 @@ async fn what_the_python_client_writes_is_read() {
     for (number, text) in texts.iter().enumerate() {
         for format in [2, 3] {
             for parts in [None, Some(5 << 20)] {
+                // The client does not complete an upload without a part.
+                if parts.is_some() && text.is_empty() {
+                    continue;
+                }
                 let name = format!("{format}/{number} {parts:?}");
                 let put = json!({
                     "op": "s3ec_put", "key": arn, "format": format, "bucket": BUCKET, "name": name,
@@ -101,7 +105,7 @@ async fn what_the_python_client_writes_is_read() {
             }
         }
     }
-    assert_eq!(store.list(None).try_collect::<Vec<_>>().await.unwrap().len(), 20);
+    assert_eq!(store.list(None).try_collect::<Vec<_>>().await.unwrap().len(), 18);
     let strict = S3EncryptionStore::builder(bucket(&endpoint), key(&[("tenant", "blue"), ("note", "a b")]));
     let strict = strict.build().unwrap();
     assert!(read(&strict, &Path::from("3/3 None")).await.unwrap() == texts[3]);
