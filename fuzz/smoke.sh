@@ -20,7 +20,7 @@ fi
 
 targets=("$@")
 if ((${#targets[@]} == 0)); then
-    targets=(header decrypt round_trip providers)
+    targets=(header decrypt round_trip providers s3ec)
 fi
 
 scratch=$(mktemp -d)

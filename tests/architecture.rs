@@ -152,12 +152,44 @@ const SEALWAX_KMS: &[(&str, Layers)] = &[(
 )];
 
 const SEALWAX_OBJECT_STORE: &[(&str, Layers)] = &[
-    ("", &[&["binding"], &["cache"], &["layout"], &["padding"], &["messages"], &["settings"], &["v0_13"], &["v0_14"]]),
+    (
+        "",
+        &[
+            &["binding"],
+            &["cache"],
+            &["layout"],
+            &["padding"],
+            &["messages"],
+            &["s3ec"],
+            &["settings"],
+            &["v0_13"],
+            &["v0_14"],
+        ],
+    ),
+    (
+        "s3ec",
+        &[
+            &["error"],
+            &["rfc2047"],
+            &["gcm"],
+            &["cbc"],
+            &["metadata"],
+            &["key"],
+            &["content"],
+            &["digests", "decoder"],
+            &["settings"],
+        ],
+    ),
     ("v0_13", &[&["store"]]),
     ("v0_14", &[&["store"]]),
     ("v0_13::store", STORE),
     ("v0_14::store", STORE),
+    ("v0_13::store::s3ec", S3EC),
+    ("v0_14::store::s3ec", S3EC),
 ];
+
+/// The layers of the store of foreign objects.
+const S3EC: Layers = &[&["open"], &["listing", "read"], &["builder"]];
 
 /// The layers of the store, which is compiled once for each version of `object_store`.
 const STORE: Layers = &[
@@ -169,6 +201,7 @@ const STORE: Layers = &[
     &["list"],
     &["upload"],
     &["transfer"],
+    &["s3ec"],
     &["builder"],
 ];
 

@@ -3,6 +3,7 @@
 
 use std::{fs, path::PathBuf, sync::Arc};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use sealwax::{
     AlgorithmSuite, Client, ClientBuilder, CommitmentPolicy, ContentType, EncryptedDataKey, HeaderDecoder,
     MessageVersion,
@@ -14,6 +15,7 @@ use sealwax_fuzz::{
     decrypt,
     keyring::{FixedKey, KEY_BYTE},
     providers, round_trip,
+    s3ec::FILE,
 };
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -25,7 +27,8 @@ fn main() -> Outcome<()> {
     header_seeds()?;
     decrypt_seeds()?;
     round_trip_seeds()?;
-    provider_seeds()
+    provider_seeds()?;
+    s3ec_seeds()
 }
 
 /// Writes a seed of a target, given in parts.
@@ -302,6 +305,36 @@ fn provider_seeds() -> Outcome<()> {
         };
         put("good-aes", &tag)?;
         put("bad-aes", &[0; 16])?;
+    }
+    Ok(())
+}
+
+/// From the test vectors of `sealwax-object-store`.
+fn s3ec_seeds() -> Outcome<()> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/s3ec.json");
+    let vectors: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(path)?)?;
+    for vector in vectors.iter().filter(|vector| vector["kind"] == "aes") {
+        let name = vector["name"].as_str().ok_or("a name")?;
+        if !name.contains("256 bits") || name.contains("1000 bytes") {
+            continue;
+        }
+        let file = vector["instruction"].as_object().map(|file| format!("{}\n\n", serde_json::json!(file)));
+        let mut head = String::new();
+        for (name, value) in vector["metadata"].as_object().ok_or("metadata")? {
+            head.push_str(&format!("{name} {}\n", value.as_str().ok_or("a value")?));
+        }
+        let object = BASE64_STANDARD.decode(vector["object"].as_str().ok_or("an object")?)?;
+        let options = [if file.is_some() { FILE } else { 0 }];
+        let file = file.unwrap_or_default();
+        let head = if head.is_empty() { "\n".to_owned() } else { head };
+        let put = |kind: &str, object: &[u8]| {
+            let name = name.replace([',', ' '], "");
+            write("s3ec", &format!("{kind}-{name}"), &[&options, head.as_bytes(), b"\n", file.as_bytes(), object])
+        };
+        put("good", &object)?;
+        if name.contains("17 bytes") {
+            put("bad", &object[..object.len() - 1])?;
+        }
     }
     Ok(())
 }

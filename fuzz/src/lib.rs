@@ -8,3 +8,4 @@ pub mod keyring;
 pub mod pieces;
 pub mod providers;
 pub mod round_trip;
+pub mod s3ec;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use arbitrary::{Arbitrary, Unstructured};
 use sealwax::{Error, FormatError, LimitError};
-use sealwax_fuzz::{decrypt, header, providers, round_trip};
+use sealwax_fuzz::{decrypt, header, providers, round_trip, s3ec};
 
 fn seeds(target: &str) -> BTreeMap<String, Vec<u8>> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
@@ -70,5 +70,12 @@ fn round_trip_seeds_pass() {
 fn provider_seeds_come_as_far_as_their_names_say() {
     for (name, seed) in seeds("providers") {
         assert_eq!(providers::run(&seed), Some(name.starts_with("good-")), "{name}");
+    }
+}
+
+#[test]
+fn s3ec_seeds_come_as_far_as_their_names_say() {
+    for (name, seed) in seeds("s3ec") {
+        assert_eq!(s3ec::run(&seed).unwrap().is_some(), name.starts_with("good-"), "{name}");
     }
 }

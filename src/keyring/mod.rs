@@ -43,7 +43,7 @@ pub use raw_aes::RawAesKeyring;
 #[cfg(feature = "raw-ecdh")]
 pub use raw_ecdh::{EcdhAgreement, EcdhCurve, EcdhParties, EcdhWrappedKey, RawEcdhKeyring};
 #[cfg(feature = "raw-rsa")]
-pub use raw_rsa::{RawRsaKeyring, RawRsaKeyringBuilder, RsaPadding, RsaPublicKey};
+pub use raw_rsa::{RawRsaKeyring, RawRsaKeyringBuilder, RsaPadding, RsaPrivateKey, RsaPublicKey};
 pub use report::{KeyReport, WrapFailure, WrappedBy};
 
 /// A boxed future, which lets a trait with asynchronous methods be used as `dyn`.

@@ -274,6 +274,39 @@ impl PaddedKey {
     }
 }
 
+/// An RSA private key with its padding, for formats other than messages.
+///
+/// ```
+/// use sealwax::keyring::{RsaPadding, RsaPrivateKey, RsaPublicKey};
+///
+/// # let public_pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/rsa-2048.spki.pem"));
+/// # let private_pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/rsa-2048.pkcs8.pem"));
+/// let public = RsaPublicKey::read(public_pem.as_bytes(), RsaPadding::OaepSha256)?;
+/// let private = RsaPrivateKey::read(private_pem.as_bytes(), RsaPadding::OaepSha256)?;
+/// assert!(private.decrypt(&public.encrypt(&[7; 32])?)?.ct_eq(&[7; 32]));
+/// # Ok::<(), sealwax::Error>(())
+/// ```
+pub struct RsaPrivateKey(PrivateKey);
+
+impl RsaPrivateKey {
+    /// Reads a private key of 2,048 to 8,192 bits, in unencrypted PEM.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] with the reason.
+    pub fn read(pem: &[u8], padding: RsaPadding) -> Result<Self> {
+        PrivateKey::new(read_private_key(pem)?, padding).map(Self).map_err(failed)
+    }
+
+    /// Decrypts a short ciphertext, such as an encrypted data key.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`], the same one wherever it fails. With PKCS#1 v1.5 an attacker must not
+    /// learn that it did: see [`RawRsaKeyring`].
+    pub fn decrypt(&self, ciphertext: &[u8]) -> Result<SecretBytes> {
+        self.0.decrypt(ciphertext).map_err(|_| Error::Integrity)
+    }
+}
+
 /// A private key with its padding.
 enum PrivateKey {
     Pkcs1(Pkcs1PrivateDecryptingKey),

@@ -7,7 +7,7 @@ use super::{
     buffer::Buffer,
     encrypt::{FrameSealer, Started},
     output::Output,
-    parallel::{Plan, SpreadSealer},
+    parallel::{Plan, SpreadSealer, seal_regular_frames},
 };
 use crate::{
     context::EncryptionContext,
@@ -51,6 +51,8 @@ pub struct Encryptor {
     output: Output<Vec<u8>>,
     /// The caller's bound on the plaintext, if any.
     bound: Option<Bound>,
+    /// How much plaintext there is room for in the output, until it is taken.
+    reserved: usize,
 }
 
 enum Stage {
@@ -74,7 +76,7 @@ impl Encryptor {
         output.own().extend(&bytes);
         let bound = plaintext_length_bound.map(|limit| Bound { limit, left: limit });
         let (stage, plan, input) = (Stage::Here(sealer), Plan::default(), Buffer::default());
-        Self { header, hidden, key_report, stage, plan, input, output, bound }
+        Self { header, hidden, key_report, stage, plan, input, output, bound, reserved: 0 }
     }
 
     /// Uses the threads of the plan once the message is long enough.
@@ -113,8 +115,13 @@ impl Encryptor {
 
     fn try_push(&mut self, mut plaintext: &[u8]) -> Result<()> {
         self.count(plaintext.len())?;
+        let in_place = plaintext.len() <= self.reserved;
+        self.reserved = self.reserved.saturating_sub(plaintext.len());
         let Self { stage, input, output, plan, .. } = self;
         while !plaintext.is_empty() {
+            if in_place && input.is_empty() {
+                plaintext = &plaintext[stage.seal_in_place(plaintext, output, *plan)?..];
+            }
             let taken = match stage {
                 Stage::Here(sealer) => {
                     seal_input(sealer, input, output, true)?;
@@ -137,7 +144,9 @@ impl Encryptor {
                 Stage::Failed => return Err(Error::Ended),
             };
             plaintext = &plaintext[taken..];
-            stage.spread(*plan, input, output)?;
+            if !in_place {
+                stage.spread(*plan, input, output)?;
+            }
         }
         Ok(())
     }
@@ -209,8 +218,13 @@ impl Encryptor {
 
     /// Makes room in the output for the frames of `plaintext` more bytes and for the end of the
     /// message. Without this the output grows as it is written, which copies it.
+    ///
+    /// With [several threads](crate::ClientBuilder::threads), a push of at most that many bytes then
+    /// seals its frames where they belong and returns when they are done. Push pieces of some
+    /// megabytes: the threads start and end with each of them.
     pub fn reserve(&mut self, plaintext: usize) {
         if let Stage::Here(sealer) = &self.stage {
+            self.reserved = plaintext;
             let frames = (self.input.len().saturating_add(plaintext)) / sealer.frame_length();
             let length = frames.saturating_mul(sealer.sealed_frame_length());
             self.output.own().spare(length.saturating_add(sealer.max_tail_length(sealer.frame_length())));
@@ -254,6 +268,7 @@ impl Encryptor {
             };
             seal_input(&mut sealer, &mut machine.input, &mut machine.output, true)?;
             machine.stage = Stage::Here(sealer);
+            machine.reserved = 0;
             Ok(machine.output.take())
         })
     }
@@ -281,6 +296,24 @@ impl Encryptor {
 }
 
 impl Stage {
+    /// Seals full frames of plaintext on several threads, straight into the output, and leaves at
+    /// least one byte. Returns how many bytes were sealed, which is 0 if threads are not worth it.
+    fn seal_in_place(&mut self, plaintext: &[u8], output: &mut Output<Vec<u8>>, plan: Plan) -> Result<usize> {
+        let Self::Here(sealer) = self else { return Ok(0) };
+        let (frame_length, sealed_length) = (sealer.frame_length, sealer.sealed_frame_length());
+        let frames = plaintext.len().saturating_sub(1) / frame_length;
+        let whole = &plaintext[..frames * frame_length];
+        if !plan.pays_for(whole.len()) {
+            return Ok(0);
+        }
+        let Self::Here(sealer) = std::mem::replace(self, Self::Failed) else { return Ok(0) };
+        let room = output.own().spare(frames.saturating_mul(sealed_length));
+        let (sealer, sealed) = seal_regular_frames(sealer, whole, room, plan)?;
+        output.own().advance(sealed / frame_length * sealed_length);
+        *self = Self::Here(sealer);
+        Ok(sealed)
+    }
+
     /// Switches to several threads if the plan asks for them and the message is long enough. The
     /// input moves to them.
     fn spread(&mut self, plan: Plan, input: &mut Buffer, output: &mut Output<Vec<u8>>) -> Result<()> {
@@ -433,6 +466,39 @@ mod tests {
             assert!(machine.input.is_empty(), "plaintext that waited for its frame to be full");
             assert!(matches!(machine.advance(1), Err(Error::Ended)));
             assert!(matches!(machine.finish(), Err(Error::Ended)));
+        }
+    }
+
+    /// Pushes that fit into what was reserved are sealed in place on several threads, and the message
+    /// is the same, whatever the pieces are.
+    #[test]
+    fn reserved_pushes_are_sealed_in_place() {
+        let plan = Plan::new(3);
+        let text: Vec<u8> = (0..3_000_000_usize).map(|at| (at % 251) as u8).collect();
+        for frame_length in [1000, 65_536, 700_000] {
+            let alone = {
+                let mut machine = Encryptor::new(started(frame_length), None);
+                machine.push(&text).unwrap();
+                machine.finish().unwrap().len()
+            };
+            for piece in [text.len(), 1_000_001, 300_000, 10_000] {
+                let mut machine = Encryptor::new(started(frame_length), None).with_plan(plan);
+                machine.reserve(text.len());
+                let before = machine.output().as_ptr();
+                for bytes in text.chunks(piece) {
+                    machine.push(bytes).unwrap();
+                    assert!(matches!(machine.stage, Stage::Here(_)), "other threads end with the push");
+                }
+                let whole = machine.finish().unwrap();
+                assert!(whole.as_ptr() == before, "nothing was copied");
+                assert_eq!(whole.len(), alone, "{frame_length} and {piece}");
+            }
+            // More than was reserved.
+            let mut machine = Encryptor::new(started(frame_length), None).with_plan(plan);
+            machine.reserve(text.len() - 1);
+            machine.push(&text).unwrap();
+            assert!(matches!(machine.stage, Stage::Spread(_)));
+            assert_eq!(machine.finish().unwrap().len(), alone);
         }
     }
 

@@ -18,6 +18,13 @@ until stdin ends. Binary values are base64. As in peer.py, what fails answers {"
     {"op":"decrypt","way":"provider"|"provider-discovery"|"mpl"|"mpl-discovery","keys":[ARN,..],"context":{..},"message":..}
         -> {"ok":true,"plaintext":..,"context":{..},"suite":..}
 
+    {"op":"kms_decrypt","key":ARN,"ciphertext":..,"context":{..}}
+        -> {"ok":true,"key":ARN,"plaintext":..}
+    {"op":"s3ec_put","key":ARN,"format":2|3,"bucket":..,"name":..,"body":..,"parts":null|bytes,"context":{..}}
+        the official S3 Encryption Client, at once or in parts -> {"ok":true}
+    {"op":"s3ec_get","key":ARN,"bucket":..,"name":..,"context":{..}}
+        reads every format and wrapping -> {"ok":true,"body":..}
+
 "provider" is the SDK's own KMS master key provider, "mpl" are the AWS KMS keyrings of the material providers library; the discovery
 ones take the account and partition of the first key as their filter, and with "mpl" its region.
 
@@ -30,6 +37,7 @@ key whose id is the value of the context key "supplier".
 """
 
 import base64
+import io
 import json
 import os
 import sys
@@ -78,6 +86,7 @@ import moto
 from aws_cryptographic_material_providers.keystore import KeyStore
 from aws_cryptographic_material_providers.keystore import models as keystore
 from aws_cryptographic_material_providers.keystore.config import KeyStoreConfig
+import s3_encryption
 from aws_cryptographic_material_providers.mpl import AwsCryptographicMaterialProviders, models
 from aws_cryptographic_material_providers.mpl.config import MaterialProvidersConfig
 from aws_cryptographic_material_providers.mpl.references import IBranchKeyIdSupplier
@@ -89,6 +98,8 @@ from aws_encryption_sdk import (
 )
 from aws_encryption_sdk.identifiers import AlgorithmSuite
 from aws_encryption_sdk.key_providers.kms import DiscoveryFilter
+from s3_encryption.materials import kms_keyring as s3_kms
+from s3_encryption.materials import materials as s3_materials
 
 NON_COMMITTING = EncryptionSDKClient(commitment_policy=CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT)
 COMMITTING = EncryptionSDKClient(commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT)
@@ -231,6 +242,43 @@ def put_object(request):
     return {}
 
 
+def kms_decrypt(request):
+    answer = kms_of(request["key"]).decrypt(
+        KeyId=request["key"], CiphertextBlob=unbase64(request["ciphertext"]), EncryptionContext=request["context"]
+    )
+    return {"key": answer["KeyId"], "plaintext": to_base64(answer["Plaintext"])}
+
+
+def s3ec(request, **options):
+    key = request["key"]
+    keyring = s3_kms.KmsKeyring(kms_client=kms_of(key), kms_key_id=key, enable_legacy_wrapping_algorithms=True)
+    config = s3_encryption.S3EncryptionClientConfig(keyring=keyring, **options)
+    # It changes the client that it wraps, so that is one of its own.
+    return s3_encryption.S3EncryptionClient(boto3.client("s3", region_name=key.split(":")[3]), config)
+
+
+def s3ec_put(request):
+    suites, policies = s3_materials.AlgorithmSuite, s3_materials.CommitmentPolicy
+    suite, policy = {
+        2: (suites.ALG_AES_256_GCM_IV12_TAG16_NO_KDF, policies.FORBID_ENCRYPT_ALLOW_DECRYPT),
+        3: (suites.ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY, policies.REQUIRE_ENCRYPT_REQUIRE_DECRYPT),
+    }[request["format"]]
+    s3, body = s3ec(request, encryption_algorithm=suite, commitment_policy=policy), unbase64(request["body"])
+    bucket, name, context = request["bucket"], request["name"], request["context"]
+    if request["parts"]:
+        s3.upload_fileobj(io.BytesIO(body), bucket, name, request["parts"], EncryptionContext=context)
+    else:
+        s3.put_object(Bucket=bucket, Key=name, Body=body, EncryptionContext=context)
+    return {}
+
+
+def s3ec_get(request):
+    policy = s3_materials.CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT
+    s3 = s3ec(request, commitment_policy=policy, enable_legacy_unauthenticated_modes=True)
+    answer = s3.get_object(Bucket=request["bucket"], Key=request["name"], EncryptionContext=request["context"])
+    return {"body": to_base64(answer["Body"].read())}
+
+
 def enforce(_request):
     # A call of moto's own: how many requests more are let through without a look at who asks.
     headers = {"Content-Type": "text/plain"}
@@ -251,6 +299,9 @@ OPERATIONS = {
     "encrypt": encrypt,
     "decrypt": decrypt,
     "branch-keys": branch_keys,
+    "kms_decrypt": kms_decrypt,
+    "s3ec_put": s3ec_put,
+    "s3ec_get": s3ec_get,
 }
 
 

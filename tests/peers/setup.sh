@@ -40,7 +40,7 @@ setup_python() {
     rm -rf "$to"
     quietly "$log" "${PYTHON:-python3}" -m venv "$to"
     quietly "$log" "$to/bin/python" -m pip install --disable-pip-version-check -r "$here/requirements.txt"
-    quietly "$log" "$to/bin/python" -c 'import aws_encryption_sdk, moto.server'
+    quietly "$log" "$to/bin/python" -c 'import aws_encryption_sdk, moto.server, s3_encryption'
     cp "$here/requirements.txt" "$to/.stamp"
     echo "python peer: installed"
 }

@@ -1,5 +1,5 @@
-//! Servers that stand in for AWS KMS: moto, with the official Python SDK in the same process, and
-//! fakecloud.
+//! Servers that stand in for AWS KMS and S3: moto, with the official Python SDKs in the same process,
+//! and fakecloud. For Azure Storage: azurite.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
 
 use std::{
@@ -52,6 +52,20 @@ impl Server {
         }
         let mut server = Self::start(&mut Command::new(program));
         server.endpoint = format!("http://127.0.0.1:{}", server.line());
+        Some(server)
+    }
+
+    /// Starts azurite, the emulator of Azure Storage (`tests/peers/azurite.js`). Returns `None`, with a message, if it is not
+    /// installed.
+    pub fn azurite() -> Option<Self> {
+        if !peers().join("js/node_modules/azurite").exists() {
+            skip("SEALWAX_REQUIRE_PEERS", "azurite is not installed (tests/peers/setup.sh node)");
+            return None;
+        }
+        let script = root().join("tests/peers/azurite.js");
+        let mut server = Self::start(Command::new("node").arg(script).env("SEALWAX_PEERS_DIR", peers()));
+        server.endpoint = server.line();
+        assert!(server.endpoint.starts_with("http:"), "{}", server.endpoint);
         Some(server)
     }
 

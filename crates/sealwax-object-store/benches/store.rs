@@ -2,12 +2,15 @@
 //!
 //!     cargo bench --package sealwax-object-store --features fs --bench store
 //!
-//! Each operation is done in turn on the inner store, on the sealed store over it, and with AES-GCM
-//! on the same bytes in frames of 64 KiB, into memory that is reused. The table has medians, and
-//! the throughput of the sealed store as a share of the slower of the other two. `-- quick` takes
-//! fewer turns. Local files are in the system's temporary directory.
+//! Each operation is done in turn on the inner store, on the sealed store over it with one thread and
+//! with two, and with AES-GCM on one thread on the same bytes in frames of 64 KiB: into new memory for
+//! what is written, which a store may keep, and into memory that is reused for what is read. The
+//! table has medians, and the throughput of the sealed stores as a share of the slower of inner store
+//! and AES-GCM. An upload has four parts in flight. `-- quick` takes fewer turns. Local files are in
+//! the system's temporary directory.
 
 use std::{
+    collections::VecDeque,
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant},
@@ -24,15 +27,17 @@ use sealwax::{
     keyring::RawAesKeyring,
 };
 use sealwax_object_store::{Binding, SealedStore};
+use tokio::task::JoinHandle;
 
 const MIB: usize = 1 << 20;
 const LENGTH: usize = 64 * MIB;
 const PART: usize = 8 * MIB;
+const IN_FLIGHT: usize = 4;
 const FRAME: usize = 64 << 10;
 
-fn seal(inner: Arc<dyn ObjectStore>) -> Result<SealedStore<Arc<dyn ObjectStore>>, sealwax::Error> {
+fn seal(inner: Arc<dyn ObjectStore>, threads: usize) -> Result<SealedStore<Arc<dyn ObjectStore>>, sealwax::Error> {
     let keyring = RawAesKeyring::new("bench", "key", vec![7; 32])?;
-    SealedStore::builder(inner, Client::new()).keyring(keyring).build()
+    SealedStore::builder(inner, Client::builder().threads(threads).build()).keyring(keyring).build()
 }
 
 /// An operation that is measured.
@@ -63,8 +68,16 @@ impl Operation {
             }
             Self::Multipart => {
                 let mut upload = store.put_multipart(&path).await?;
+                let mut parts = VecDeque::new();
                 for part in (0..LENGTH).step_by(PART) {
-                    upload.put_part(PutPayload::from_bytes(payload.slice(part..part + PART))).await?;
+                    if parts.len() == IN_FLIGHT {
+                        join(parts.pop_front()).await?;
+                    }
+                    let part = PutPayload::from_bytes(payload.slice(part..part + PART));
+                    parts.push_back(tokio::spawn(upload.put_part(part)));
+                }
+                while !parts.is_empty() {
+                    join(parts.pop_front()).await?;
                 }
                 upload.complete().await?;
             }
@@ -77,8 +90,18 @@ impl Operation {
     }
 }
 
-/// Seals as many bytes in frames.
-fn aes(key: &dyn AeadKey, length: usize, payload: &[u8], out: &mut [u8]) {
+/// Waits for a part.
+async fn join(part: Option<JoinHandle<Result<()>>>) -> Result<()> {
+    part.expect("a part").await.expect("no panic")
+}
+
+/// Seals as many bytes in frames, into new memory if there is none.
+fn aes(key: &dyn AeadKey, length: usize, payload: &[u8], out: Option<&mut Vec<u8>>) {
+    let mut new = Vec::new();
+    let out = out.unwrap_or_else(|| {
+        new = vec![0; length];
+        &mut new
+    });
     for (frame, out) in payload[..length].chunks(FRAME).zip(out.chunks_mut(FRAME)) {
         black_box(key.seal(&[1; IV_LENGTH], b"frame", frame, out).expect("a tag"));
     }
@@ -90,17 +113,19 @@ fn median(times: &mut [Duration]) -> f64 {
 }
 
 async fn compare(name: &str, inner: Arc<dyn ObjectStore>, turns: usize) -> Result<(), Box<dyn std::error::Error>> {
-    let sealed = seal(inner.clone())?;
+    let sealed = [seal(inner.clone(), 1)?, seal(inner.clone(), 2)?];
+    let stores: [&dyn ObjectStore; 3] = [&inner, &sealed[0], &sealed[1]];
     let payload = Bytes::from((0..LENGTH).map(|at| (at % 251) as u8).collect::<Vec<_>>());
     let key = RustCrypto.aes_gcm(&[7; 32])?;
     let mut out = vec![0; LENGTH];
     for operation in [Operation::Put, Operation::Get, Operation::Multipart, Operation::Range] {
         let turns = if operation == Operation::Range { 8 * turns } else { turns };
-        let (mut bare, mut own, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+        let writes = matches!(operation, Operation::Put | Operation::Multipart);
+        let (mut of_stores, mut alone) = ([const { Vec::new() }; 3], Vec::new());
         for turn in 0..turns {
-            // Both stores have an object at the same place, one at a time.
-            for (store, times) in [(&inner as &dyn ObjectStore, &mut bare), (&sealed, &mut own)] {
-                if turn == 0 || !matches!(operation, Operation::Put | Operation::Multipart) {
+            // All stores have an object at the same place, one at a time.
+            for (store, times) in stores.into_iter().zip(&mut of_stores) {
+                if turn == 0 || !writes {
                     Operation::Put.run(store, &payload, turn).await?;
                 }
                 if operation == Operation::Range {
@@ -112,13 +137,17 @@ async fn compare(name: &str, inner: Arc<dyn ObjectStore>, turns: usize) -> Resul
                 times.push(start.elapsed());
             }
             let start = Instant::now();
-            aes(&*key, operation.length(), &payload, &mut out);
+            aes(&*key, operation.length(), &payload, (!writes).then_some(&mut out));
             alone.push(start.elapsed());
         }
         let rate = |times: &mut [Duration]| operation.length() as f64 / median(times) / 1e6;
-        let (bare, own, alone) = (rate(&mut bare), rate(&mut own), rate(&mut alone));
-        let operation = format!("{operation:?}").to_lowercase();
-        println!("{name:<8} {operation:<10} {bare:>10.0} {alone:>10.0} {own:>10.0} {:>8.2}", own / bare.min(alone));
+        let ([bare, one, two], alone) = (of_stores.map(|mut times| rate(&mut times)), rate(&mut alone));
+        let (operation, bound) = (format!("{operation:?}").to_lowercase(), bare.min(alone));
+        println!(
+            "{name:<8} {operation:<10} {bare:>8.0} {alone:>8.0} {one:>8.0} {:>6.2} {two:>8.0} {:>6.2}",
+            one / bound,
+            two / bound
+        );
     }
     Ok(())
 }
@@ -159,7 +188,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
     runtime.block_on(async {
         println!("64 MiB, parts of 8 MiB, ranges of 4 MiB; MB/s");
-        println!("{:<8} {:<10} {:>10} {:>10} {:>10} {:>8}", "store", "", "inner", "AES-GCM", "sealed", "share");
+        println!(
+            "{:<8} {:<10} {:>8} {:>8} {:>8} {:>6} {:>8} {:>6}",
+            "store", "", "inner", "AES-GCM", "sealed", "share", "2 threads", "share"
+        );
         compare("memory", Arc::new(InMemory::new()), turns).await?;
         let directory = tempfile::tempdir()?;
         compare("files", Arc::new(LocalFileSystem::new_with_prefix(directory.path())?), turns).await?;

@@ -75,6 +75,12 @@
 //! plaintext.
 //! An object that an upload has not completed does not exist, and an upload that is aborted leaves
 //! what the inner store leaves.
+//!
+//! # Objects of the Amazon S3 Encryption Client
+//!
+//! With the feature `s3ec`, `S3EncryptionStore` reads the objects of that client, without writing
+//! any. It is a store of its own, because its objects are bound to nothing and authenticated as a
+//! whole.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![allow(clippy::duplicate_mod, reason = "the store is compiled for each version of `object_store`")]
@@ -87,6 +93,8 @@ mod cache;
 mod layout;
 mod messages;
 mod padding;
+#[cfg(feature = "s3ec")]
+mod s3ec;
 mod settings;
 #[cfg(feature = "object-store-0-13")]
 pub mod v0_13;
@@ -96,6 +104,10 @@ mod v0_14;
 pub use binding::Binding;
 pub use layout::Sizes;
 pub use messages::Messages;
+#[cfg(feature = "s3ec")]
+pub use s3ec::{S3EncryptionError, S3Key};
 pub use settings::{Parts, Scope};
+#[cfg(all(feature = "s3ec", feature = "object-store"))]
+pub use v0_14::{S3EncryptionStore, S3EncryptionStoreBuilder};
 #[cfg(feature = "object-store")]
 pub use v0_14::{SealedStore, SealedStoreBuilder};

@@ -5,6 +5,8 @@ use object_store_0_14 as object_store;
 #[path = "store/mod.rs"]
 mod store;
 
+#[cfg(feature = "s3ec")]
+pub use store::{S3EncryptionStore, S3EncryptionStoreBuilder};
 pub use store::{SealedStore, SealedStoreBuilder};
 
 /// Returns a result that has no more than what its own methods need.

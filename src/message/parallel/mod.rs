@@ -72,6 +72,11 @@ impl Plan {
         self.threads > 1
     }
 
+    /// Returns whether to use other threads for this many bytes that are in memory.
+    pub(super) fn pays_for(self, length: usize) -> bool {
+        self.is_parallel() && length >= self.pays_from
+    }
+
     /// Returns how to cut a body with this frame length, or `None` if several threads cannot
     /// process it within `budget` bytes of buffers.
     fn cut(self, frame_length: usize, budget: usize) -> Option<Cut> {

@@ -38,3 +38,4 @@ mod stores;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod tool;
+mod workshop;

@@ -1,8 +1,11 @@
 //! The bytes of answers of the inner store.
 
-use std::mem;
-#[cfg(feature = "fs")]
-use std::{future::ready, ops::Range};
+use std::{
+    future::{poll_fn, ready},
+    mem,
+    ops::Range,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
@@ -10,7 +13,9 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 use super::{
     super::{
         bare,
-        object_store::{GetOptions, GetRange, GetResult, GetResultPayload, ObjectStore, Result, path::Path},
+        object_store::{
+            GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, ObjectStore, Result, path::Path,
+        },
     },
     error::misbehaved,
 };
@@ -106,4 +111,37 @@ pub(super) async fn request(
     }
     let bytes = collect(take_payload(&mut reply)).await?;
     Ok(Part { reply, bytes })
+}
+
+/// Returns an answer with another payload, length and range.
+pub(super) fn answer(
+    reply: GetResult,
+    length: u64,
+    range: Range<u64>,
+    payload: BoxStream<'static, Result<Bytes>>,
+) -> GetResult {
+    let meta = ObjectMeta { size: length, ..reply.meta };
+    GetResult { payload: GetResultPayload::Stream(payload), meta, range, ..reply }
+}
+
+/// Ends a stream after its first error.
+pub(super) fn ending_with_an_error(stream: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
+    let until = |failed: &mut bool, item: Result<Bytes>| {
+        let before = mem::replace(failed, item.is_err());
+        ready((!before).then_some(item))
+    };
+    stream.scan(false, until).fuse().boxed()
+}
+
+/// Lets other tasks run.
+pub(super) async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

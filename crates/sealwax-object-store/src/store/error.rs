@@ -19,6 +19,12 @@ pub(super) fn from_sealwax(error: sealwax::Error) -> Error {
     }
 }
 
+/// Converts an error of reading an object of the Amazon S3 Encryption Client.
+#[cfg(feature = "s3ec")]
+pub(super) fn from_s3ec(error: crate::S3EncryptionError) -> Error {
+    Error::Generic { store: STORE, source: error.into() }
+}
+
 /// Returns the error for an object that was replaced between two requests.
 pub(super) fn changed(location: &Path) -> Error {
     Error::Precondition { path: location.to_string(), source: "the object was replaced while it was read".into() }

@@ -7,25 +7,18 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 use sealwax::{ContentType, FormatError, ReceivedHeader, message::Decryptor};
 
 use super::{
-    super::object_store::{
-        Error, GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, ObjectStore, Result, path::Path,
-    },
-    Shared, body,
+    super::object_store::{Error, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, Result, path::Path},
+    Shared,
+    body::{self, answer},
     error::{changed, from_sealwax, invalid_range, is_precondition, misbehaved},
     open::{Key, Opened, Purpose},
     plaintext::{MAX_REQUEST, Plaintext, pieces},
-    source::{Source, is_same},
+    source::{Source, is_same, pinned},
 };
 use crate::layout::{Layout, Sizes};
 
 /// The number of bytes of a message that are opened at a time.
 const PIECE: usize = 1 << 20;
-
-/// Returns an answer with another payload, length and range.
-fn answer(reply: GetResult, length: u64, range: Range<u64>, payload: BoxStream<'static, Result<Bytes>>) -> GetResult {
-    let meta = ObjectMeta { size: length, ..reply.meta };
-    GetResult { payload: GetResultPayload::Stream(payload), meta, range, ..reply }
-}
 
 impl<S: ObjectStore> Shared<S> {
     pub(super) async fn get(self: &Arc<Self>, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -47,7 +40,7 @@ impl<S: ObjectStore> Shared<S> {
         let reply = self.inner.get_opts(location, options.clone()).await?;
         let length = match self.settings.sizes {
             Sizes::Uniform => self.settings.uniform_length(reply.meta.size),
-            Sizes::Exact => self.measure(&reply.meta, &self.pinned(&reply.meta, &options)).await?,
+            Sizes::Exact => self.measure(&reply.meta, &pinned(&reply.meta, &options)).await?,
         };
         Ok(answer(reply, length, 0..length, stream::empty().boxed()))
     }
@@ -105,7 +98,7 @@ impl<S: ObjectStore> Shared<S> {
         reply: GetResult,
         options: &GetOptions,
     ) -> Result<GetResult> {
-        let pinned = self.pinned(&reply.meta, options);
+        let pinned = pinned(&reply.meta, options);
         if !self.settings.release_unverified {
             let (_, plaintext) = self.open(location, &pinned, None, Purpose::Read).await?;
             let length = plaintext.len();

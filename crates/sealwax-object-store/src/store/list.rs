@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "cloud")]
+use futures_util::stream;
 use futures_util::{StreamExt, TryStreamExt, future::ready, stream::BoxStream};
 
+#[cfg(feature = "cloud")]
+use super::super::object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use super::{
     super::object_store::{Error, GetOptions, ObjectMeta, ObjectStore, Result},
     Shared,
@@ -11,7 +15,18 @@ use super::{
 use crate::layout::Sizes;
 
 /// The number of objects that are opened at a time.
-const AT_A_TIME: usize = 8;
+pub(super) const AT_A_TIME: usize = 8;
+
+#[cfg(feature = "cloud")]
+#[async_trait::async_trait]
+impl<S: ObjectStore + PaginatedListStore> PaginatedListStore for super::SealedStore<S> {
+    async fn list_paginated(&self, prefix: Option<&str>, options: PaginatedListOptions) -> Result<PaginatedListResult> {
+        let mut page = self.shared.inner.list_paginated(prefix, options).await?;
+        let objects = stream::iter(std::mem::take(&mut page.result.objects)).map(Ok).boxed();
+        page.result.objects = self.shared.clone().plain(objects).try_collect().await?;
+        Ok(page)
+    }
+}
 
 impl<S: ObjectStore> Shared<S> {
     /// Replaces the lengths of objects by those of their plaintexts.

@@ -8,6 +8,8 @@ mod get;
 mod list;
 mod open;
 mod plaintext;
+#[cfg(feature = "s3ec")]
+mod s3ec;
 mod source;
 mod transfer;
 mod upload;
@@ -30,6 +32,8 @@ use crate::{cache::Cache, settings::Settings};
 pub use builder::SealedStoreBuilder;
 use error::from_sealwax;
 use open::{Key, Opened};
+#[cfg(feature = "s3ec")]
+pub use s3ec::{S3EncryptionStore, S3EncryptionStoreBuilder};
 use upload::SealedUpload;
 
 /// A store that encrypts what is written to another one, and decrypts what is read from it.

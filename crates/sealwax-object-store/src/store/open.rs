@@ -15,7 +15,7 @@ use super::{
     body::{Part, request},
     error::{changed, from_sealwax},
     plaintext::{MAX_REQUEST, Plaintext},
-    source::{Source, is_same},
+    source::{Source, is_same, pinned},
 };
 use crate::layout::Sizes;
 
@@ -160,7 +160,7 @@ impl<S: ObjectStore> Shared<S> {
             self.settings.layout.check(header).map_err(from_sealwax)?;
         }
         if header.content_type() == ContentType::Unframed {
-            let options = self.pinned(meta, options);
+            let options = pinned(meta, options);
             return Ok(Plaintext::Whole(self.read_whole(location, options).await?));
         }
         let signed = header.suite().is_signed();
@@ -179,16 +179,6 @@ impl<S: ObjectStore> Shared<S> {
             self.opened.insert(Key::new(location, options.version.as_ref()), Arc::new(opened));
         }
         Ok(Plaintext::Frames(reader))
-    }
-
-    /// Returns the options for further requests about the object of an answer.
-    pub(super) fn pinned(&self, meta: &ObjectMeta, options: &GetOptions) -> GetOptions {
-        GetOptions {
-            if_match: meta.e_tag.clone(),
-            version: options.version.clone(),
-            extensions: options.extensions.clone(),
-            ..GetOptions::default()
-        }
     }
 
     /// Returns the ranges of plaintext, limited by its length.

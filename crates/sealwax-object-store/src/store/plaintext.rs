@@ -1,6 +1,6 @@
 //! The plaintext of an opened object.
 
-use std::{future::ready, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
@@ -11,6 +11,7 @@ use sealwax::{
 
 use super::{
     super::object_store::{self, ObjectStore},
+    body::ending_with_an_error,
     error::from_sealwax,
     source::Source,
 };
@@ -98,15 +99,4 @@ pub(super) fn pieces<S>(reader: &AsyncRangeReader<S>, range: Range<u64>) -> Vec<
         at = end;
     }
     pieces
-}
-
-/// Ends a stream after its first error.
-fn ending_with_an_error(
-    stream: BoxStream<'static, object_store::Result<Bytes>>,
-) -> BoxStream<'static, object_store::Result<Bytes>> {
-    let until = |failed: &mut bool, item: object_store::Result<Bytes>| {
-        let before = std::mem::replace(failed, item.is_err());
-        ready((!before).then_some(item))
-    };
-    stream.scan(false, until).fuse().boxed()
 }

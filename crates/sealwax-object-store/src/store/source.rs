@@ -23,7 +23,7 @@ pub(super) struct Source<S> {
 impl<S: ObjectStore> Source<S> {
     /// Creates a source of the object with this metadata. `options` are those of the caller.
     pub(super) fn new(shared: Arc<Shared<S>>, meta: ObjectMeta, options: &GetOptions, read: Vec<(u64, Bytes)>) -> Self {
-        let options = shared.pinned(&meta, options);
+        let options = pinned(&meta, options);
         Self { shared, meta, options, read }
     }
 
@@ -46,6 +46,16 @@ impl<S: ObjectStore> Source<S> {
         let range = object_store::GetRange::Bounded(range);
         let part = body::request(store, location, range, self.options.clone()).await?;
         if is_same(&part.reply.meta, &self.meta) { Ok(part.bytes) } else { Err(changed(location)) }
+    }
+}
+
+/// Returns the options for further requests about the object of an answer.
+pub(super) fn pinned(meta: &ObjectMeta, options: &GetOptions) -> GetOptions {
+    GetOptions {
+        if_match: meta.e_tag.clone(),
+        version: options.version.clone(),
+        extensions: options.extensions.clone(),
+        ..GetOptions::default()
     }
 }
 

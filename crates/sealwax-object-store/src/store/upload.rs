@@ -1,6 +1,6 @@
 //! Writing objects.
 
-use std::{fmt, future::poll_fn, mem, task::Poll};
+use std::{fmt, mem};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,25 +9,14 @@ use sealwax::{Error, Result as SealwaxResult, message::Encryptor};
 
 use super::{
     super::object_store::{MultipartUpload, PutPayload, PutResult, Result, UploadPart, path::Path},
+    body::yield_once,
     error::from_sealwax,
 };
 use crate::settings::{MIN_PART, Parts, Settings};
 
-/// The number of bytes that are sealed between two points where other tasks may run.
-const PIECE: usize = 1 << 20;
-
-/// Lets other tasks run.
-async fn yield_once() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
+/// The number of bytes that are sealed between two points where other tasks may run. The threads of
+/// the client start and end with each piece.
+const PIECE: usize = 4 << 20;
 
 /// Seals the payload of an object that is written at once.
 pub(super) async fn seal(settings: &Settings, location: &Path, payload: PutPayload) -> SealwaxResult<PutPayload> {

@@ -7,6 +7,10 @@ mod memory;
 mod options;
 mod provider;
 mod reads;
+#[cfg(feature = "s3ec-rsa")]
+mod s3ec;
+#[cfg(feature = "s3ec-rsa")]
+mod servers;
 mod writes;
 
 use std::{ops::Range, sync::Arc, time::Duration};
@@ -16,6 +20,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use sealwax::{Client, keyring::RawAesKeyring};
 use sealwax_object_store::Sizes;
 
+#[cfg(feature = "s3ec-rsa")]
+use super::S3EncryptionStore;
 use super::{
     SealedStore,
     object_store::{self, Error, ObjectStore, ObjectStoreExt, Result, path::Path},
