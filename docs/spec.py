@@ -31,7 +31,7 @@ DEFINITION = re.compile(r'^The key words? "MUST"')
 LIST_ITEM = re.compile(r"^(\s*)(?:[-*+]|\d+[.)])\s+(.*)")
 FIELDS = {"quote", "code", "test", "exception", "open"}
 
-# An entry: its section, its key in the file, and the words that identify it for people.
+# A sentence: its section, the key of its entry, and the words that its entry quotes.
 Sentence = tuple[str, str, str]
 
 
@@ -111,8 +111,8 @@ def sentences(text: str) -> list[Sentence]:
                 continue
             digested = sentence
             if sentence.endswith(":") and block.endswith(sentence) and not is_item:
-                for following, item, listed in all_blocks[number + 1:]:
-                    if following != section or not listed:
+                for following, item, is_listed in all_blocks[number + 1:]:
+                    if following != section or not is_listed:
                         break
                     digested += " " + item
             counts[section] = counts.get(section, 0) + 1
