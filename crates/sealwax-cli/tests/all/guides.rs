@@ -6,7 +6,8 @@ use std::{env, path::Path};
 const NOT_RUN: &str = "<!-- not run: ";
 
 /// The guides that have blocks, and how many of them are run.
-const GUIDES: [(&str, usize); 11] = [
+const GUIDES: [(&str, usize); 13] = [
+    ("CONTRIBUTING.md", 0),
     ("README.md", 1),
     ("crates/sealwax-aws/README.md", 0),
     ("crates/sealwax-cli/README.md", 0),
@@ -23,7 +24,15 @@ const GUIDES: [(&str, usize); 11] = [
 
 /// The first commands of the blocks that are not run. A block is here because it needs AWS or a
 /// network, or compiles the project.
-const LEFT_OUT: [(&str, &str); 20] = [
+const LEFT_OUT: [(&str, &str); 26] = [
+    ("CONTRIBUTING.md", "cargo test                                # the library, with the default features"),
+    ("CONTRIBUTING.md", "cargo doc --locked --workspace --no-deps --all-features && docs/api.py"),
+    ("CONTRIBUTING.md", "cargo bench --features fs,aws-lc-rs --bench messages"),
+    ("CONTRIBUTING.md", "docs/spec.py --check"),
+    (
+        "CONTRIBUTING.md",
+        "for directory in . fuzz benches/instructions; do (cd \"$directory\" && cargo update --workspace); done",
+    ),
     ("README.md", "examples/demo.sh README.md"),
     ("README.md", "cargo test --workspace --all-features"),
     ("README.md", "cargo add sealwax --path ../sealwax --features fs"),
@@ -84,7 +93,7 @@ fn root() -> &'static Path {
 
 /// Returns every guide: the documents of the project, of its crates, and those in `docs`.
 fn guides() -> Vec<(String, String)> {
-    let mut files = vec!["README.md".to_owned(), "SECURITY.md".to_owned(), "CHANGELOG.md".to_owned()];
+    let mut files: Vec<_> = ["CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"].map(str::to_owned).into();
     let entries = |directory: &str| {
         let names = std::fs::read_dir(root().join(directory)).unwrap().map(|entry| entry.unwrap().file_name());
         names.map(|name| format!("{directory}/{}", name.to_str().unwrap())).collect::<Vec<_>>()
