@@ -35,10 +35,18 @@ pub(crate) enum Decision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     /// A statement of the key policy that names the caller.
-    KeyPolicy { statement: String },
+    KeyPolicy {
+        statement: String,
+    },
     /// A statement of a policy of the caller, to which a statement of the key policy delegates.
-    Identity { policy: usize, statement: String, delegated_by: Option<String> },
-    Grant { id: String },
+    Identity {
+        policy: usize,
+        statement: String,
+        delegated_by: Option<String>,
+    },
+    Grant {
+        id: String,
+    },
 }
 
 /// What refused a request.
@@ -88,7 +96,9 @@ impl fmt::Display for Why {
                 write!(f, "statement {statement} of policy {policy} of the caller denies it")
             }
             Self::NoIdentityPolicy => f.write_str("no policy of the caller and no grant allows it"),
-            Self::NoKeyPolicy => f.write_str("the key policy neither allows the caller nor delegates to its account, and no grant allows it"),
+            Self::NoKeyPolicy => f.write_str(
+                "the key policy neither allows the caller nor delegates to its account, and no grant allows it",
+            ),
             Self::NoSessionPolicy => f.write_str("the policy of the session does not allow it"),
         }
     }
@@ -132,8 +142,9 @@ fn find<'a>(
     is_named: impl Fn(&Statement) -> bool,
 ) -> Option<&'a Statement> {
     let Question { action, resource, context } = question;
-    let matches =
-        |statement: &&Statement| statement.effect == effect && is_named(statement) && statement.matches(action, resource, context);
+    let matches = |statement: &&Statement| {
+        statement.effect == effect && is_named(statement) && statement.matches(action, resource, context)
+    };
     policy.statements.iter().find(matches)
 }
 
@@ -177,7 +188,8 @@ pub(crate) fn decide(caller: &Caller, question: Question<'_>, key: Option<&KeyPe
             None => Decision::Refused(Why::NoIdentityPolicy),
         };
     };
-    let named = |wanted| find(key.policy, Effect::Allow, question, |statement| names(statement, caller) == Some(wanted));
+    let named =
+        |wanted| find(key.policy, Effect::Allow, question, |statement| names(statement, caller) == Some(wanted));
     let (itself, account) = (named(Naming::Itself), named(Naming::Account));
     let is_same_account = caller.account() == key.account;
     match (itself, by_identity) {
@@ -209,7 +221,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::server::{identity::{Identity, Session}, policy::Kind};
+    use crate::server::{
+        identity::{Identity, Session},
+        policy::Kind,
+    };
 
     const ACCOUNT: &str = "111122223333";
     const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/1234";
@@ -351,7 +366,8 @@ mod tests {
     #[test]
     fn a_denial_of_all_but_one_principal_must_list_user_and_account() {
         let deny = |principals: &str| {
-            let denial = format!(r#"{{"Effect":"Deny","NotPrincipal":{{"AWS":[{principals}]}},"Action":"*","Resource":"*"}}"#);
+            let denial =
+                format!(r#"{{"Effect":"Deny","NotPrincipal":{{"AWS":[{principals}]}},"Action":"*","Resource":"*"}}"#);
             vec![statement("Allow", "\"*\"", "kms:*", ""), denial]
         };
         let (user, root) = (r#""arn:aws:iam::111122223333:user/alice""#, r#""arn:aws:iam::111122223333:root""#);

@@ -221,7 +221,10 @@ mod tests {
         let file = folder.path().join(FILE);
         let text = std::fs::read_to_string(&file).unwrap();
         let contents = read(folder.path(), &key()).unwrap();
-        assert_eq!((contents.records, contents.generation), ([0, 1, 0].map(|n| serde_json::json!({ "n": n })).to_vec(), 7));
+        assert_eq!(
+            (contents.records, contents.generation),
+            ([0, 1, 0].map(|n| serde_json::json!({ "n": n })).to_vec(), 7)
+        );
         let lines: Vec<_> = text.lines().collect();
         for altered in [
             text.replacen("\"n\":1", "\"n\":2", 1),

@@ -229,18 +229,53 @@ mod tests {
             "Tags": [{"TagKey": "", "TagValue": "x"}],
         });
         let one = "1 validation error detected: Value";
-        assert_eq!(message(&json, |params| drop(params.one_of("KeySpec", &["A", "B"]))),
-            format!("{one} 'DES' at 'keySpec' failed to satisfy constraint: Member must satisfy enum value set: [A, B]"));
-        assert_eq!(message(&json, |params| drop(params.blob("Plaintext", 1, 4096))),
-            format!("{one} at 'plaintext' failed to satisfy constraint: Member must have length less than or equal to 4096"));
-        assert_eq!(message(&json, |params| { params.number("Limit", 1, 1000); }),
-            format!("{one} '1001' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 1000"));
-        assert_eq!(message(&json, |params| drop(params.tags("Tags"))),
-            format!("{one} '' at 'tags.1.member.tagKey' failed to satisfy constraint: Member must have length greater than or equal to 1"));
-        assert_eq!(message(&json, |params| { params.key_id(); params.required("AliasName", 1, 256); }),
+        assert_eq!(
+            message(&json, |params| {
+                params.one_of("KeySpec", &["A", "B"]);
+            }),
+            format!(
+                "{one} 'DES' at 'keySpec' failed to satisfy constraint: Member must satisfy enum value set: [A, B]"
+            )
+        );
+        assert_eq!(
+            message(&json, |params| drop(params.blob("Plaintext", 1, 4096))),
+            format!(
+                "{one} at 'plaintext' failed to satisfy constraint: Member must have length less than or equal to 4096"
+            )
+        );
+        assert_eq!(
+            message(&json, |params| {
+                params.number("Limit", 1, 1000);
+            }),
+            format!(
+                "{one} '1001' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 1000"
+            )
+        );
+        assert_eq!(
+            message(&json, |params| drop(params.tags("Tags"))),
+            format!(
+                "{one} '' at 'tags.1.member.tagKey' failed to satisfy constraint: Member must have length greater than or equal to 1"
+            )
+        );
+        assert_eq!(
+            message(&json, |params| {
+                params.key_id();
+                params.required("AliasName", 1, 256);
+            }),
             "2 validation errors detected: Value '' at 'keyId' failed to satisfy constraint: Member must have length \
-             greater than or equal to 1; Value null at 'aliasName' failed to satisfy constraint: Member must not be null");
-        assert_eq!(message(&json, |params| { params.number("Number", 1, 9); }), "SerializationException");
-        assert_eq!(message(&json, |params| { params.number("Other", 1, 9); }), "");
+             greater than or equal to 1; Value null at 'aliasName' failed to satisfy constraint: Member must not be null"
+        );
+        assert_eq!(
+            message(&json, |params| {
+                params.number("Number", 1, 9);
+            }),
+            "SerializationException"
+        );
+        assert_eq!(
+            message(&json, |params| {
+                params.number("Other", 1, 9);
+            }),
+            ""
+        );
     }
 }

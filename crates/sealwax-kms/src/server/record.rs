@@ -246,9 +246,7 @@ impl Key {
 
     pub(crate) fn not_pending_deletion(&self) -> Result<()> {
         match self.state {
-            State::PendingDeletion => {
-                Err(ApiError::invalid_state(format!("{} is pending deletion.", self.name.arn())))
-            }
+            State::PendingDeletion => Err(ApiError::invalid_state(format!("{} is pending deletion.", self.name.arn()))),
             _ => Ok(()),
         }
     }

@@ -59,19 +59,19 @@ impl<'a> Signed<'a> {
             }
         }
         let require = |value: Option<&'a str>, name: &str| {
-            value.filter(|value| !value.is_empty()).ok_or_else(|| {
-                incomplete(&format!("Authorization header requires '{name}' parameter."))
-            })
+            value
+                .filter(|value| !value.is_empty())
+                .ok_or_else(|| incomplete(&format!("Authorization header requires '{name}' parameter.")))
         };
         let credential = require(credential, "Credential")?;
-        let (signed_headers, signature) =
-            (require(signed_headers, "SignedHeaders")?, require(signature, "Signature")?);
+        let (signed_headers, signature) = (require(signed_headers, "SignedHeaders")?, require(signature, "Signature")?);
         let scope: Vec<_> = credential.split('/').collect();
         let [access_key, date, region, service, TERMINATOR] = scope[..] else {
             return Err(incomplete("Credential must have exactly 5 slash-delimited elements."));
         };
         let time = self.header("x-amz-date");
-        let time = time.ok_or_else(|| incomplete("Authorization header requires existence of a 'X-Amz-Date' header."))?;
+        let time =
+            time.ok_or_else(|| incomplete("Authorization header requires existence of a 'X-Amz-Date' header."))?;
         let session_token = self.header("x-amz-security-token");
         Ok(Claim { access_key, region, service, session_token, date, time, signed_headers, signature })
     }
@@ -128,9 +128,12 @@ impl<'a> Signed<'a> {
 
     /// Returns the canonical request. The path is always `/`, because the endpoint has no other.
     fn canonical(&self, names: &[&str], signed_headers: &str) -> String {
-        let mut query: Vec<_> = self.query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            pair.split_once('=').unwrap_or((pair, ""))
-        }).collect();
+        let mut query: Vec<_> = self
+            .query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .collect();
         query.sort_unstable();
         let query: Vec<_> = query.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let mut text = format!("{}\n/\n{}\n", self.method, query.join("&"));
@@ -213,18 +216,44 @@ mod tests {
     fn the_requests_of_awss_test_suite_verify() {
         for (method, query, headers, body, signed, signature) in [
             ("GET", "", vec![HOST, DATE], &b""[..], "host;x-amz-date", VANILLA),
-            ("POST", "", vec![HOST, DATE], b"", "host;x-amz-date",
-                "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"),
-            ("GET", "Param2=value2&Param1=value1", vec![HOST, DATE], b"", "host;x-amz-date",
-                "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500"),
-            ("GET", "", vec![HOST, ("my-header1", "value1"), ("my-header2", "\"a   b   c\""), DATE], b"",
+            (
+                "POST",
+                "",
+                vec![HOST, DATE],
+                b"",
+                "host;x-amz-date",
+                "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b",
+            ),
+            (
+                "GET",
+                "Param2=value2&Param1=value1",
+                vec![HOST, DATE],
+                b"",
+                "host;x-amz-date",
+                "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500",
+            ),
+            (
+                "GET",
+                "",
+                vec![HOST, ("my-header1", "value1"), ("my-header2", "\"a   b   c\""), DATE],
+                b"",
                 "host;my-header1;my-header2;x-amz-date",
-                "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736"),
-            ("POST", "", vec![("content-type", "application/x-www-form-urlencoded"), HOST, DATE],
-                b"Param1=value1", "content-type;host;x-amz-date",
-                "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a"),
+                "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736",
+            ),
+            (
+                "POST",
+                "",
+                vec![("content-type", "application/x-www-form-urlencoded"), HOST, DATE],
+                b"Param1=value1",
+                "content-type;host;x-amz-date",
+                "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
+            ),
         ] {
-            assert_eq!(verify(method, query, &headers, body, signed, signature, 0), Ok(()), "{method} {query} {signed}");
+            assert_eq!(
+                verify(method, query, &headers, body, signed, signature, 0),
+                Ok(()),
+                "{method} {query} {signed}"
+            );
         }
     }
 
@@ -262,7 +291,11 @@ mod tests {
         );
         let unsigned = Signed { method: "GET", query: "", headers: &[HOST], body: b"" };
         assert_eq!(unsigned.claim().err().unwrap().code, "MissingAuthenticationTokenException");
-        for header in ["AWS4-HMAC-SHA256", "AWS4-HMAC-SHA512 x=y", "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=c, Signature=d"] {
+        for header in [
+            "AWS4-HMAC-SHA256",
+            "AWS4-HMAC-SHA512 x=y",
+            "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=c, Signature=d",
+        ] {
             let headers = [("authorization", header), HOST, DATE];
             let request = Signed { method: "GET", query: "", headers: &headers, body: b"" };
             assert_eq!(request.claim().err().unwrap().code, "IncompleteSignatureException");

@@ -5,5 +5,7 @@ mod support;
 
 #[cfg(unix)]
 mod crash;
+#[cfg(feature = "server")]
+mod endpoint;
 mod peers;
 mod store;

@@ -47,7 +47,10 @@ impl Order {
 enum Operator {
     /// The key is absent if the value is true, and present if it is false.
     Null,
-    Compare { comparison: Comparison, negated: bool },
+    Compare {
+        comparison: Comparison,
+        negated: bool,
+    },
 }
 
 /// One operator with one key and its values.
@@ -92,7 +95,8 @@ impl Condition {
         let found = context.get(&self.key);
         let (comparison, negated) = match self.operator {
             Operator::Null => {
-                let wanted = |value: &Pattern| value.text(context).is_some_and(|text| is_true(&text) == found.is_none());
+                let wanted =
+                    |value: &Pattern| value.text(context).is_some_and(|text| is_true(&text) == found.is_none());
                 return self.values.iter().any(wanted);
             }
             Operator::Compare { comparison, negated } => (comparison, negated),

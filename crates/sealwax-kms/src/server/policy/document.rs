@@ -155,7 +155,8 @@ impl Statement {
     fn parse(value: &Value, number: usize, kind: Kind, variables: bool) -> Result<Self, String> {
         let Value::Object(statement) = value else { return Err("it is not an object.".into()) };
         for name in statement.keys() {
-            let known = ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource"];
+            let known =
+                ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource"];
             if !known.contains(&name.as_str()) && name != "Condition" {
                 return Err(format!("unknown element {name}."));
             }
@@ -199,7 +200,11 @@ impl Statement {
 
 /// Returns the value of one of two elements, of which a statement must not have both, and whether it
 /// is the second.
-fn either<'a>(statement: &'a Map<String, Value>, name: &str, negated: &str) -> Result<Option<(&'a Value, bool)>, String> {
+fn either<'a>(
+    statement: &'a Map<String, Value>,
+    name: &str,
+    negated: &str,
+) -> Result<Option<(&'a Value, bool)>, String> {
     match (statement.get(name), statement.get(negated)) {
         (Some(_), Some(_)) => Err(format!("it has both {name} and {negated}.")),
         (Some(value), None) => Ok(Some((value, false))),
@@ -237,7 +242,9 @@ fn principals_of(value: &Value) -> Result<Vec<Principal>, String> {
         let names = strings(names).filter(|names| !names.is_empty()).ok_or_else(invalid)?;
         for name in names {
             principals.push(match kind.as_str() {
-                "AWS" => aws_principal(name).ok_or_else(|| format!("Invalid principal in policy: \"AWS\":\"{name}\""))?,
+                "AWS" => {
+                    aws_principal(name).ok_or_else(|| format!("Invalid principal in policy: \"AWS\":\"{name}\""))?
+                }
                 "Service" => Principal::Service(name.to_owned()),
                 "Federated" | "CanonicalUser" => Principal::Other(name.to_owned()),
                 _ => return Err(format!("Invalid principal in policy: {kind}.")),
@@ -293,7 +300,8 @@ fn conditions_of(value: Option<&Value>, variables: bool) -> Result<Vec<Condition
                 Value::Array(values) => values.iter().map(text).collect(),
                 value => text(value).map(|value| vec![value]),
             };
-            let values: Vec<_> = values.ok_or_else(|| format!("Condition {operator} has an invalid value for {key}."))?;
+            let values: Vec<_> =
+                values.ok_or_else(|| format!("Condition {operator} has an invalid value for {key}."))?;
             conditions.push(Condition::new(operator, key, &values, variables)?);
         }
     }
