@@ -128,28 +128,59 @@ const SEALWAX_AWS: &[(&str, Layers)] = &[
     ("sdk", &[&["answer"], &["connect"], &["failure"], &["runtime"], &["regions"], &["dynamodb"]]),
 ];
 
-const SEALWAX_KMS: &[(&str, Layers)] = &[(
-    "",
-    &[
-        &["cost"],
-        &["error"],
-        &["seal"],
-        &["record"],
-        &["disk"],
-        &["root"],
-        &["audit"],
-        &["verify"],
-        &["keys"],
-        &["file"],
-        &["store"],
-        &["aliases"],
-        &["lifecycle"],
-        &["cipher"],
-        &["keyring"],
-        &["backup"],
-        &["builder"],
-    ],
-)];
+const SEALWAX_KMS: &[(&str, Layers)] = &[
+    (
+        "",
+        &[
+            &["cost"],
+            &["error"],
+            &["seal"],
+            &["record"],
+            &["disk"],
+            &["root"],
+            &["audit"],
+            &["verify"],
+            &["keys"],
+            &["file"],
+            &["store"],
+            &["aliases"],
+            &["lifecycle"],
+            &["cipher"],
+            &["keyring"],
+            &["backup"],
+            &["builder"],
+            &["server"],
+        ],
+    ),
+    (
+        "server",
+        &[
+            &["error"],
+            &["policy"],
+            &["identity"],
+            &["decision"],
+            &["params"],
+            &["record"],
+            &["log", "signature", "storage"],
+            &["engine", "trail"],
+            &["sts"],
+            &["http"],
+            &["endpoint"],
+        ],
+    ),
+    (
+        "server::engine",
+        &[
+            &["call"],
+            &["policies", "tags"],
+            &["keys", "rotation"],
+            &["aliases", "cipher", "grants"],
+            &["table"],
+            &["maintenance"],
+        ],
+    ),
+    ("server::policy", &[&["context"], &["pattern"], &["condition"], &["document"]]),
+];
 
 const SEALWAX_OBJECT_STORE: &[(&str, Layers)] = &[
     (

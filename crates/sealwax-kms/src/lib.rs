@@ -63,6 +63,8 @@ mod lifecycle;
 mod record;
 mod root;
 mod seal;
+#[cfg(feature = "server")]
+pub mod server;
 mod store;
 mod verify;
 

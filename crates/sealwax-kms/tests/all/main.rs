@@ -5,6 +5,8 @@ mod support;
 
 #[cfg(unix)]
 mod crash;
+#[cfg(feature = "server")]
+mod endpoint;
 mod hierarchy;
 mod peers;
 mod store;
