@@ -156,7 +156,8 @@ fn a_pipe_takes_constant_memory() {
     assert!(place.read("back") == place.read("plain"));
 }
 
-/// Runs a command on a file through a pipe, and returns the peak of its memory in KiB.
+/// Runs a command on a file through a pipe, and returns the peak of its memory in KiB, without the
+/// pages of the program itself.
 #[cfg(target_os = "linux")]
 fn peak_memory(place: &Place, arguments: &[&str], input: &str) -> u64 {
     let bytes = place.read(input);
@@ -166,8 +167,11 @@ fn peak_memory(place: &Place, arguments: &[&str], input: &str) -> u64 {
     // All but the last byte, so that the process still exists when it is measured.
     stdin.write_all(&bytes[..bytes.len() - 1]).unwrap();
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    let peak = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let of = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let peak = of("VmHWM:") - of("RssFile:");
     stdin.write_all(&bytes[bytes.len() - 1..]).unwrap();
     drop(stdin);
     let output = child.wait_with_output().unwrap();
