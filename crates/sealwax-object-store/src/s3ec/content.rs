@@ -87,7 +87,7 @@ impl Content {
         const BLOCKS: u64 = BLOCK as u64;
         match self {
             Self::Gcm(_) => Ok(None),
-            Self::Cbc(_) if object == 0 || object % BLOCKS > 0 => Err(S3EncryptionError::NotAuthentic),
+            Self::Cbc(_) if object == 0 || !object.is_multiple_of(BLOCKS) => Err(S3EncryptionError::NotAuthentic),
             Self::Cbc(_) => Ok(Some(object.saturating_sub(2 * BLOCKS)..object)),
         }
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     super::SealedStoreBuilder,
-    conformance::{Abilities, conforms},
+    conformance::{Abilities, conforms, delete_all},
     *,
 };
 use crate::server::Server;
@@ -35,8 +35,11 @@ async fn s3_conforms() {
     let store = builder(s3()).store_name("lake").build().unwrap();
     conforms(&store, bound).await;
     integration::list_paginated(&store, &store).await;
-    let store = builder(s3()).binding(Binding::Store).store_name("lake").sizes(Sizes::Exact);
-    conforms(&store.parts(Parts::Equal(5 << 20)).build().unwrap(), Abilities::S3).await;
+    delete_all(&store).await;
+    // The emulator itself reports another error when it copies what does not exist, so that objects
+    // are bound to their paths here too.
+    let store = builder(s3()).store_name("lake").sizes(Sizes::Exact).parts(Parts::Equal(5 << 20)).build().unwrap();
+    conforms(&store, bound).await;
 }
 
 #[tokio::test]
@@ -46,7 +49,9 @@ async fn azure_conforms() {
         let azure = MicrosoftAzureBuilder::new().with_container_name(BUCKET).with_account(ACCOUNT).with_access_key(KEY);
         azure.with_endpoint(format!("{}/{ACCOUNT}", server.endpoint)).with_allow_http(true).build().unwrap()
     };
-    conforms(&builder(azure()).build().unwrap(), Abilities::AZURE).await;
+    let store = builder(azure()).build().unwrap();
+    conforms(&store, Abilities::AZURE).await;
+    delete_all(&store).await;
     let store = builder(azure()).binding(Binding::None).sizes(Sizes::Exact).build().unwrap();
     conforms(&store, Abilities::AZURE).await;
 }

@@ -13,7 +13,7 @@ async fn nothing_wrong(store: &Store, path: &Path, text: &[u8], what: &str) {
         if let Ok(found) = store.get_range(path, range.clone()).await {
             assert!(found == slice(text, range.clone()), "{what}: a range");
         }
-        if let Ok(found) = store.get_ranges(path, &[range.clone()]).await {
+        if let Ok(found) = store.get_ranges(path, std::slice::from_ref(&range)).await {
             assert!(found[0] == slice(text, range), "{what}: ranges");
         }
     }
@@ -157,7 +157,7 @@ fn attack_41_an_instruction_file_cannot_replace_what_the_object_says() {
         replaced.at(&provider, &path).await;
         assert!(is_not_authentic(&reader(&provider, aes(), &ALL).get(&path).await.unwrap_err()));
         // A file with what belongs to the object, and one of an older format.
-        let all = format_3(&text).metadata.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let all = format_3(&text).metadata.into_keys().collect::<Vec<_>>();
         let all = all.iter().map(String::as_str).collect::<Vec<_>>();
         let in_file = format_3(&text).in_file(&all);
         let older = Stored { file: Some(format_2(&text).metadata), ..stored.clone() };
@@ -305,10 +305,10 @@ fn attack_41_all_failures_of_legacy_objects_have_one_error() {
                         stored.clone()
                     };
                     stored.at(&provider, &path).await;
-                    for off in 0..3 {
-                        let others: Vec<_> = ALL.into_iter().filter(|switch| *switch != ALL[off]).collect();
+                    for off in ALL.into_iter().take(3) {
+                        let others: Vec<_> = ALL.into_iter().filter(|switch| *switch != off).collect();
                         let error = reader(&provider, rsa(), &others).get(&path).await.unwrap_err();
-                        assert!(refused_by(&error).contains(ALL[off]));
+                        assert!(refused_by(&error).contains(off));
                     }
                 }
             }
