@@ -17,7 +17,9 @@ mod range;
 mod reencrypt;
 mod store;
 
-pub(crate) use branch_keys::{BranchKeysArguments, BranchKeysCommand};
+pub(crate) use branch_keys::BranchKeysArguments;
+#[cfg(feature = "aws")]
+pub(crate) use branch_keys::BranchKeysCommand;
 pub(crate) use config::{ConfigArguments, ConfigCommand};
 pub(crate) use directories::{DirectoryArguments, TreeArguments};
 pub(crate) use keys::{AliasCommand, KeysArguments, KeysCommand};

@@ -1,4 +1,5 @@
 //! The arguments of `sealwax branch-keys`.
+#![cfg_attr(not(feature = "aws"), allow(dead_code, reason = "the command only says that it is not there"))]
 
 use clap::{Args, Subcommand};
 
