@@ -264,5 +264,6 @@ fn decoded(decoder: Decoder, body: BoxStream<'static, Result<Bytes>>) -> BoxStre
         Some((step, (None, pieces)))
     };
     let not_empty = |item: &Result<Bytes>| std::future::ready(item.as_ref().map_or(true, |bytes| !bytes.is_empty()));
-    stream::unfold((Some(decoder), pieces), next).filter(not_empty).boxed()
+    // An empty object ends at once, and is polled again by those who collect it.
+    stream::unfold((Some(decoder), pieces), next).fuse().filter(not_empty).boxed()
 }
