@@ -9,14 +9,14 @@ use std::{
 use sealwax::{Client, EncryptionContext, Error, Escaped, keyring::Keyring, materials::MaterialsManager};
 
 use crate::{
-    arguments::{EncryptArguments, KeyArguments, MessageArguments},
+    arguments::{EncryptArguments, KeyArguments},
     behind::write_behind,
     comparison::open_existing,
     directories::{self, Directory, Done, Existing, Goal, Task, check_message, may_be_outdated},
     failure::Failure,
     keyring,
     metadata::Metadata,
-    objects::{Messages, is_url, with_bound},
+    objects::{Form, is_url, with_bound},
     opening::Opening,
     operands::{self, Operand},
     preserve,
@@ -145,14 +145,12 @@ pub(crate) struct Sealing<'a> {
     client: Client,
     manager: Box<dyn MaterialsManager>,
     context: EncryptionContext,
-    message: Option<&'a MessageArguments>,
+    form: Form<'a>,
     preserve: bool,
     /// The number of threads for one message.
     threads: usize,
     /// Whether messages share a data key, whose bytes the manager counts.
     shares: bool,
-    /// The form of the messages, if they are those of objects.
-    objects: Option<Messages>,
 }
 
 impl<'a> Sealing<'a> {
@@ -173,11 +171,10 @@ impl<'a> Sealing<'a> {
             client: keys.client(directories.recursive()).build(),
             manager,
             context: keys.context()?,
-            message: Some(message),
+            form: Form::Given(message),
             preserve: *preserve,
             threads: keys.threads(directories.recursive()),
             shares,
-            objects: None,
         })
     }
 
@@ -192,26 +189,17 @@ impl<'a> Sealing<'a> {
             client: keys.client(many).build(),
             manager: session.objects.manager(keys.manager(keyring)?)?,
             context: keys.context()?,
-            message: None,
+            form: Form::Objects(session.objects.messages()?),
             preserve: false,
             threads: keys.threads(many),
             shares: false,
-            objects: Some(session.objects.messages()?),
         })
-    }
-
-    fn form<'e>(&self, encrypt: sealwax::Encrypt<'e>) -> sealwax::Encrypt<'e> {
-        match (&self.objects, self.message) {
-            (Some(objects), _) => objects.form(encrypt),
-            (None, Some(message)) => message.apply(encrypt),
-            (None, None) => encrypt,
-        }
     }
 
     /// Encrypts an empty message, to check the keys and options.
     fn try_out(&self) -> Result<(), Failure> {
         let encrypt = self.client.encrypt_with(&*self.manager).context(self.context.clone());
-        self.form(encrypt).bytes(b"").wait().map_err(Failure::of_encryption)?;
+        self.form.apply(encrypt).bytes(b"").wait().map_err(Failure::of_encryption)?;
         Ok(())
     }
 
@@ -226,7 +214,7 @@ impl<'a> Sealing<'a> {
             })?;
             preserve::store(found, &mut context)?;
         }
-        let encrypt = self.form(self.client.encrypt_with(&*self.manager).context(context));
+        let encrypt = self.form.apply(self.client.encrypt_with(&*self.manager).context(context));
         let (header, keys) = match input.read_ahead().map_err(|error| fail(error.into()))? {
             Ahead::Whole(plaintext) => {
                 let sealed = encrypt.bytes(&plaintext).wait().map_err(fail)?;

@@ -3,18 +3,18 @@
 use std::io::{self, Read, Seek, SeekFrom};
 
 use sealwax::{
-    Client, Encrypt, EncryptionContext, FormatError,
+    Client, EncryptionContext, FormatError,
     keyring::MultiKeyring,
     materials::{DefaultMaterialsManager, MaterialsManager},
 };
 
 use crate::{
-    arguments::{KeyArguments, LimitArguments, MessageArguments, ReencryptArguments},
+    arguments::{KeyArguments, LimitArguments, ReencryptArguments},
     directories::{self, Directory, Done, Existing, Goal, Task},
     failure::Failure,
     keyring,
     metadata::Metadata,
-    objects::{Messages, is_url, with_bound},
+    objects::{Form, is_url, with_bound},
     opening::hinted,
     operands::{self, Operand},
     report::{Report, Sizes},
@@ -119,9 +119,7 @@ pub(crate) struct Resealing<'a> {
     expected: EncryptionContext,
     /// The context of the new message, or `None` if the old one is kept.
     context: Option<EncryptionContext>,
-    message: Option<&'a MessageArguments>,
-    /// The form of the new messages, if they are those of objects.
-    objects: Option<Messages>,
+    form: Form<'a>,
 }
 
 impl<'a> Resealing<'a> {
@@ -139,11 +137,11 @@ impl<'a> Resealing<'a> {
             old = Box::new(MultiKeyring::new(old).child(done));
         }
         let old = Box::new(DefaultMaterialsManager::new(old));
-        let (new, objects) = if to_objects {
+        let (new, form) = if to_objects {
             message.check_for_objects()?;
-            (session.objects.manager(keys.manager(new)?)?, Some(session.objects.messages()?))
+            (session.objects.manager(keys.manager(new)?)?, Form::Objects(session.objects.messages()?))
         } else {
-            (directories::sharing(directories, keys.manager(new)?)?, None)
+            (directories::sharing(directories, keys.manager(new)?)?, Form::Given(message))
         };
         Ok(Self {
             client: limits.apply(keys.client(directories.recursive())).build(),
@@ -151,8 +149,7 @@ impl<'a> Resealing<'a> {
             new,
             expected,
             context,
-            message: Some(message),
-            objects,
+            form,
         })
     }
 
@@ -166,17 +163,8 @@ impl<'a> Resealing<'a> {
             new: session.objects.manager(keys.manager(new)?)?,
             expected: keys.context()?,
             context: None,
-            message: None,
-            objects: Some(session.objects.messages()?),
+            form: Form::Objects(session.objects.messages()?),
         })
-    }
-
-    fn form<'e>(&self, encrypt: Encrypt<'e>) -> Encrypt<'e> {
-        match (&self.objects, self.message) {
-            (Some(objects), _) => objects.form(encrypt),
-            (None, Some(message)) => message.apply(encrypt),
-            (None, None) => encrypt,
-        }
     }
 
     /// Re-encrypts an input into an output and commits the output, if the check succeeds at the
@@ -190,7 +178,7 @@ impl<'a> Resealing<'a> {
         let name = input.name.clone();
         let (bound, mut begin) = (input.bound.take(), Vec::new());
         let from = self.client.decrypt_with(&*self.old).context(with_bound(&self.expected, bound.as_ref()));
-        let to = self.form(self.client.encrypt_with(&*self.new));
+        let to = self.form.apply(self.client.encrypt_with(&*self.new));
         let reencrypt = match (&self.context, &output.bound) {
             (Some(context), to_object) => from.reencrypt(to.context(with_bound(context, to_object.as_ref()))),
             // A file is not bound to the path of the object, so only what is stored is kept.

@@ -33,3 +33,24 @@ pub(crate) use sealwax_object_store::Messages;
 pub(crate) use url::{is_url, with_bound};
 #[cfg(not(feature = "object-store"))]
 pub(crate) use without::{Messages, Objects, refuse};
+
+use sealwax::Encrypt;
+
+use crate::arguments::MessageArguments;
+
+/// The form of new messages.
+pub(crate) enum Form<'a> {
+    /// The one that the command line describes.
+    Given(&'a MessageArguments),
+    /// That of objects.
+    Objects(Messages),
+}
+
+impl Form<'_> {
+    pub(crate) fn apply<'e>(&self, encrypt: Encrypt<'e>) -> Encrypt<'e> {
+        match self {
+            Self::Given(message) => message.apply(encrypt),
+            Self::Objects(messages) => messages.form(encrypt),
+        }
+    }
+}
