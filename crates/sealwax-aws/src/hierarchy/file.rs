@@ -22,7 +22,7 @@ use super::{BranchKeyItem, BranchKeyStorage, ItemValue, PutItem, StorageError, S
 /// futures do not wait: each performs a few file operations on the polling thread.
 ///
 /// The keys in the file are encrypted by the key service, and all attributes are authenticated.
-/// Whoever can write the file can bring back an earlier state, which is not detected.
+/// An earlier state of the file, which anyone with write access can restore, is not detected.
 ///
 /// ```
 /// use sealwax_aws::BranchKeyFile;

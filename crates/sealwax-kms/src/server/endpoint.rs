@@ -32,7 +32,7 @@ struct Administrator {
 /// A builder that opens or creates the store of an [`Endpoint`].
 #[must_use]
 pub struct EndpointBuilder {
-    folder: PathBuf,
+    directory: PathBuf,
     root: Root,
     regions: Vec<String>,
     clock: Clock,
@@ -128,11 +128,11 @@ impl EndpointBuilder {
     /// invalid or missing identities; [`LocalKmsError::WrongRoot`], [`LocalKmsError::Damaged`],
     /// [`LocalKmsError::RolledBack`], [`LocalKmsError::Io`].
     pub async fn open(self) -> Result<Endpoint, LocalKmsError> {
-        let Self { folder, root, regions, clock, grant_delay, sources } = self;
+        let Self { directory, root, regions, clock, grant_delay, sources } = self;
         let identities = sources.read()?;
         let grant_delay = u64::try_from(grant_delay.as_millis()).unwrap_or(u64::MAX);
         let settings = Settings { regions, clock, grant_delay };
-        let engine = Engine::open(folder.join(SUBDIRECTORY), &root, settings, identities).await?;
+        let engine = Engine::open(directory.join(SUBDIRECTORY), &root, settings, identities).await?;
         Ok(Endpoint { engine: Arc::new(engine), sources })
     }
 }
@@ -145,9 +145,9 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Returns a builder for an endpoint whose store is in this directory.
-    pub fn builder(folder: impl AsRef<Path>) -> EndpointBuilder {
+    pub fn builder(directory: impl AsRef<Path>) -> EndpointBuilder {
         EndpointBuilder {
-            folder: folder.as_ref().to_owned(),
+            directory: directory.as_ref().to_owned(),
             root: Root::default(),
             regions: vec!["us-east-1".into()],
             clock: Arc::new(SystemTime::now),

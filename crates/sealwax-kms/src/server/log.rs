@@ -80,8 +80,8 @@ pub(crate) struct Contents {
 ///
 /// # Errors
 /// [`LocalKmsError::Damaged`] with the first line that is altered, inserted or missing.
-pub(crate) fn read(folder: &Path, key: &SecretBytes) -> Result<Contents> {
-    let path = folder.join(FILE);
+pub(crate) fn read(directory: &Path, key: &SecretBytes) -> Result<Contents> {
+    let path = directory.join(FILE);
     let mut contents = Contents { records: Vec::new(), generation: 0, sequence: 0, previous: String::new(), length: 0 };
     if !path.exists() {
         return Ok(contents);
@@ -116,8 +116,8 @@ fn authentic(key: &SecretBytes, line: &str) -> Option<Line> {
 
 impl Log {
     /// Opens the log for appending after `contents`, which were read from it.
-    pub(crate) fn open(folder: &Path, key: SecretBytes, contents: &Contents) -> Result<Self> {
-        let path = folder.join(FILE);
+    pub(crate) fn open(directory: &Path, key: SecretBytes, contents: &Contents) -> Result<Self> {
+        let path = directory.join(FILE);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
@@ -208,19 +208,19 @@ mod tests {
 
     #[test]
     fn lines_are_chained_and_every_change_is_noticed() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let key = || SecretBytes::from([1; 32]);
         let append = |count: u64| {
-            let log = Log::open(folder.path(), key(), &read(folder.path(), &key()).unwrap()).unwrap();
+            let log = Log::open(directory.path(), key(), &read(directory.path(), &key()).unwrap()).unwrap();
             for number in 0..count {
                 assert!(log.append(format!("{{\"n\":{number}}}"), 7).blocking_recv().unwrap());
             }
         };
         append(2);
         append(1);
-        let file = folder.path().join(FILE);
+        let file = directory.path().join(FILE);
         let text = std::fs::read_to_string(&file).unwrap();
-        let contents = read(folder.path(), &key()).unwrap();
+        let contents = read(directory.path(), &key()).unwrap();
         assert_eq!(
             (contents.records, contents.generation),
             ([0, 1, 0].map(|n| serde_json::json!({ "n": n })).to_vec(), 7)
@@ -234,11 +234,11 @@ mod tests {
             format!("{text}nonsense\n"),
         ] {
             std::fs::write(&file, altered).unwrap();
-            assert!(matches!(read(folder.path(), &key()), Err(LocalKmsError::Damaged { .. })));
+            assert!(matches!(read(directory.path(), &key()), Err(LocalKmsError::Damaged { .. })));
         }
         // A part of a line, which a crash left, is cut off.
         std::fs::write(&file, format!("{text}{{\"sequ")).unwrap();
         append(1);
-        assert_eq!(read(folder.path(), &key()).unwrap().records.len(), 4);
+        assert_eq!(read(directory.path(), &key()).unwrap().records.len(), 4);
     }
 }

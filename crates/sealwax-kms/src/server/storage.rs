@@ -92,8 +92,8 @@ impl Storage {
     ///
     /// # Errors
     /// If another process has it open, the root does not open it, or a record was altered.
-    pub(crate) async fn open(folder: PathBuf, root: &Root) -> Result<Self> {
-        let disk = Disk::new(&folder);
+    pub(crate) async fn open(directory: PathBuf, root: &Root) -> Result<Self> {
+        let disk = Disk::new(&directory);
         disk.create_folder()?;
         let path = disk.path(FILE);
         let failed = |error: redb::DatabaseError| match error {
@@ -107,7 +107,7 @@ impl Storage {
         if let Some(clear) = clear {
             let clear: Clear = ciborium::from_reader(clear.as_slice())
                 .map_err(|_| LocalKmsError::damaged(&path, "its header is malformed"))?;
-            let root_key = root.acquire(&path, &folder, &clear.store_id, &clear.root).await?;
+            let root_key = root.acquire(&path, &directory, &clear.store_id, &clear.root).await?;
             let check = check(&root_key, &clear.store_id, &clear.root)?;
             if !check.ct_eq(&clear.check.0) {
                 return Err(LocalKmsError::WrongRoot { path });
@@ -287,9 +287,9 @@ mod tests {
 
     use super::*;
 
-    fn opened(folder: &std::path::Path) -> Result<Storage> {
-        let folder = folder.to_owned();
-        Operation::new(async move { Storage::open(folder, &Root::default()).await }).wait()
+    fn opened(directory: &std::path::Path) -> Result<Storage> {
+        let directory = directory.to_owned();
+        Operation::new(async move { Storage::open(directory, &Root::default()).await }).wait()
     }
 
     fn change(name: &str, value: Option<&str>) -> Changes {
@@ -303,15 +303,15 @@ mod tests {
 
     #[test]
     fn changes_survive_and_names_are_listed_in_pages() {
-        let folder = tempfile::tempdir().unwrap();
-        let storage = opened(folder.path()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let storage = opened(directory.path()).unwrap();
         for name in ["a/1", "a/2", "a/3", "b/1"] {
             storage.commit(&change(name, Some(name)), "event".into()).unwrap();
         }
         storage.commit(&change("a/2", None), "last".into()).unwrap();
-        assert!(matches!(opened(folder.path()), Err(LocalKmsError::Busy { .. })));
+        assert!(matches!(opened(directory.path()), Err(LocalKmsError::Busy { .. })));
         drop(storage);
-        let storage = opened(folder.path()).unwrap();
+        let storage = opened(directory.path()).unwrap();
         assert_eq!((storage.head().generation, storage.head().journal.as_str()), (6, "last"));
         let snapshot = storage.snapshot().unwrap();
         assert_eq!(snapshot.names("a/", "", 10).unwrap(), ["1", "3"]);
@@ -323,8 +323,8 @@ mod tests {
 
     #[test]
     fn records_that_were_altered_removed_or_put_back_are_noticed() {
-        let folder = tempfile::tempdir().unwrap();
-        let storage = opened(folder.path()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let storage = opened(directory.path()).unwrap();
         storage.commit(&change("a", Some("disabled at first")), String::new()).unwrap();
         let raw = |storage: &Storage, name: &str| {
             let table = storage.database.begin_read().unwrap().open_table(RECORDS).unwrap();
@@ -337,7 +337,7 @@ mod tests {
         let (new, other) = (raw(&storage, "a"), raw(&storage, "b"));
         drop(storage);
         let tamper = |name: &str, value: Option<&[u8]>| {
-            let database = Database::create(folder.path().join(FILE)).unwrap();
+            let database = Database::create(directory.path().join(FILE)).unwrap();
             let transaction = database.begin_write().unwrap();
             let mut table = transaction.open_table(RECORDS).unwrap();
             match value {
@@ -351,10 +351,10 @@ mod tests {
         altered[40] ^= 1;
         for (name, value) in [("a", Some(&old[..])), ("a", Some(&altered)), ("a", None), ("c", Some(&other))] {
             tamper(name, value);
-            assert!(matches!(opened(folder.path()), Err(LocalKmsError::Damaged { .. })), "{name}");
+            assert!(matches!(opened(directory.path()), Err(LocalKmsError::Damaged { .. })), "{name}");
             tamper("a", Some(&new));
             tamper("c", None);
-            drop(opened(folder.path()).unwrap());
+            drop(opened(directory.path()).unwrap());
         }
     }
 }

@@ -84,27 +84,27 @@ pub(crate) struct Answer {
 impl Engine {
     /// Opens the store in a directory, or creates it.
     pub(crate) async fn open(
-        folder: PathBuf,
+        directory: PathBuf,
         root: &Root,
         settings: Settings,
         identities: Identities,
     ) -> Result<Self, LocalKmsError> {
-        let storage = Storage::open(folder.clone(), root).await?;
+        let storage = Storage::open(directory.clone(), root).await?;
         let key = || storage.derived("endpoint audit key");
-        let contents = log::read(&folder, &key()?)?;
+        let contents = log::read(&directory, &key()?)?;
         let head = storage.head();
         if contents.generation > head.generation {
             let (generation, logged) = (head.generation, contents.generation);
-            return Err(LocalKmsError::RolledBack { path: folder, generation, logged });
+            return Err(LocalKmsError::RolledBack { path: directory, generation, logged });
         }
-        let log = Log::open(&folder, key()?, &contents)?;
+        let log = Log::open(&directory, key()?, &contents)?;
         // The record of the last change, if the process died before it was in the log.
         let id = |record: &Value| record["eventID"].as_str().map(str::to_owned);
         let last = serde_json::from_str(&head.journal).ok().and_then(|record| id(&record));
         if last.is_some() && !contents.records.iter().rev().any(|record| id(record) == last) {
             let written = log.append(head.journal, head.generation).await;
             if written != Ok(true) {
-                return Err(LocalKmsError::damaged(&folder, "the audit log cannot be written"));
+                return Err(LocalKmsError::damaged(&directory, "the audit log cannot be written"));
             }
         }
         let session_key = storage.derived("endpoint session key")?;
